@@ -1,0 +1,168 @@
+"""Every error that this tool raises on purpose.
+
+Each says what happened, to which file, why, and what to type next (`remedy`), and carries the facts as typed attributes,
+so that nobody has to read a message to tell two errors apart. The command turns them into its exit code and the
+record's `error` field; `kind` is the class name without "Error".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class RestorerError(Exception):
+    """Base of all errors of this package.
+
+    Attributes:
+        message: what happened, to what, and why; one or two sentences.
+        remedy: what to type or do next; None where nothing can be done.
+        exit_code: the exit code of the command when this error ends it.
+    """
+
+    exit_code: int = 1
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    @property
+    def kind(self) -> str:
+        """The class name without its last word, as it stands in records: `UnreadablePhoto`."""
+        return type(self).__name__.removesuffix("Error")
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(RestorerError):
+    """Raised when options or arguments do not make sense together; exit code 2."""
+
+    exit_code = 2
+
+
+# ---------------------------------------------------------------------------------------------------------- photos
+
+
+class PhotoError(RestorerError):
+    """Base of errors that concern one photo; `path` names it (None for bytes)."""
+
+    def __init__(self, path: Path | str | None, message: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.path = path
+
+
+class UnreadablePhotoError(PhotoError):
+    """Raised when a file is no picture, is empty, truncated or of an unknown kind."""
+
+
+class MissingSupportError(PhotoError):
+    """Raised when a picture needs an optional package (HEIC needs pillow-heif)."""
+
+
+class PhotoTooLargeError(PhotoError):
+    """Raised before the work when the result's size is beyond what the output format can hold."""
+
+
+class OutputExistsError(PhotoError):
+    """Raised when the output is there already and was not made by the same input, options and model."""
+
+
+class UnwritableOutputError(PhotoError):
+    """Raised when the output cannot be written: no permission, a full disk, a folder in its place."""
+
+
+class FaceNotRestoredError(PhotoError):
+    """Raised when a face that was to be restored was not; `faces` holds their numbers, `reasons` one text each."""
+
+    def __init__(
+        self,
+        path: Path | str | None,
+        message: str,
+        remedy: str | None = None,
+        *,
+        faces: Iterable[int] = (),
+        reasons: Iterable[str] = (),
+    ) -> None:
+        super().__init__(path, message, remedy)
+        self.faces = tuple(faces)
+        self.reasons = tuple(reasons)
+
+
+# --------------------------------------------------------------------------------------------------------- weights
+
+
+class WeightsError(RestorerError):
+    """Base of everything that goes wrong with weights; exit code 3. `table` names the weights.toml table."""
+
+    exit_code = 3
+
+    def __init__(self, table: str, message: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.table = table
+
+
+class UnknownTableError(WeightsError):
+    """Raised when no weights.toml has a table of that name; `suggestions` are the nearest names. Exit code 2."""
+
+    exit_code = 2
+
+    def __init__(self, table: str, message: str, remedy: str | None = None, *, suggestions: Iterable[str] = ()) -> None:
+        super().__init__(table, message, remedy)
+        self.suggestions = tuple(suggestions)
+
+
+class InvalidTableError(WeightsError):
+    """Raised when a weights.toml cannot be read, or a table lacks a field or holds a wrong one."""
+
+
+class WeightsUnavailableError(WeightsError):
+    """Raised when weights are neither cached nor reachable; `attempts` holds a (source, reason) for each source."""
+
+    def __init__(
+        self, table: str, message: str, remedy: str | None = None, *, attempts: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(table, message, remedy)
+        self.attempts = tuple(attempts)
+
+
+class HashMismatchError(WeightsError):
+    """Raised when a file's sha256 is not the table's; both are attributes."""
+
+    def __init__(
+        self, table: str, message: str, remedy: str | None = None, *, expected: str = "", actual: str = ""
+    ) -> None:
+        super().__init__(table, message, remedy)
+        self.expected = expected
+        self.actual = actual
+
+
+class NotEnoughDiskError(WeightsError):
+    """Raised before a download that the disk cannot hold; bytes needed and free."""
+
+    def __init__(self, table: str, message: str, remedy: str | None = None, *, needed: int = 0, free: int = 0) -> None:
+        super().__init__(table, message, remedy)
+        self.needed = needed
+        self.free = free
+
+
+class UnsafeCheckpointError(WeightsError):
+    """Raised when a checkpoint holds anything but tensors and plain values; nothing in it was executed."""
+
+
+class CheckpointLayoutError(WeightsError):
+    """Raised when keys or shapes are not those of the architecture; the first few are in the message."""
+
+
+# --------------------------------------------------------------------------------------------------------- running
+
+
+class DeviceUnavailableError(UsageError):
+    """Raised when the device or precision asked for is not there."""
+
+
+class InterruptedRunError(RestorerError):
+    """Raised when the user interrupts; exit code 130."""
+
+    exit_code = 130
