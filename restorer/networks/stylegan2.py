@@ -1,0 +1,417 @@
+"""The StyleGAN2 generator that every model of this tool shares as its prior.
+
+Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), in plain torch operations. Three things
+differ in form, not in result, from the usual code:
+
+- Equalised learning rates are folded: parameters are the effective weights. `equalised_scales` gives the factor of
+  each one, by which a trainer multiplies its learning rate (of Adam) to train as the paper does.
+- A style scales a convolution's weights when there is one sample, and its input and output channels when there are
+  several, which is the same function without a convolution per sample.
+- The gain sqrt(2) behind the activation is applied to what goes into it, where it costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+Upsampling = Literal["fir", "bilinear"]
+NoiseMode = Literal["add", "concat"]
+Hook = Callable[[int, Tensor], Tensor]
+"""Takes a level (0 is the step from 4x4 to 8x8) and features; returns features to go on with."""
+
+FIR = (1.0, 3.0, 3.0, 1.0)
+"""The resampling filter of StyleGAN2, one axis of it, not normalised."""
+MAPPING_LR = 0.01
+"""The mapping network learns this much more slowly (StyleGAN, appendix C)."""
+_DEMODULATION_EPS = 1e-8
+
+
+def channels(size: int, *, narrow: float = 1.0, channel_multiplier: float = 2) -> dict[int, int]:
+    """Return the width at each resolution from 4 to `size`: 512 up to 32x32, then halving, times `narrow`."""
+    if size < 8 or size & (size - 1):
+        raise ValueError(f"A generator's size is a power of two from 8 on, not {size}.")
+    resolutions = [4 << level for level in range(size.bit_length() - 2)]
+    return {r: max(int((512 if r <= 32 else 16384 // r * channel_multiplier) * narrow), 1) for r in resolutions}
+
+
+def fir_blur(x: Tensor, pad: tuple[int, int], gain: float = 1.0, *, stride: int = 1) -> Tensor:
+    """Blur (n, c, h, w) with the normalised FIR filter times `gain`, zeros `pad` (before, after) on both axes."""
+    kernel = _fir_kernel(gain, x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
+    if pad[0] == pad[1]:
+        return F.conv2d(x, kernel, padding=pad[0], stride=stride, groups=x.shape[1])
+    return F.conv2d(F.pad(x, (*pad, *pad)), kernel, stride=stride, groups=x.shape[1])
+
+
+def fir_upsample(x: Tensor) -> Tensor:
+    """Enlarge (n, c, h, w) twice: zeros between the pixels, then the FIR filter with gain 4."""
+    kernel = _fir_kernel(4.0, x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+
+
+def bilinear_upsample(x: Tensor) -> Tensor:
+    """Enlarge (n, c, h, w) twice, bilinearly, pixel centres at +0.5."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+@lru_cache(maxsize=64)
+def _fir_kernel(gain: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the (1, 1, 4, 4) filter. Made here, not in a module, so that a network can be built on the meta device."""
+    # An inference tensor in this cache would be refused by the backward pass of a later training.
+    with torch.inference_mode(False), torch.no_grad():
+        taps = torch.tensor(FIR, dtype=torch.float64)
+        kernel = torch.outer(taps, taps) * (gain / taps.sum() ** 2)
+        return kernel[None, None].to(device=device, dtype=dtype)
+
+
+class Modulation(nn.Module):
+    """The affine layer from a latent (n, style_dim) to one factor for each input channel (n, channels); bias 1."""
+
+    def __init__(self, style_dim: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, style_dim))
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        # Styles are small and everything is multiplied by them: they stay in the weights' own precision.
+        with torch.autocast(latent.device.type, enabled=False):
+            return F.linear(latent.to(self.weight.dtype), self.weight, self.bias)
+
+    def scales(self) -> dict[str, float]:
+        return {"weight": 1 / math.sqrt(self.weight.shape[1]), "bias": 1.0}
+
+    def init_weights(self) -> None:
+        nn.init.normal_(self.weight, std=self.scales()["weight"])
+        nn.init.ones_(self.bias)
+
+
+class StyledConv(nn.Module):
+    """A 3x3 convolution modulated by a style, demodulated, with noise, bias and leaky ReLU (section 2.2).
+
+    Args:
+        in_channels: channels that come in.
+        out_channels: channels that the convolution makes; with concatenated noise twice as many go out.
+        style_dim: length of a latent.
+        upsample: None, "fir" (transposed convolution, then the FIR filter) or "bilinear" (enlarge, then convolve).
+        noise: "add" takes (n or 1, 1, h, w); "concat" (GPEN) takes (n, out_channels, h, w) and puts it behind the rest.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        style_dim: int,
+        *,
+        upsample: Upsampling | None = None,
+        noise: NoiseMode = "add",
+    ) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.noise = noise
+        # A transposed convolution wants its input channels first; stored so, no copy is made at every call.
+        self.transposed = upsample == "fir"
+        shape = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        self.weight = nn.Parameter(torch.empty(*shape, 3, 3))
+        self.modulation = Modulation(style_dim, in_channels)
+        self.noise_gain = nn.Parameter(torch.empty(1))
+        self.bias = nn.Parameter(torch.empty(out_channels * (2 if noise == "concat" else 1)))
+
+    def forward(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
+        style = self.modulation(latent)
+        weight, scale_in, scale_out = self._modulated(style)
+        if scale_in is not None:
+            x = x * scale_in.to(x.dtype)
+        if self.upsample == "fir":
+            x = fir_blur(F.conv_transpose2d(x, weight, stride=2), (1, 1), gain=4.0)
+        else:
+            x = F.conv2d(bilinear_upsample(x) if self.upsample else x, weight, padding=1)
+        if scale_out is not None:
+            x = x * scale_out.to(x.dtype)
+        return self._activate(x, noise)
+
+    def _modulated(self, style: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the weight, and factors of the input and output channels where they are not in it already."""
+        inputs, outputs = (0, 1) if self.transposed else (1, 0)
+        energy = self.weight.square().sum((2, 3))
+        energy = energy if self.transposed else energy.t()
+        with torch.autocast(style.device.type, enabled=False):
+            demodulation = math.sqrt(2) * torch.rsqrt(style.square() @ energy + _DEMODULATION_EPS)
+        if len(style) > 1:
+            return self.weight, style[:, :, None, None], demodulation[:, :, None, None]
+        factors = style[0].unsqueeze(outputs) * demodulation[0].unsqueeze(inputs)
+        return self.weight * factors[:, :, None, None], None, None
+
+    def _activate(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Add noise and bias, both times the sqrt(2) that x carries already, and apply leaky ReLU."""
+        bias = (self.bias * math.sqrt(2))[:, None, None].to(x.dtype)
+        noise = noise.to(x.dtype) * (self.noise_gain * math.sqrt(2)).to(x.dtype)
+        if self.noise == "concat":
+            x = torch.cat([x + bias[: x.shape[1]], noise + bias[x.shape[1] :]], dim=1)
+        else:
+            x = x + noise + bias
+        # In place is safe: x was made just above, and no operation before needs its value for a gradient.
+        return F.leaky_relu_(x, 0.2)
+
+    def scales(self) -> dict[str, float]:
+        fan_in = 9 * self.weight.shape[0 if self.transposed else 1]
+        return {"weight": 1 / math.sqrt(fan_in), "noise_gain": 1.0, "bias": 1.0}
+
+    def init_weights(self) -> None:
+        nn.init.normal_(self.weight, std=self.scales()["weight"])
+        nn.init.zeros_(self.noise_gain)
+        nn.init.zeros_(self.bias)
+
+
+class ToRGB(nn.Module):
+    """A 1x1 convolution to RGB, modulated but not demodulated, added to the enlarged picture of the level before."""
+
+    def __init__(self, in_channels: int, style_dim: int, *, upsample: Upsampling = "fir") -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.weight = nn.Parameter(torch.empty(3, in_channels))
+        self.modulation = Modulation(style_dim, in_channels)
+        self.bias = nn.Parameter(torch.empty(3))
+
+    def forward(self, x: Tensor, latent: Tensor, picture: Tensor | None = None) -> Tensor:
+        weight = self.weight * self.modulation(latent)[:, None, :]
+        rgb = torch.bmm(weight.to(x.dtype), x.flatten(2)).to(self.bias.dtype) + self.bias[:, None]
+        rgb = rgb.reshape(len(x), 3, *x.shape[2:])
+        if picture is None:
+            return rgb
+        # The sum over the levels stays in the weights' precision also under autocast.
+        with torch.autocast(x.device.type, enabled=False):
+            return rgb + (fir_upsample(picture) if self.upsample == "fir" else bilinear_upsample(picture))
+
+    def scales(self) -> dict[str, float]:
+        return {"weight": 1 / math.sqrt(self.weight.shape[1]), "bias": 1.0}
+
+    def init_weights(self) -> None:
+        nn.init.normal_(self.weight, std=self.scales()["weight"])
+        nn.init.zeros_(self.bias)
+
+
+class MappingLayer(nn.Module):
+    """A linear layer of the mapping network with leaky ReLU times sqrt(2)."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.leaky_relu(F.linear(x.to(self.weight.dtype), self.weight, self.bias), 0.2) * math.sqrt(2)
+
+    def scales(self) -> dict[str, float]:
+        return {"weight": MAPPING_LR / math.sqrt(self.weight.shape[1]), "bias": MAPPING_LR}
+
+    def init_weights(self) -> None:
+        # The unscaled weight starts at N(0, 1/lr^2), so the slow learning rate is not in the effective one.
+        nn.init.normal_(self.weight, std=self.scales()["weight"] / MAPPING_LR)
+        nn.init.zeros_(self.bias)
+
+
+class Mapping(nn.Module):
+    """The mapping network: z (n, style_dim), normalised, to w (n, style_dim)."""
+
+    def __init__(self, style_dim: int, n_mlp: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MappingLayer(style_dim, style_dim) for _ in range(n_mlp))
+
+    def forward(self, z: Tensor) -> Tensor:
+        z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            z = layer(z)
+        return z
+
+
+class StyleGAN2Generator(nn.Module):
+    """The generator: z, w or w+ to pictures (n, 3, size, size) of about [-1, 1].
+
+    Level k goes from 4*2^k to 8*2^k pixels with `convs[2k]` (up), `convs[2k+1]` and `to_rgbs[k]`. The w+ has one latent
+    for each convolution and one more: `convs[j]` takes latent 1 + j, and `to_rgbs[k]` latent 2k + 3, which is also that
+    of the next up convolution.
+
+    Args:
+        size: side of the pictures, a power of two.
+        style_dim: length of a latent.
+        n_mlp: layers of the mapping network; 0 leaves it out, and then only w or w+ are taken.
+        channel_multiplier: factor of the widths from 64x64 on.
+        narrow: factor of all widths.
+        upsample: "fir" as in the paper, or "bilinear" (the form of GFP-GAN's "clean" networks).
+        noise: "add" with a stored noise for each convolution, or "concat", for which noise must always be given.
+        to_rgb: False leaves the RGB branch out, for a model that takes features only.
+    """
+
+    latent_avg: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        style_dim: int = 512,
+        n_mlp: int = 8,
+        channel_multiplier: float = 2,
+        narrow: float = 1.0,
+        upsample: Upsampling = "fir",
+        noise: NoiseMode = "add",
+        to_rgb: bool = True,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.style_dim = style_dim
+        self.widths = channels(size, narrow=narrow, channel_multiplier=channel_multiplier)
+        self.resolutions = list(self.widths)
+        self.num_levels = len(self.widths) - 1
+        self.num_latents = 2 * self.num_levels + 2
+        self.num_convs = 2 * self.num_levels + 1
+        self.noise = noise
+
+        self.mapping: Mapping | None = None
+        if n_mlp:
+            self.mapping = Mapping(style_dim, n_mlp)
+            # The mean of w, which truncation moves towards; a trainer fills it with `update_latent_avg`.
+            self.register_buffer("latent_avg", torch.zeros(style_dim))
+        self.constant = nn.Parameter(torch.empty(1, self.widths[4], 4, 4))
+        self.conv1 = StyledConv(self.widths[4], self.widths[4], style_dim, noise=noise)
+        self.convs = nn.ModuleList()
+        wider = 2 if noise == "concat" else 1
+        for below, above in pairwise(self.widths.values()):
+            self.convs.append(StyledConv(wider * below, above, style_dim, upsample=upsample, noise=noise))
+            self.convs.append(StyledConv(wider * above, above, style_dim, noise=noise))
+        self.to_rgb1: ToRGB | None = None
+        if to_rgb:
+            first, *others = (ToRGB(wider * width, style_dim, upsample=upsample) for width in self.widths.values())
+            self.to_rgb1 = first
+            self.to_rgbs = nn.ModuleList(others)
+        if noise == "add":
+            for index in range(self.num_convs):
+                self.register_buffer(f"noise_{index}", torch.randn(self.noise_shape(index)))
+        self.init_weights()
+
+    def noise_shape(self, index: int) -> tuple[int, int, int, int]:
+        """Return the shape of the noise of convolution `index`: (1, 1, side, side)."""
+        side = self.resolutions[(index + 1) // 2]
+        return 1, 1, side, side
+
+    def stored_noise(self) -> list[Tensor]:
+        """Return the noise that belongs to the weights, one (1, 1, h, w) for each convolution."""
+        return [self.get_buffer(f"noise_{index}") for index in range(self.num_convs)]
+
+    def draw_noise(self, seed: int | None = None, *, batch: int = 1) -> list[Tensor]:
+        """Draw standard normal noise for each convolution, (batch, 1, h, w), on the network's device.
+
+        With a seed it is drawn on the CPU, so that every device and every face of a run gets the same; without one,
+        from torch's global generator on the network's device (for training).
+        """
+        device, dtype = self.constant.device, self.constant.dtype
+        shapes = [(batch, *self.noise_shape(index)[1:]) for index in range(self.num_convs)]
+        if seed is None:
+            return [torch.randn(shape, device=device, dtype=dtype) for shape in shapes]
+        generator = torch.Generator().manual_seed(seed)
+        return [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
+
+    def forward(
+        self,
+        latents: Tensor,
+        *,
+        input_is_w: bool = False,
+        truncation: float = 1.0,
+        noise: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Return pictures (n, 3, size, size), not clamped.
+
+        Args:
+            latents: z (n, style_dim), or with `input_is_w` w (n, style_dim) or w+ (n, num_latents, style_dim).
+            input_is_w: whether `latents` are w or w+.
+            truncation: 1 takes w as it is, less moves it towards `latent_avg` (StyleGAN, section 4.1).
+            noise: one tensor for each convolution; None takes the stored noise.
+        """
+        w = latents
+        if not input_is_w:
+            if self.mapping is None:
+                raise ValueError("This generator has no mapping network: give it w or w+ (input_is_w=True).")
+            w = self.mapping(latents)
+        if truncation != 1.0:
+            w = torch.lerp(self.latent_avg.expand_as(w), w, truncation)
+        return self.synthesize(w, noise)
+
+    def synthesize(
+        self,
+        w: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        *,
+        before: Hook | None = None,
+        between: Hook | None = None,
+        after: Hook | None = None,
+    ) -> Tensor:
+        """Walk the levels for w (n, style_dim) or w+ (n, num_latents, style_dim).
+
+        Hooks let a model reach in: `before` the up convolution of a level, `between` its two convolutions, and `after`
+        both; each returns the features to go on with.
+
+        Returns:
+            The picture (n, 3, size, size), or without the RGB branch the last features.
+        """
+        if w.ndim == 2:
+            w = w.unsqueeze(1).expand(-1, self.num_latents, -1)
+        if noise is None:
+            noise = self.stored_noise()
+        x = self.conv1(self.constant.expand(len(w), -1, -1, -1), w[:, 0], noise[0])
+        picture = self.to_rgb1(x, w[:, 1]) if self.to_rgb1 is not None else None
+        for level in range(self.num_levels):
+            first = 2 * level + 1
+            if before is not None:
+                x = before(level, x)
+            x = self.convs[first - 1](x, w[:, first], noise[first])
+            if between is not None:
+                x = between(level, x)
+            x = self.convs[first](x, w[:, first + 1], noise[first + 1])
+            if after is not None:
+                x = after(level, x)
+            if picture is not None:
+                picture = self.to_rgbs[level](x, w[:, first + 2], picture)
+        result: Tensor = x if picture is None else picture
+        return result
+
+    @torch.no_grad()
+    def mean_latent(self, samples: int = 4096, seed: int = 0) -> Tensor:
+        """Return the mean w (style_dim,) of so many z, drawn on the CPU with the seed."""
+        if self.mapping is None:
+            raise ValueError("This generator has no mapping network, so no mean latent either.")
+        z = torch.randn(samples, self.style_dim, generator=torch.Generator().manual_seed(seed))
+        mean: Tensor = self.mapping(z.to(self.constant)).mean(0)
+        return mean
+
+    @torch.no_grad()
+    def update_latent_avg(self, samples: int = 4096, seed: int = 0) -> None:
+        """Set `latent_avg` to `mean_latent`; for the end of a training."""
+        self.latent_avg.copy_(self.mean_latent(samples, seed))
+
+    def init_weights(self) -> None:
+        """Draw all weights anew as the paper starts them; noise gains are 0 and modulation biases 1."""
+        nn.init.normal_(self.constant)
+        for module in self.modules():
+            if isinstance(module, (Modulation, StyledConv, ToRGB, MappingLayer)):
+                module.init_weights()
+
+
+def equalised_scales(module: nn.Module) -> dict[str, float]:
+    """Return for each parameter of a module the factor that equalised learning rates fold into it, 1 where none.
+
+    Training the effective weights with Adam, each parameter's learning rate times its factor, is training the unscaled
+    ones at the plain rate (up to Adam's epsilon). Any submodule that has a `scales` method takes part.
+    """
+    factors = {name: 1.0 for name, _ in module.named_parameters()}
+    for path, part in module.named_modules():
+        scales = getattr(part, "scales", None)
+        if callable(scales):
+            factors.update({f"{path}.{name}" if path else name: factor for name, factor in scales().items()})
+    return factors
