@@ -1,0 +1,203 @@
+"""Everything that is not a face, enlarged: by Lanczos resampling or by a network in overlapping tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from PIL import Image
+
+from restorer.models.upscalers import UpscalerModel
+
+if TYPE_CHECKING:
+    import torch
+
+    from restorer.device import Device, Precision
+    from restorer.registry import LoadedNetwork
+
+OnTile = Callable[[int, int], None]
+"""Called with the number of tiles done and the number of all."""
+
+
+class Background(Protocol):
+    """What the pipeline needs of an upscaler; an object of one's own may be given to `Restorer` in its place."""
+
+    name: str
+
+    def upscale(self, pixels: np.ndarray, size: tuple[int, int], on_tile: OnTile | None = None) -> np.ndarray:
+        """Return `pixels` (h, w, 3), uint8, uint16 or float32 in [0, 1], at `size` (width, height), same type."""
+        ...
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resample by Lanczos (a = 3), antialiased when it shrinks, with pixel centres at +0.5.
+
+    Args:
+        pixels: (h, w) or (h, w, c), uint8, uint16 or float32 in [0, 1].
+        size: (width, height) of the result.
+
+    Returns:
+        The same type, rounded and clipped to its range.
+    """
+    if pixels.shape[1::-1] == tuple(size):
+        return pixels.copy()
+    if pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] == 3):
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    if pixels.ndim == 2:
+        return _resize_plane(pixels, size)
+    return np.stack([_resize_plane(pixels[..., i], size) for i in range(pixels.shape[2])], axis=-1)
+
+
+def _resize_plane(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    floats = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+    return _to_type(np.asarray(floats.resize(size, Image.Resampling.LANCZOS)), plane.dtype)
+
+
+def _to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Clip to the range of the type, and round where it is an integer."""
+    if dtype.kind == "f":
+        return np.clip(values, 0, 1, dtype=np.float32)
+    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+class Lanczos:
+    """Plain resampling: no weights, no invention."""
+
+    name = "lanczos"
+
+    def upscale(self, pixels: np.ndarray, size: tuple[int, int], on_tile: OnTile | None = None) -> np.ndarray:
+        """See `resize`."""
+        result = resize(pixels, size)
+        if on_tile:
+            on_tile(1, 1)
+        return result
+
+
+class NetworkUpscaler:
+    """An upscaler network in tiles, whose result one antialiased resize brings to any size.
+
+    A tile reaches `overlap` input pixels beyond its own on each side, and in half of that it is blended into its
+    neighbours, so that no seam shows. Memory is bounded by the tile and the result, whatever the photo's size.
+
+    Args:
+        loaded: a network whose architecture is an `UpscalerModel`.
+        device: where and in which precision it computes.
+        tile: side of a tile in input pixels; None = the architecture's own. Halved while the device's memory does not
+            suffice, down to 64.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, device: Device, tile: int | None = None) -> None:
+        if not isinstance(loaded.architecture, UpscalerModel):
+            raise TypeError(f"{loaded.table.name} is no upscaler")
+        self.name = loaded.table.name
+        self._network = loaded.network
+        self._device = device
+        self._factor = loaded.architecture.factor(loaded.arguments)
+        self._overlap = loaded.architecture.overlap
+        self._tile = tile or loaded.architecture.tile
+
+    def upscale(self, pixels: np.ndarray, size: tuple[int, int], on_tile: OnTile | None = None) -> np.ndarray:
+        """Return `pixels` at `size`; see `Background.upscale`."""
+        import torch
+
+        tile = self._tile
+        while True:
+            try:
+                return self._tiled(pixels, size, tile, on_tile)
+            except torch.OutOfMemoryError:
+                if tile <= 64:
+                    raise
+                tile //= 2
+                torch.cuda.empty_cache()
+
+    def _tiled(self, pixels: np.ndarray, size: tuple[int, int], tile: int, on_tile: OnTile | None) -> np.ndarray:
+        (height, width), (wide, high) = pixels.shape[:2], size
+        canvas = np.empty((high, wide, 3), pixels.dtype)
+        rows, columns = _edges(height, tile), _edges(width, tile)
+        total, done = (len(rows) - 1) * (len(columns) - 1), 0
+        for top, bottom in zip(rows, rows[1:], strict=False):
+            for left, right in zip(columns, columns[1:], strict=False):
+                self._one_tile(pixels, canvas, (left, top, right, bottom))
+                done += 1
+                if on_tile:
+                    on_tile(done, total)
+        return canvas
+
+    def _one_tile(self, pixels: np.ndarray, canvas: np.ndarray, tile: tuple[int, int, int, int]) -> None:
+        """Write one tile into the canvas, blended over what its left and upper neighbours wrote in the shared band."""
+        left, top, right, bottom = tile
+        (height, width), (high, wide) = pixels.shape[:2], canvas.shape[:2]
+        reach = self._overlap
+        seen_left, seen_top = max(left - reach, 0), max(top - reach, 0)
+        seen = pixels[seen_top : bottom + reach, seen_left : right + reach]
+        enlarged = self._run(seen)
+        # The block of the result that this tile fills, widened to the left and to the top by the band it is blended in.
+        across, down = wide / width, high / height
+        band_x = round(reach / 2 * across) if left else 0
+        band_y = round(reach / 2 * down) if top else 0
+        x0, x1 = round(left * across) - band_x, round(right * across)
+        y0, y1 = round(top * down) - band_y, round(bottom * down)
+        box = (
+            (x0 / across - seen_left) * self._factor,
+            (y0 / down - seen_top) * self._factor,
+            (x1 / across - seen_left) * self._factor,
+            (y1 / down - seen_top) * self._factor,
+        )
+        box = (max(box[0], 0), max(box[1], 0), min(box[2], enlarged.shape[1]), min(box[3], enlarged.shape[0]))
+        block = _resize_box(enlarged, (x1 - x0, y1 - y0), box)
+        target = canvas[y0:y1, x0:x1]
+        if np.issubdtype(canvas.dtype, np.integer):
+            block *= np.iinfo(canvas.dtype).max
+        if band_x or band_y:
+            weight = np.outer(_ramp(y1 - y0, band_y), _ramp(x1 - x0, band_x))[..., None]
+            known = weight < 1
+            block = np.where(known, target * (1 - weight) + block * weight, block)
+        target[...] = _to_type(block, canvas.dtype)
+
+    def _run(self, seen: np.ndarray) -> np.ndarray:
+        """Return the network's picture of a tile, float32 (h, w, 3), about [0, 1]; redone in fp32 when it is broken."""
+        import torch
+
+        top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
+        pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32)).to(self._device.name)
+        tensor = pixels.permute(2, 0, 1)[None] * (2 / top) - 1
+        output = self._infer(tensor)
+        if not torch.isfinite(output).all():
+            output = self._infer(tensor, "fp32")
+        picture: np.ndarray = (output[0] * 0.5 + 0.5).clamp_(0, 1).permute(1, 2, 0).cpu().numpy()
+        return picture
+
+    def _infer(self, tensor: torch.Tensor, precision: Precision | None = None) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode(), self._device.autocast(precision):
+            output: torch.Tensor = self._network(tensor)
+        return output.float()
+
+
+def _edges(length: int, tile: int) -> list[int]:
+    """Return the borders of about equal tiles, none longer than `tile`."""
+    count = -(-length // tile)
+    return [round(i * length / count) for i in range(count + 1)]
+
+
+def _ramp(length: int, band: int) -> np.ndarray:
+    """Return weights that rise from 0 to 1 over the first `band` pixels."""
+    ramp = np.ones(length, np.float32)
+    ramp[:band] = (np.arange(band, dtype=np.float32) + 0.5) / max(band, 1)
+    return ramp
+
+
+def _resize_box(picture: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+    """Resample a part of a float picture; the filter sees beyond the box where the picture goes on."""
+    whole = (round(box[0]), round(box[1]), round(box[2]), round(box[3]))
+    if whole == box and (whole[2] - whole[0], whole[3] - whole[1]) == size:
+        return picture[whole[1] : whole[3], whole[0] : whole[2]].copy()
+    planes = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(picture[..., i])).resize(size, Image.Resampling.LANCZOS, box=box)
+        )
+        for i in range(3)
+    ]
+    return np.stack(planes, axis=-1)

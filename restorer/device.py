@@ -1,0 +1,121 @@
+"""Which device and precision a run uses, and how many threads it may take."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from restorer.errors import DeviceUnavailableError, UsageError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where networks run, in which precision; `name` is torch's: "cpu", "cuda:0", "mps"."""
+
+    name: str
+    precision: Precision
+
+    @property
+    def kind(self) -> str:
+        """The device's type without its number."""
+        return self.name.partition(":")[0]
+
+    def autocast(self, precision: Precision | None = None) -> AbstractContextManager[object]:
+        """Return the context in which networks compute; nothing for fp32."""
+        import torch
+
+        wanted = precision or self.precision
+        if wanted == "fp32":
+            return nullcontext()
+        return torch.autocast(self.kind, dtype=torch.bfloat16 if wanted == "bf16" else torch.float16)
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Device:
+    """Return the device and precision to use; sets torch's thread count from the cores that this process may use.
+
+    Args:
+        device: "auto" (CUDA, then Apple's MPS, then the CPU), "cpu", "cuda", "cuda:N" or "mps".
+        precision: "auto", "fp32", "bf16" or "fp16". Auto is bf16 where the hardware computes in it (CUDA from Ampere
+            on, CPUs with AVX-512 BF16 or AMX) and fp32 elsewhere.
+
+    Raises:
+        DeviceUnavailableError: the device or the precision is not there.
+        UsageError: a name that is none of these.
+    """
+    import torch
+
+    torch.set_num_threads(allowed_cores())
+    name = _device_name(device)
+    if precision == "auto":
+        return Device(name, "bf16" if _computes_in_bf16(name) else "fp32")
+    if precision not in ("fp32", "bf16", "fp16"):
+        raise UsageError(f"--precision {precision} is not known.", "Use auto, fp32, bf16 or fp16.")
+    if precision == "fp16" and name == "cpu":
+        raise DeviceUnavailableError("fp16 is for GPUs; this run uses the CPU.", "Use --precision bf16 or fp32.")
+    return Device(name, cast("Precision", precision))
+
+
+def _device_name(device: str) -> str:
+    import torch as t
+
+    if device == "auto":
+        if t.cuda.is_available():
+            return "cuda:0"
+        return "mps" if t.backends.mps.is_available() else "cpu"
+    if device == "cpu":
+        return "cpu"
+    if device == "mps":
+        if not t.backends.mps.is_available():
+            raise DeviceUnavailableError("This machine has no MPS device.", "Use --device auto or --device cpu.")
+        return "mps"
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and (number.isdecimal() or device == "cuda"):
+        index = int(number or 0)
+        count = t.cuda.device_count() if t.cuda.is_available() else 0
+        if index >= count:
+            seen = f"only {count} CUDA device{'s' if count > 1 else ''}" if count else "no CUDA device"
+            raise DeviceUnavailableError(
+                f"--device {device} asks for a GPU that is not there: torch sees {seen}.",
+                "Use --device auto or --device cpu.",
+            )
+        return f"cuda:{index}"
+    raise UsageError(f"--device {device} is not known.", "Use auto, cpu, cuda, cuda:N or mps.")
+
+
+def _computes_in_bf16(name: str) -> bool:
+    """Return whether bf16 is computed by the hardware rather than emulated."""
+    import torch as t
+
+    if name.startswith("cuda"):
+        return t.cuda.get_device_capability(t.device(name)) >= (8, 0)
+    if name != "cpu":
+        return False
+    probes = (getattr(t.cpu, probe, None) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(bool(probe()) for probe in probes if probe is not None)
+
+
+def allowed_cores() -> int:
+    """Return how many cores this process may use: its CPU affinity, cut by a container's quota, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, quota) if quota else cores)
+
+
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the CPU quota of a container, rounded up to whole cores; None where there is none."""
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if not limit.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return None
+    return max(1, -(-int(limit) // int(period)))

@@ -1,0 +1,430 @@
+"""The story of one photo: open, find faces, enlarge, restore each face, paste it back, save.
+
+`Restorer.restore` tells it from a photo to pixels, `Restorer.restore_file` from file to file. The parts (detector, face
+restorer, mask, background) come from `restorer.parts`; what happens is written into a `Record` on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from restorer import weights
+from restorer.background import Background, resize
+from restorer.errors import FaceNotRestoredError, RestorerError
+from restorer.faces import align, paste, select
+from restorer.models.base import CropSpec, FaceRestorer
+from restorer.options import Options
+from restorer.parts import Detector, Mask, Parts, Say
+from restorer.photo import Note, Photo, check_output_size, photo_from_array, read_photo, write_photo
+from restorer.record import FaceRecord, Record
+from restorer.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+OnStage = Callable[[str, float], None]
+"""Called with the stage ("detect", "background", "restore", "write") and how far it is, 0 to 1."""
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
+
+
+@dataclass(frozen=True)
+class Result:
+    """A restored photo.
+
+    Attributes:
+        image: (H, W, 3) RGB, uint8 or uint16 as the photo was.
+        alpha: (H, W) of the same type, or None.
+        photo: what was opened, with all that it carries.
+        faces: every detected face: box, landmarks, score, whether and why not it was restored.
+        record: the record of the photo as plain values, as `--json` prints it.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray | None
+    photo: Photo
+    faces: tuple[FaceRecord, ...]
+    record: dict[str, Any]
+    note: Note
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage."""
+        return dict(self.record["seconds"])
+
+    def save(
+        self, target: Path | str | BinaryIO, *, format: str = "PNG", quality: int = 95, strip_metadata: bool = False
+    ) -> list[str]:
+        """Write the photo with everything that the input carried; return warnings about what the format cannot hold.
+
+        Args:
+            target: a file, written beside and renamed, or a binary stream.
+            format: "JPEG", "PNG", "WEBP", "TIFF", "BMP" or "HEIF".
+            quality: of JPEG and WebP, 1 to 100.
+            strip_metadata: drop everything but the colour profile.
+
+        Raises:
+            UnwritableOutputError: the file cannot be written; nothing is left of it.
+            PhotoTooLargeError: the format cannot hold a picture of this size.
+        """
+        where = Path(target) if isinstance(target, str) else target
+        check_output_size(format, self.image.shape[1], self.image.shape[0], where if isinstance(where, Path) else None)
+        return write_photo(
+            where,
+            self.image,
+            like=self.photo,
+            format=format,
+            alpha=self.alpha,
+            quality=quality,
+            note=self.note,
+            strip_metadata=strip_metadata,
+        )
+
+
+class Restorer:
+    """Restores photos with one choice of parts; networks are loaded on first use and kept.
+
+    Args:
+        model: "auto", "none", a table or alias of a face restorer, a file of one's own, or an object with `crop` and
+            `restore` (see `restorer.models.base.FaceRestorer`).
+        detector: "auto", a table, or an object with `detect`.
+        background: "auto", "lanczos", a table, or an object with `upscale`.
+        mask: None (ParseNet, or a feathered edge where its weights cannot be had), or an object that maps restored
+            crops to masks (see `restorer.parts.Mask`).
+        say: called with each line that the user should read (what "auto" chose, what is downloaded).
+        options: the other fields of `Options`, for example `scale=4`.
+
+    Raises:
+        UsageError: an option is out of its range, or is one that the model does not have.
+        UnknownTableError: no weights.toml has a table of that name.
+    """
+
+    def __init__(
+        self,
+        model: str | FaceRestorer = "auto",
+        *,
+        detector: str | Detector = "auto",
+        background: str | Background = "auto",
+        mask: Mask | None = None,
+        say: Say | None = None,
+        **options: Any,
+    ) -> None:
+        names = {"model": model, "detector": detector, "background": background}
+        named: dict[str, Any] = {key: value for key, value in names.items() if isinstance(value, str)}
+        self.options = Options(**named, **options)
+        self.parts = Parts(
+            self.options,
+            say or (lambda _line: None),
+            detector=None if isinstance(detector, str) else detector,
+            restorer=None if isinstance(model, str) else model,
+            background=None if isinstance(background, str) else background,
+            mask=mask,
+        )
+
+    # -------------------------------------------------------------------------------------------- from file to file
+
+    def restore_file(
+        self,
+        source: Path | bytes,
+        target: Path | BinaryIO,
+        format: str,
+        *,
+        photo: Photo | None = None,
+        on_stage: OnStage | None = None,
+    ) -> Record:
+        """Restore one file into another; what goes wrong with the photo stands in the record, and no file is left.
+
+        Args:
+            source: the photo's file, or its bytes.
+            target: the file to write, or a binary stream.
+            format: what to write, as Pillow names it.
+            photo: the photo, when it has been read already.
+            on_stage: told how far the work is.
+
+        Raises:
+            WeightsError: weights are missing or not verified; no other photo would fare better.
+            UsageError: the options cannot be met on this machine.
+        """
+        record = self._new_record("-" if isinstance(source, bytes) else str(source))
+        try:
+            with record.timed("total"):
+                result = self._restore(source if photo is None else photo, record, on_stage, format)
+                with record.timed("write"):
+                    options = self.options
+                    lost = result.save(
+                        target, format=format, quality=options.quality, strip_metadata=options.strip_metadata
+                    )
+            record.warn(*lost)
+            record.output = str(target) if isinstance(target, Path) else "-"
+        except RestorerError as error:
+            if error.exit_code != 1:
+                raise
+            record.fail(error)
+        return record
+
+    def restore(
+        self, photo: Path | str | bytes | np.ndarray | Photo, *, on_stage: OnStage | None = None
+    ) -> Result:
+        """Restore one photo.
+
+        Args:
+            photo: a file, its bytes, pixels (h, w, 3) RGB uint8 or uint16, or a `Photo`.
+            on_stage: told how far the work is.
+
+        Raises:
+            PhotoError: the photo cannot be read, or a face that was to be restored was not.
+            WeightsError: weights are missing or not verified.
+        """
+        source = Path(photo) if isinstance(photo, str) else photo
+        record = self._new_record(str(source) if isinstance(source, Path) else "-")
+        with record.timed("total"):
+            result = self._restore(source, record, on_stage)
+        result.record["seconds"] = record.as_dict()["seconds"]
+        return result
+
+    # --------------------------------------------------------------------------------------------- the story itself
+
+    def _restore(
+        self,
+        source: Path | bytes | np.ndarray | Photo,
+        record: Record,
+        on_stage: OnStage | None,
+        format: str | None = None,
+    ) -> Result:
+        progress = on_stage or (lambda _stage, _share: None)
+        with record.timed("read"):
+            photo = _open(source)
+        record.warn(*photo.warnings)
+        record.input_size = photo.size
+        size = self.output_size(photo.size)
+        if format is not None:
+            check_output_size(format, *size, photo.path)
+
+        progress("detect", 0)
+        with record.timed("detect"):
+            faces = self._find_faces(photo, record)
+        progress("background", 0)
+        with record.timed("background"):
+            background, why = self.parts.get_background(photo.size)
+            self.parts.tell(why)
+            record.background = background.name
+            image = background.upscale(
+                photo.pixels, size, lambda done, total: progress("background", done / max(total, 1))
+            )
+            alpha = resize(photo.alpha, size) if photo.alpha is not None else None
+
+        if self.options.aligned and self.parts.faces_wanted:
+            self._restore_aligned(photo, image, record)
+        elif faces:
+            self._restore_faces(photo, faces, image, background, record, progress)
+        self._check_faces(photo, record)
+        device = self.parts.device
+        record.device, record.precision = device.name, device.precision
+        record.output_size = size
+        return Result(image, alpha, photo, tuple(record.faces), record.as_dict(), self.note(photo.sha256))
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size of the result for a photo of `size`; at least one pixel."""
+        return max(1, round(size[0] * self.options.scale)), max(1, round(size[1] * self.options.scale))
+
+    def _find_faces(self, photo: Photo, record: Record) -> list[tuple[FaceRecord, np.ndarray]]:
+        """Detect, write every face into the record, and return those that are to be restored."""
+        if not self.parts.faces_wanted or self.options.aligned:
+            return []
+        found = self.parts.get_detector().detect(photo.pixels)
+        options = self.options
+        reasons = select.choose(
+            found, photo.size, faces=options.faces, min_face=options.min_face, max_faces=options.max_faces
+        )
+        chosen = []
+        for face, reason in zip(found, reasons, strict=True):
+            points = tuple((float(x), float(y)) for x, y in face.landmarks)
+            entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason)
+            record.faces.append(entry)
+            if reason is None:
+                chosen.append((entry, face.landmarks))
+        if not found:
+            record.warn("No face was found; only the picture as a whole was enlarged.")
+        return chosen
+
+    def _restore_faces(
+        self,
+        photo: Photo,
+        faces: list[tuple[FaceRecord, np.ndarray]],
+        image: np.ndarray,
+        background: Background,
+        record: Record,
+        progress: Callable[[str, float], None],
+    ) -> None:
+        """Restore the chosen faces in batches and paste each into the enlarged photo."""
+        restorer = self.parts.get_restorer()
+        mask, warning = self.parts.get_mask()
+        record.warn(warning)
+        record.mask = type(mask).__name__
+        aligned = []
+        for entry, landmarks in faces:
+            matrix = align.estimate(landmarks, _template(restorer.crop), restorer.crop.align_size)
+            if matrix is None:
+                entry.reason = "its landmarks allow no alignment"
+            else:
+                aligned.append((entry, matrix))
+        batch = self.options.batch_size or (1 if self.parts.device.kind == "cpu" else 8)
+        for start in range(0, len(aligned), batch):
+            progress("restore", start / len(aligned))
+            part = aligned[start : start + batch]
+            with record.timed("align"):
+                crops = _stack([_crop(photo, matrix, restorer.crop) for _, matrix in part])
+            with record.timed("restore"):
+                outputs = self._run(restorer, crops, [entry for entry, _ in part])
+            if outputs is None:
+                continue
+            with record.timed("mask"):
+                masks = mask(outputs)
+            for (entry, matrix), output, weight in zip(part, outputs, masks, strict=True):
+                if not np.isfinite(output.numpy()).all():
+                    entry.reason = "the network returned not-a-number, also in fp32"
+                    continue
+                with record.timed("paste"):
+                    face = _to_picture(output, monochrome=_is_grey(photo))
+                    face = _enlarge_face(face, matrix, restorer.crop, image, photo, background)
+                    paste.paste(image, face, weight, matrix, photo.size, restorer.crop.align_size, self.options.strength)
+                entry.restored = True
+
+    def _run(self, restorer: FaceRestorer, crops: torch.Tensor, entries: list[FaceRecord]) -> torch.Tensor | None:
+        """Return restored crops, or None with the reason in each face's record when memory does not suffice."""
+        import torch
+
+        try:
+            return restorer.restore(crops).detach().float().cpu()
+        except torch.OutOfMemoryError as error:
+            for entry in entries:
+                entry.reason = f"the memory of {self.parts.device.name} does not suffice: {error}".splitlines()[0]
+            return None
+
+    def _restore_aligned(self, photo: Photo, image: np.ndarray, record: Record) -> None:
+        """Restore a photo that is one aligned face crop; a crop that is not square is padded to one and cut back."""
+        restorer = self.parts.get_restorer()
+        width, height = photo.size
+        side = max(width, height)
+        left, top = (side - width) // 2, (side - height) // 2
+        padding = ((top, side - height - top), (left, side - width - left), (0, 0))
+        square = np.pad(_unit(photo.pixels), padding, mode="symmetric" if side < 2 * min(width, height) else "edge")
+        size = restorer.crop.input_size
+        entry = FaceRecord((0.0, 0.0, float(width), float(height)), (), 1.0, wanted=True)
+        record.faces.append(entry)
+        with record.timed("restore"):
+            outputs = self._run(restorer, _stack([resize(square, (size, size))]), [entry])
+        if outputs is None:
+            return
+        if not np.isfinite(outputs.numpy()).all():
+            entry.reason = "the network returned not-a-number, also in fp32"
+            return
+        face = _to_picture(outputs[0], monochrome=_is_grey(photo))
+        with record.timed("paste"):
+            unit = face.shape[0] / side
+            cut = face[round(top * unit) : round((top + height) * unit), round(left * unit) : round((left + width) * unit)]
+            restored = resize(np.ascontiguousarray(cut), (image.shape[1], image.shape[0]))
+            blended = _unit(image) * (1 - self.options.strength) + restored * self.options.strength
+            image[...] = _like(blended, image.dtype)
+        entry.restored = True
+
+    def _check_faces(self, photo: Photo, record: Record) -> None:
+        """Fail the photo when a face that was to be restored was not: a face left as it was must not pass for one."""
+        failed = [(i, face.reason) for i, face in enumerate(record.faces, 1) if face.wanted and not face.restored]
+        if failed:
+            numbers, reasons = zip(*failed, strict=True)
+            raise FaceNotRestoredError(
+                photo.path,
+                f"{_label(photo)}: face {', '.join(map(str, numbers))} could not be restored: {reasons[0]}.",
+                "Leave it out with --faces, or try another --model, --device or a smaller --batch-size.",
+                faces=numbers,
+                reasons=[str(reason) for reason in reasons],
+            )
+
+    # ------------------------------------------------------------------------------------------------ what was done
+
+    def _new_record(self, source: str) -> Record:
+        return Record(source, model=self.parts.model, detector=self.parts.detector_name(), scale=self.options.scale)
+
+    def note(self, input_sha256: str) -> Note:
+        """Return the note that the result carries: what was done, by what, and a fingerprint of input and weights."""
+        options = {
+            **self.options.changed(),
+            "scale": self.options.scale,
+            "detector": self.options.detector,
+            "background": self.options.background,
+        }
+        model = self.parts.model
+        facts = {"input": input_sha256, "options": options, "model": model, "weights": self.parts.model_hash()}
+        digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
+        return Note(tool="restorer", version=__version__, model=model, options=options, fingerprint=digest)
+
+
+def _open(source: Path | bytes | np.ndarray | Photo) -> Photo:
+    if isinstance(source, Photo):
+        return source
+    return photo_from_array(source) if isinstance(source, np.ndarray) else read_photo(source)
+
+
+def _label(photo: Photo) -> str:
+    return str(photo.path) if photo.path else "The photo"
+
+
+def _is_grey(photo: Photo) -> bool:
+    """Return whether a photo is black and white; it stays so."""
+    first = photo.pixels[..., :1]
+    return photo.grey or bool((photo.pixels == first).all())
+
+
+def _unit(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels as float32 in [0, 1]."""
+    scaled: np.ndarray = pixels.astype(np.float32) / (np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
+    return scaled
+
+
+def _like(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return values in [0, 1] as an integer type, rounded and clipped."""
+    top = np.iinfo(dtype).max
+    return np.clip(np.rint(values * top), 0, top).astype(dtype)
+
+
+def _crop(photo: Photo, matrix: np.ndarray, crop: CropSpec) -> np.ndarray:
+    """Return the aligned crop of a face as the network takes it, float32 (s, s, 3) in [0, 1]."""
+    import cv2
+
+    face: np.ndarray = align.extract(photo.pixels, matrix, crop.align_size)
+    if crop.input_size != crop.align_size:
+        face = cv2.resize(face, (crop.input_size, crop.input_size), interpolation=cv2.INTER_AREA)
+    return face
+
+
+def _stack(crops: list[np.ndarray]) -> torch.Tensor:
+    """Return crops in [0, 1] as a batch (n, 3, s, s) in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous() * 2 - 1
+
+
+def _to_picture(output: torch.Tensor, *, monochrome: bool) -> np.ndarray:
+    """Return a network's output (3, S, S) in about [-1, 1] as float32 (S, S, 3) in [0, 1]."""
+    picture: np.ndarray = (output.clamp(-1, 1) * 0.5 + 0.5).permute(1, 2, 0).numpy()
+    return np.repeat((picture @ LUMA)[..., None], 3, axis=2) if monochrome else picture
+
+
+def _enlarge_face(
+    face: np.ndarray, matrix: np.ndarray, crop: CropSpec, image: np.ndarray, photo: Photo, background: Background
+) -> np.ndarray:
+    """Enlarge a restored crop that is smaller than its place in the result, by the same upscaler as its surroundings."""
+    per_photo_pixel = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    wanted = crop.align_size / per_photo_pixel * image.shape[1] / photo.size[0]
+    if wanted <= face.shape[0] * 1.1:
+        return face
+    side = round(wanted)
+    return background.upscale(face, (side, side))

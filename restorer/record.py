@@ -1,0 +1,106 @@
+"""What is written down about one photo: the record of `--json`, of the journal and of `Result.record`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from restorer.errors import RestorerError
+
+
+@dataclass
+class FaceRecord:
+    """One detected face, in pixels of the upright input photo.
+
+    Attributes:
+        box: x0, y0, x1, y1.
+        landmarks: left eye, right eye, nose, left and right mouth corner, as seen in the picture.
+        score: the detector's, 0 to 1.
+        wanted: whether it was to be restored; not part of the JSON form.
+        restored: whether the result shows its restored version.
+        reason: why it was left alone or failed; None when it was restored.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: tuple[tuple[float, float], ...]
+    score: float
+    wanted: bool = False
+    restored: bool = False
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the face as it stands in the record."""
+        return {
+            "box": [round(value, 2) for value in self.box],
+            "landmarks": [[round(x, 2), round(y, 2)] for x, y in self.landmarks],
+            "score": round(self.score, 4),
+            "restored": self.restored,
+            "reason": self.reason,
+        }
+
+
+@dataclass
+class Record:
+    """All that is said about one photo; `as_dict` gives the JSON form."""
+
+    input: str
+    output: str | None = None
+    status: str = "ok"
+    model: str = "none"
+    detector: str | None = None
+    background: str | None = None
+    mask: str | None = None
+    scale: float = 2.0
+    input_size: tuple[int, int] | None = None
+    output_size: tuple[int, int] | None = None
+    device: str | None = None
+    precision: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    faces: list[FaceRecord] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: dict[str, str | None] | None = None
+    reason: str | None = None
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
+
+    def warn(self, *lines: str | None) -> None:
+        """Add warnings that are not there yet."""
+        self.warnings.extend(line for line in dict.fromkeys(lines) if line and line not in self.warnings)
+
+    def fail(self, error: RestorerError) -> None:
+        """Mark the photo as failed, and by what."""
+        self.status = "failed"
+        self.output = None
+        self.error = {"kind": error.kind, "message": error.message, "remedy": error.remedy}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values in the order of the documentation."""
+        return {
+            "input": self.input,
+            "output": self.output,
+            "status": self.status,
+            "model": self.model,
+            "detector": self.detector,
+            "background": self.background,
+            "mask": self.mask,
+            "scale": self.scale,
+            "input_size": list(self.input_size) if self.input_size else None,
+            "output_size": list(self.output_size) if self.output_size else None,
+            "device": self.device,
+            "precision": self.precision,
+            "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
+            "faces": [face.as_dict() for face in self.faces],
+            "warnings": list(self.warnings),
+            "error": self.error,
+            "reason": self.reason,
+        }
