@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -116,8 +117,8 @@ class NetworkUpscaler:
         canvas = np.empty((high, wide, 3), pixels.dtype)
         rows, columns = _edges(height, tile), _edges(width, tile)
         total, done = (len(rows) - 1) * (len(columns) - 1), 0
-        for top, bottom in zip(rows, rows[1:], strict=False):
-            for left, right in zip(columns, columns[1:], strict=False):
+        for top, bottom in pairwise(rows):
+            for left, right in pairwise(columns):
                 self._one_tile(pixels, canvas, (left, top, right, bottom))
                 done += 1
                 if on_tile:

@@ -1,8 +1,8 @@
 """Every error that this tool raises on purpose.
 
-Each says what happened, to which file, why, and what to type next (`remedy`), and carries the facts as typed attributes,
-so that nobody has to read a message to tell two errors apart. The command turns them into its exit code and the
-record's `error` field; `kind` is the class name without "Error".
+Each says what happened, to which file, why, and what to type next (`remedy`), and carries the facts as typed
+attributes, so that nobody has to read a message to tell two errors apart. The command turns them into its exit code
+and the record's `error` field; `kind` is the class name without "Error".
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ class Options:
     def __post_init__(self) -> None:
         """Check every range, naming the option as the command spells it."""
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise UsageError(f"--scale {self.scale:g} makes no picture.", "Use a number above 0, for example --scale 4.")
+            raise UsageError(
+                f"--scale {self.scale:g} makes no picture.", "Use a number above 0, for example --scale 4."
+            )
         for name in ("fidelity", "strength", "min_score"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:

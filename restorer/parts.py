@@ -170,7 +170,10 @@ class Parts:
                     f"{table.name} has no {control} control.",
                     f"Leave --{control} out" + (f", or use one of: {', '.join(having)}." if having else "."),
                 )
-        if not self.options.aligned and architecture.crop({**architecture.defaults, **table.arguments}).template is None:
+        if (
+            not self.options.aligned
+            and architecture.crop({**architecture.defaults, **table.arguments}).template is None
+        ):
             raise UsageError(
                 f"{table.name} restores aligned crops only; it has no way to find its subject in a photo.",
                 "Give it aligned crops with --aligned, or choose another --model.",
@@ -284,9 +287,7 @@ def _name(part: object) -> str:
 
 def face_restorers() -> Iterable[str]:
     """Return the table names that `--model` takes."""
-    return [
-        name for name, table in weights.tables().items() if registry.architecture_of(table).role == "face restorer"
-    ]
+    return [name for name, table in weights.tables().items() if registry.architecture_of(table).role == "face restorer"]
 
 
 def controls(name: str) -> tuple[str, ...]:

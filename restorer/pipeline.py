@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from restorer import weights
 from restorer.background import Background, resize
-from restorer.errors import FaceNotRestoredError, RestorerError
+from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
 from restorer.faces import align, paste, select
 from restorer.models.base import CropSpec, FaceRestorer
 from restorer.options import Options
@@ -152,7 +151,7 @@ class Restorer:
             WeightsError: weights are missing or not verified; no other photo would fare better.
             UsageError: the options cannot be met on this machine.
         """
-        record = self._new_record("-" if isinstance(source, bytes) else str(source))
+        record = self.new_record("-" if isinstance(source, bytes) else str(source))
         try:
             with record.timed("total"):
                 result = self._restore(source if photo is None else photo, record, on_stage, format)
@@ -169,9 +168,7 @@ class Restorer:
             record.fail(error)
         return record
 
-    def restore(
-        self, photo: Path | str | bytes | np.ndarray | Photo, *, on_stage: OnStage | None = None
-    ) -> Result:
+    def restore(self, photo: Path | str | bytes | np.ndarray | Photo, *, on_stage: OnStage | None = None) -> Result:
         """Restore one photo.
 
         Args:
@@ -183,7 +180,7 @@ class Restorer:
             WeightsError: weights are missing or not verified.
         """
         source = Path(photo) if isinstance(photo, str) else photo
-        record = self._new_record(str(source) if isinstance(source, Path) else "-")
+        record = self.new_record(str(source) if isinstance(source, Path) else "-")
         with record.timed("total"):
             result = self._restore(source, record, on_stage)
         result.record["seconds"] = record.as_dict()["seconds"]
@@ -268,9 +265,12 @@ class Restorer:
         mask, warning = self.parts.get_mask()
         record.warn(warning)
         record.mask = type(mask).__name__
+        template = restorer.crop.template
+        if template is None:
+            raise UsageError(f"{self.parts.model} restores aligned crops only.", "Give it such crops with --aligned.")
         aligned = []
         for entry, landmarks in faces:
-            matrix = align.estimate(landmarks, _template(restorer.crop), restorer.crop.align_size)
+            matrix = align.estimate(landmarks, template, restorer.crop.align_size)
             if matrix is None:
                 entry.reason = "its landmarks allow no alignment"
             else:
@@ -294,7 +294,9 @@ class Restorer:
                 with record.timed("paste"):
                     face = _to_picture(output, monochrome=_is_grey(photo))
                     face = _enlarge_face(face, matrix, restorer.crop, image, photo, background)
-                    paste.paste(image, face, weight, matrix, photo.size, restorer.crop.align_size, self.options.strength)
+                    paste.paste(
+                        image, face, weight, matrix, photo.size, restorer.crop.align_size, self.options.strength
+                    )
                 entry.restored = True
 
     def _run(self, restorer: FaceRestorer, crops: torch.Tensor, entries: list[FaceRecord]) -> torch.Tensor | None:
@@ -329,7 +331,9 @@ class Restorer:
         face = _to_picture(outputs[0], monochrome=_is_grey(photo))
         with record.timed("paste"):
             unit = face.shape[0] / side
-            cut = face[round(top * unit) : round((top + height) * unit), round(left * unit) : round((left + width) * unit)]
+            cut = face[
+                round(top * unit) : round((top + height) * unit), round(left * unit) : round((left + width) * unit)
+            ]
             restored = resize(np.ascontiguousarray(cut), (image.shape[1], image.shape[0]))
             blended = _unit(image) * (1 - self.options.strength) + restored * self.options.strength
             image[...] = _like(blended, image.dtype)
@@ -350,7 +354,8 @@ class Restorer:
 
     # ------------------------------------------------------------------------------------------------ what was done
 
-    def _new_record(self, source: str) -> Record:
+    def new_record(self, source: str) -> Record:
+        """Return an empty record of one photo with the names of the run."""
         return Record(source, model=self.parts.model, detector=self.parts.detector_name(), scale=self.options.scale)
 
     def note(self, input_sha256: str) -> Note:
@@ -421,7 +426,7 @@ def _to_picture(output: torch.Tensor, *, monochrome: bool) -> np.ndarray:
 def _enlarge_face(
     face: np.ndarray, matrix: np.ndarray, crop: CropSpec, image: np.ndarray, photo: Photo, background: Background
 ) -> np.ndarray:
-    """Enlarge a restored crop that is smaller than its place in the result, by the same upscaler as its surroundings."""
+    """Enlarge a restored crop that is smaller than its place in the result, by its surroundings' upscaler."""
     per_photo_pixel = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     wanted = crop.align_size / per_photo_pixel * image.shape[1] / photo.size[0]
     if wanted <= face.shape[0] * 1.1:

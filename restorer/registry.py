@@ -1,7 +1,7 @@
 """Which architectures there are, and the one way from a weights.toml table to a network.
 
 An architecture says how to recognise a checkpoint, translate it and build the network for it. Entries register
-themselves when their module in `restorer/models` or `restorer/faces` is imported; `architectures` imports those modules,
+themselves when their module in `restorer/models` or `restorer/faces` is imported; `architectures` imports those,
 which must stay light (no torch at import), because the command's help and `restore models list` read them.
 """
 
@@ -81,7 +81,7 @@ def architecture_of(table: Table) -> Architecture:
     if table.architecture not in known:
         raise InvalidTableError(
             table.name,
-            f"The table {table.name!r} names the architecture {table.architecture!r}, which this version does not have.",
+            f"The table {table.name!r} names the architecture {table.architecture!r}, which is not known.",
             f"Use one of: {', '.join(sorted(known))}.",
         )
     return known[table.architecture]
@@ -170,7 +170,7 @@ def load_network(name: str, device: str | torch.device = "cpu", *, offline: bool
     pictures with its stored noise.
 
     Raises:
-        WeightsError: any of its subclasses, when the weights are unknown, out of reach, not verified or of other layout.
+        WeightsError: any of its subclasses, the weights are unknown, out of reach, not verified, or of another layout.
     """
     from restorer.weights import fetch, resolve
 

@@ -1,0 +1,50 @@
+"""The `restore` command: one file a subcommand, and here the dispatch and the exit codes.
+
+An argument that names no subcommand is a photo, so `restore photo.jpg` needs no verb. Only the module of the command
+that runs is imported: `--version` answers without any of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from restorer.errors import RestorerError
+from restorer.version import __version__
+
+COMMANDS = {
+    "models": "list, download, verify and import weights",
+}
+"""Subcommands with one line each for the help page; `restorer.cli.NAME` holds the typer app of each."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit: 0 all done, 1 some photos failed, 2 wrong usage, 3 weights, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        print(f"restore {__version__}")
+        sys.exit(0)
+    name, rest = (given[0], given[1:]) if given and given[0] in COMMANDS else ("photos", given)
+    if not given:
+        rest = ["--help"]
+    try:
+        app = importlib.import_module(f"restorer.cli.{name}").app
+        app(rest, prog_name="restore" if name == "photos" else f"restore {name}")
+    except RestorerError as error:
+        if "-v" in rest or "--verbose" in rest:
+            import traceback
+
+            traceback.print_exc()
+        from restorer.cli.console import show_error
+
+        show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has gone; Python would complain again when it flushes
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(0)

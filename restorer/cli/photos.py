@@ -1,0 +1,182 @@
+"""`restore PHOTO...`: restore photos and folders."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from restorer.cli import COMMANDS
+from restorer.cli.console import say
+from restorer.errors import UsageError
+from restorer.version import __version__
+
+EPILOG = "\n\n".join(
+    [
+        "Examples:",
+        "restore grandma.jpg    (writes grandma_restored.jpg beside it, twice as large)",
+        "restore grandma.jpg --scale 8 -o large.png",
+        "restore album/ -o restored/    (every photo of the folder, its tree kept)",
+        "Other commands: " + "; ".join(f"restore {name}: {text}" for name, text in COMMANDS.items()) + ".",
+        "Exit codes: 0 all done, 1 some photos failed (each is named), 2 wrong usage, 3 weights missing or not right.",
+    ]
+)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+PICTURE, FACES, BACKGROUND, FILES, RUN = "The result", "Faces", "Background", "Files", "The run"
+
+
+def _names(role: str) -> list[str]:
+    """Return the table names of a role; weights.toml and the registry are read without loading torch."""
+    from restorer import registry, weights
+
+    return [name for name, table in weights.tables().items() if registry.architecture_of(table).role == role]
+
+
+def _model_help() -> str:
+    names = ", ".join(_names("face restorer"))
+    return f"Face restorer: auto, none (enlarge only, faces are not looked for), {names}, or a file of your own."
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"restore {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog=EPILOG, no_args_is_help=True)
+def restore(
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders, globs; - reads one photo from stdin.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="A picture file (for one photo) or a folder; default: beside each photo.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    scale: Annotated[
+        float, typer.Option(help="How many times larger the result is: 2, 3.5, 8 ...", rich_help_panel=PICTURE)
+    ] = 2.0,
+    model: Annotated[str, typer.Option(help=_model_help(), rich_help_panel=FACES)] = "auto",
+    fidelity: Annotated[
+        float | None,
+        typer.Option(
+            help="0 = best looking, 1 = closest to the photo; for models that have it.", rich_help_panel=FACES
+        ),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(help="How much of the restored face is blended in: 0 to 1.", rich_help_panel=FACES)
+    ] = 1.0,
+    faces: Annotated[
+        str, typer.Option(help="Which faces: all, largest, center, or numbers such as 2,5.", rich_help_panel=FACES)
+    ] = "all",
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave faces smaller than this many pixels alone; below 20 also looks closer.", rich_help_panel=FACES
+        ),
+    ] = None,
+    max_faces: Annotated[
+        int | None, typer.Option(help="Restore at most this many faces, the largest first.", rich_help_panel=FACES)
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(help="How sure the detector must be of a face: 0 to 1.", rich_help_panel=FACES)
+    ] = 0.9,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="Each photo is one aligned face crop.", rich_help_panel=FACES)
+    ] = False,
+    detector: Annotated[
+        str,
+        typer.Option(help=f"Face detector: auto, {', '.join(_names('face detector'))}.", rich_help_panel=FACES),
+    ] = "auto",
+    background: Annotated[
+        str,
+        typer.Option(
+            help=f"What enlarges everything else: auto, lanczos, {', '.join(_names('upscaler'))}.",
+            rich_help_panel=BACKGROUND,
+        ),
+    ] = "auto",
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Tile side in pixels of the photo; smaller needs less memory.", rich_help_panel=BACKGROUND),
+    ] = None,
+    format: Annotated[str, typer.Option(help="keep, png, jpg, webp or tiff.", rich_help_panel=PICTURE)] = "keep",
+    quality: Annotated[int, typer.Option(help="Of JPEG and WebP, 1 to 100.", rich_help_panel=PICTURE)] = 95,
+    strip_metadata: Annotated[
+        bool, typer.Option("--strip-metadata", help="Drop all but the colour profile.", rich_help_panel=PICTURE)
+    ] = False,
+    name: Annotated[
+        str, typer.Option(help="Name of a result: {stem}, {model}, {scale}.", rich_help_panel=FILES)
+    ] = "{stem}_restored",
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace results that exist; never the photos themselves.", rich_help_panel=FILES
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=RUN)
+    ] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="One record a photo, as JSON lines on stdout.", rich_help_panel=RUN)
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=RUN)] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(help="Faces of a photo that are restored together.", rich_help_panel=RUN)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Another draw of the noise, for models that have noise.", rich_help_panel=RUN)
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never reach for the network.", rich_help_panel=RUN)
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.", rich_help_panel=RUN)] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Timings, faces, tracebacks.", rich_help_panel=RUN)
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version.", rich_help_panel=RUN
+        ),
+    ] = False,
+) -> None:
+    """Restore old, small or damaged photographs of people.
+
+    Faces are found, restored each by a network that knows what faces look like, and put back into the enlarged photo.
+    The photo itself is never changed; the result keeps its colours, orientation and metadata.
+    """
+    options: dict[str, Any] = {
+        "scale": scale, "fidelity": fidelity, "strength": strength, "faces": faces, "min_face": min_face,
+        "max_faces": max_faces, "min_score": min_score, "aligned": aligned, "tile": tile, "format": format,
+        "quality": quality, "strip_metadata": strip_metadata, "device": device, "precision": precision,
+        "batch_size": batch_size, "seed": seed, "offline": offline,
+    }  # fmt: skip
+    from restorer.cli.run import Run
+    from restorer.pipeline import Restorer
+
+    restorer = Restorer(
+        model, detector=detector, background=background, say=(lambda _line: None) if quiet else say, **options
+    )
+    signal.signal(signal.SIGTERM, _terminate)
+    run = Run(restorer, json_lines=json_lines, quiet=quiet, verbose=verbose)
+    if "-" in photos:
+        if photos != ["-"]:
+            raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
+        code = run.stream(out)
+    else:
+        code = run.files(photos, out, name=name, overwrite=overwrite, dry_run=dry_run)
+    raise typer.Exit(code)
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    """Treat a polite request to stop like Ctrl-C: the photo in hand leaves nothing half-written."""
+    raise KeyboardInterrupt
