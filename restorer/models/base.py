@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -20,12 +20,35 @@ class Template:
     """Where the landmarks of a face stand in its aligned crop, as fractions of the crop's side, (x, y).
 
     `points` are left eye, right eye, nose, left mouth corner, right mouth corner (left as seen in the picture), in that
-    order; `used` are the indices of those that the similarity is estimated from.
+    order; `used` are the indices of those that the similarity is estimated from. With `mouth_centre` one more pair
+    takes part: the mean of the two mouth corners, in the photo and here. `pairs` gives what an estimate needs.
     """
 
     name: str
     points: tuple[tuple[float, float], ...]
     used: tuple[int, ...] = (0, 1, 2, 3, 4)
+    mouth_centre: bool = False
+
+    def pairs(
+        self, landmarks: Sequence[Sequence[float]], size: float
+    ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """Return the points that a similarity is estimated from, in the photo and in a crop of that side, in pixels.
+
+        Args:
+            landmarks: the five points of a face (x, y) in the photo, in the order of `points`.
+            size: side of the crop.
+        """
+        photo = [(float(landmarks[i][0]), float(landmarks[i][1])) for i in self.used]
+        crop = [(self.points[i][0] * size, self.points[i][1] * size) for i in self.used]
+        if self.mouth_centre:
+            for source, target, scale in ((landmarks, photo, 1.0), (self.points, crop, size)):
+                target.append(
+                    (
+                        (float(source[3][0]) + float(source[4][0])) / 2 * scale,
+                        (float(source[3][1]) + float(source[4][1])) / 2 * scale,
+                    )
+                )
+        return photo, crop
 
 
 @dataclass(frozen=True)
