@@ -1,0 +1,311 @@
+"""The loop that every training goes through: steps, losses, samples, checkpoints, and how it resumes.
+
+Everything random in step k follows from (seed, k, rank) alone, so a checkpoint needs no state of random generators: a
+run that was killed and resumed draws the same data and the same noise as one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from restorer.errors import RestorerError, UsageError
+from restorer.networks.stylegan2 import equalised_scales
+from restorer.training.recipe import Recipe, Values
+from restorer.training.sheets import plot_losses, save_picture
+
+CHECKPOINT = "checkpoint.pt"
+LOSSES = "losses.csv"
+
+COMMON: Values = {
+    "precision": "bf16",
+    "sample_every": 1000,
+    "log_every": 20,
+    "checkpoint_minutes": 4.0,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process of a training computes: its device, and its rank among `world` processes (torchrun)."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+
+class Trainer(ABC):
+    """One kind of training. A subclass builds its networks and says what a step and a sample are."""
+
+    kind: ClassVar[str]
+    defaults: ClassVar[Values]
+
+    def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
+        """Build everything for the recipe; `data` replaces the recipe's own folder of pictures."""
+        self.recipe = recipe
+        self.place = place
+        self.values = recipe.complete({**COMMON, **self.defaults})
+        if self.values["precision"] not in ("bf16", "fp32"):
+            raise UsageError(f"The precision {self.values['precision']!r} is unknown.", 'Use "bf16" or "fp32".')
+        folder = str(data) if data else self.values["data"]["folder"]
+        if not folder:
+            raise UsageError(f"The recipe {recipe.name!r} names no folder of pictures.", "Give one with --data.")
+        self.folder = data.expanduser().resolve() if data else recipe.path(folder)
+
+    @property
+    @abstractmethod
+    def total_steps(self) -> int:
+        """How many steps the training has."""
+
+    @abstractmethod
+    def step(self, step: int) -> dict[str, Tensor]:
+        """Do one step and return its losses; called with the random generators set for this step."""
+
+    @abstractmethod
+    def sample(self) -> Image.Image:
+        """Return a sheet that shows where the training stands; must draw no random numbers of its own."""
+
+    @abstractmethod
+    def export(self, out: Path) -> list[Path]:
+        """Write the result into the folder, fp16, in the form that this tool loads; return the files."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Return everything with a state, by a name of its own."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return what else has to be kept: plain values and tensors only."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over a checkpoint's state: `extra` first, then the parts."""
+        for name, part in self.parts().items():
+            part.load_state_dict(state["parts"][name])
+
+    def pictures_of(self, step: int) -> int:
+        """Return how many pictures the first `step` steps show."""
+        return step * int(self.values["batch"])
+
+    # ---------------------------------------------------------------------------------------------- for subclasses
+
+    def rng(self, step: int, stream: int = 0) -> np.random.Generator:
+        """Return the generator of a step's data; it differs by rank, so that each process sees other pictures."""
+        return np.random.default_rng([self.recipe.seed, step, self.place.rank, stream])
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context for forward passes in the recipe's precision."""
+        if self.values["precision"] == "fp32":
+            return nullcontext()
+        return torch.autocast(self.place.device.type, dtype=torch.bfloat16)
+
+    def average(self, module: nn.Module) -> None:
+        """Average the gradients of a module over all processes."""
+        if self.place.world == 1:
+            return
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        offset = 0
+        for gradient in gradients:
+            count = gradient.numel()
+            gradient.copy_(flat[offset : offset + count].view_as(gradient) / self.place.world)
+            offset += count
+
+    def per_process(self, batch: int) -> int:
+        """Return this process's share of a batch."""
+        if batch % self.place.world:
+            raise UsageError(
+                f"A batch of {batch} cannot be shared by {self.place.world} processes.", "Choose a multiple."
+            )
+        return batch // self.place.world
+
+
+def adam(module: nn.Module, lr: float, betas: tuple[float, float], *, weight_decay: float = 0.0) -> torch.optim.Adam:
+    """Return Adam over a module's trained parameters, each at the rate times its equalised scale."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    factors = equalised_scales(module)
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(factors[name], []).append(parameter)
+    listed = [{"params": parameters, "lr": lr * factor, "factor": factor} for factor, parameters in groups.items()]
+    # Adam's epsilon counts in units of the gradient, which equalising divides by the factor: 1e-8 stays negligible.
+    return torch.optim.Adam(listed, lr=lr, betas=betas, eps=1e-8, weight_decay=weight_decay)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of an optimiser that `adam` made."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group["factor"]
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move an averaged copy (EMA) towards the network: decay 0 copies; buffers are copied."""
+    ours, theirs = list(average.parameters()), [parameter.detach() for parameter in network.parameters()]
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+    for a, b in zip(average.buffers(), network.buffers(), strict=True):
+        a.copy_(b)
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Compute no gradients for the parameters of these modules meanwhile."""
+    states = [[parameter.requires_grad for parameter in module.parameters()] for module in modules]
+    for module in modules:
+        module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, state in zip(modules, states, strict=True):
+            for parameter, was in zip(module.parameters(), state, strict=True):
+                parameter.requires_grad_(was)
+
+
+def write_checkpoint(trainer: Trainer, step: int, path: Path) -> None:
+    """Write everything that a resumed run needs; a kill at any moment leaves the former file or the new one."""
+    state = {
+        "step": step,
+        "recipe": trainer.recipe.text,
+        "extra": trainer.extra_state(),
+        "parts": {name: part.state_dict() for name, part in trainer.parts().items()},
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_checkpoint(trainer: Trainer, path: Path) -> int:
+    """Restore a trainer from its checkpoint and return how many steps were done."""
+    state = torch.load(path, map_location=trainer.place.device, weights_only=True)
+    trainer.restore(state)
+    return int(state["step"])
+
+
+class Losses:
+    """The CSV of losses: means over `every` steps, cut back to the checkpoint when a run resumes."""
+
+    def __init__(self, path: Path, every: int, done: int) -> None:
+        self.path = path
+        self.every = every
+        self._sums: dict[str, list[float]] = {}
+        self._names: list[str] = []
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                rows = [row for row in reader if int(row["step"]) <= done]
+                self._names = [name for name in reader.fieldnames or () if name not in ("step", "pictures", "seconds")]
+            self._rewrite(rows)
+
+    def add(self, step: int, pictures: int, seconds: float, losses: Mapping[str, Tensor]) -> dict[str, float] | None:
+        """Take the losses of a step; return the means when a row was written."""
+        for name, value in losses.items():
+            self._sums.setdefault(name, []).append(float(value))
+        if step % self.every:
+            return None
+        means = {name: sum(values) / len(values) for name, values in self._sums.items()}
+        self._sums = {}
+        new = [name for name in means if name not in self._names]
+        if new or not self.path.is_file():
+            self._names += new
+            rows: list[dict[str, str]] = []
+            if self.path.is_file():
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    rows = list(csv.DictReader(file))
+            self._rewrite(rows)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            row: list[object] = [step, pictures, f"{seconds:.1f}"]
+            csv.writer(file).writerow(row + [f"{means[name]:.6g}" if name in means else "" for name in self._names])
+        return means
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["step", "pictures", "seconds", *self._names], restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, self.path)
+
+
+Report = Callable[[int, int, float, Mapping[str, float]], None]
+
+
+def run(
+    trainer: Trainer,
+    out: Path,
+    *,
+    resume: bool = True,
+    until: int | None = None,
+    report: Report | None = None,
+) -> int:
+    """Train to the end (or to step `until`), writing losses, samples and checkpoints into `out`; return the steps done.
+
+    Args:
+        trainer: what to train.
+        out: the run's folder.
+        resume: go on from the folder's checkpoint; False begins anew.
+        until: stop after this step, with a checkpoint.
+        report: called with (step, total, seconds, mean losses) whenever a row of losses is written.
+
+    Raises:
+        RestorerError: a loss is not a number; the last good checkpoint stays.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint, first = out / CHECKPOINT, trainer.place.rank == 0
+    done = read_checkpoint(trainer, checkpoint) if resume and checkpoint.is_file() else 0
+    if first and not done:
+        (out / LOSSES).unlink(missing_ok=True)
+    losses = Losses(out / LOSSES, trainer.values["log_every"], done) if first else None
+    last = min(until or trainer.total_steps, trainer.total_steps)
+    began = saved = time.monotonic()
+    step = done
+    try:
+        for step in range(done + 1, last + 1):
+            torch.manual_seed(_mix(trainer.recipe.seed, step, trainer.place.rank))
+            found = trainer.step(step)
+            now = time.monotonic()
+            if losses is None:
+                continue
+            means = losses.add(step, trainer.pictures_of(step), now - began, found)
+            if means is not None:
+                bad = [name for name, value in means.items() if value != value]
+                if bad:
+                    raise RestorerError(
+                        f"The loss {bad[0]!r} is not a number at step {step}.",
+                        f"Lower the learning rate; {checkpoint} still holds the last good state.",
+                    )
+                if report is not None:
+                    report(step, trainer.total_steps, now - began, means)
+            if step % trainer.values["sample_every"] == 0:
+                save_picture(trainer.sample(), out / "samples" / f"{step:07d}.jpg")
+            if now - saved > 60 * trainer.values["checkpoint_minutes"]:
+                write_checkpoint(trainer, step, checkpoint)
+                plot_losses(out / LOSSES, out / "losses.png")
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        # The step under way may have changed half of the state: the last full checkpoint stands.
+        raise
+    if losses is not None and last > done:
+        write_checkpoint(trainer, last, checkpoint)
+        save_picture(trainer.sample(), out / "samples" / f"{last:07d}.jpg")
+        plot_losses(out / LOSSES, out / "losses.png")
+    return last
+
+
+def _mix(seed: int, step: int, rank: int) -> int:
+    """Return a seed for torch that differs for every step and rank."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
