@@ -1,1 +1,32 @@
-"""Weights: which there are, where they come from, and the only door through which they get in: verified and inert."""
+"""Weights: which there are, where they come from, and the only door through which they get in: verified and inert.
+
+    table = resolve("gfpgan")           # what weights.toml says
+    path = fetch(table)                 # a file whose sha256 is the table's, downloaded if need be
+    state = load_state_dict(path, table.name)   # tensors and nothing else
+
+Light to import: torch and huggingface_hub are imported when a file is loaded or downloaded.
+"""
+
+from restorer.weights.checkpoint import load_state_dict
+from restorer.weights.fetching import cached, fetch, fingerprint
+from restorer.weights.own import About, write
+from restorer.weights.own import read as about
+from restorer.weights.progress import OnProgress, Progress, ProgressBar, announcement
+from restorer.weights.table import Table, resolve, tables
+
+__all__ = [
+    "About",
+    "OnProgress",
+    "Progress",
+    "ProgressBar",
+    "Table",
+    "about",
+    "announcement",
+    "cached",
+    "fetch",
+    "fingerprint",
+    "load_state_dict",
+    "resolve",
+    "tables",
+    "write",
+]

@@ -1,0 +1,182 @@
+"""Reading checkpoints without running anything inside them, and finding the one state dict that counts.
+
+Files are recognised by their content. safetensors hold nothing but tensors. PyTorch's files are pickles, which could
+run any code; they are read with `weights_only=True`, which builds tensors and plain values and refuses the rest unrun.
+Large files are mapped, not read: a page comes from the disk when it is used.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restorer.errors import CheckpointLayoutError, UnsafeCheckpointError
+from restorer.weights.own import header
+
+if TYPE_CHECKING:
+    import torch
+
+WRAPPERS = ("params_ema", "g_ema", "generator_ema", "params", "state_dict", "net_state_dict")
+"""Where upstream projects put the state dict, best first: the running average (EMA) is the one to use."""
+
+_PREFIX_EMA = "generator_ema."  # mmagic keeps both generators in one state dict, told apart by this prefix
+_HARMLESS = re.compile(
+    r"collections\.OrderedDict|torch\.\w+Storage|torch\._utils\._rebuild_\w+|torch\.Size|torch\.device"
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state dict of a file, and what else the file holds.
+
+    Attributes:
+        state: tensors by their upstream names, without "module." in front.
+        wrapper: the entry of the file that it was found in; None where the file is the state dict.
+        left: the other entries that hold tensors, with how many values each has.
+    """
+
+    state: dict[str, torch.Tensor]
+    wrapper: str | None
+    left: Mapping[str, int]
+
+
+def load_state_dict(path: Path, table_name: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a checkpoint on the CPU, by their upstream names, out of whatever wraps them.
+
+    Args:
+        path: safetensors, or PyTorch's .pth, .pt, .ckpt of either age.
+        table_name: for the errors.
+
+    Raises:
+        UnsafeCheckpointError: it holds more than tensors and plain values; nothing of it was run.
+        CheckpointLayoutError: it cannot be read, or holds no tensors.
+    """
+    return open_checkpoint(path, table_name).state
+
+
+def open_checkpoint(path: Path, table_name: str) -> Checkpoint:
+    """Return the state dict of a file together with what else is in it; see `load_state_dict`."""
+    tree = _read(path, table_name)
+    wrapper = None
+    left: dict[str, int] = {}
+    while wrapped := [key for key in WRAPPERS if isinstance(tree, Mapping) and _holds_tensors(tree.get(key))]:
+        wrapper = wrapped[0]
+        left |= {str(key): count for key, value in tree.items() if key != wrapper and (count := count_values(value))}
+        tree = tree[wrapper]
+    if not isinstance(tree, Mapping) or not _holds_tensors(tree):
+        raise CheckpointLayoutError(
+            table_name,
+            f"{path.name} holds no state dict.",
+            "Use the checkpoint itself, not an optimizer's state or a training log.",
+        )
+    state = _tensors(tree)
+    if any(key.startswith(_PREFIX_EMA) for key in state):
+        wrapper, rest = _PREFIX_EMA.rstrip("."), state
+        state = {key.removeprefix(_PREFIX_EMA): value for key, value in rest.items() if key.startswith(_PREFIX_EMA)}
+        for key, value in rest.items():
+            if not key.startswith(_PREFIX_EMA):
+                left[key.split(".")[0]] = left.get(key.split(".")[0], 0) + value.numel()
+    return Checkpoint(state, wrapper, left)
+
+
+def count_values(tree: Any) -> int:
+    """Return how many numbers the tensors in a tree of mappings and lists hold."""
+    if isinstance(tree, Mapping):
+        return sum(count_values(value) for value in tree.values())
+    if isinstance(tree, list | tuple):
+        return sum(count_values(value) for value in tree)
+    return _is_tensor(tree) and tree.numel()
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _holds_tensors(tree: Any) -> bool:
+    """Tell whether a value is a mapping that holds a tensor, directly or deeper."""
+    return isinstance(tree, Mapping) and any(_is_tensor(value) or _holds_tensors(value) for value in tree.values())
+
+
+def _tensors(tree: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a state dict, without gradients and without "module.", which parallel training adds."""
+    return {str(key).removeprefix("module."): value.detach() for key, value in tree.items() if _is_tensor(value)}
+
+
+def _read(path: Path, table_name: str) -> Any:
+    """Return what a file holds: tensors in mappings."""
+    if header(path) is not None:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path, device="cpu")
+        except SafetensorError as error:
+            raise _damaged(path, table_name, error) from error
+    zipped = zipfile.is_zipfile(path)
+    if zipped and _is_program(path):
+        raise _unsafe(path, table_name, "a compiled program (TorchScript)")
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        wanted = [named[1]] if named else [name for name in _imports(path) if not _HARMLESS.fullmatch(name)]
+        if wanted:
+            raise _unsafe(path, table_name, f"a call of {', '.join(dict.fromkeys(wanted))}") from error
+        raise _damaged(path, table_name, error) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise _damaged(path, table_name, error) from error
+
+
+def _is_program(path: Path) -> bool:
+    """Tell whether a zip file is TorchScript, which carries code."""
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the functions and classes that a pickle would import, read from its instructions, without running them."""
+    data = path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            data = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    stream = io.BytesIO(data)
+    texts: list[str] = []
+    try:
+        while stream.tell() < len(data):  # PyTorch's old format is several pickles in a row, then raw numbers
+            for instruction, argument, _position in pickletools.genops(stream):
+                if instruction.name == "GLOBAL":
+                    yield str(argument).replace(" ", ".")
+                elif instruction.name == "STACK_GLOBAL" and len(texts) >= 2:
+                    yield ".".join(texts[-2:])
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except (ValueError, EOFError):
+        return  # where the pickles end
+
+
+def _unsafe(path: Path, table_name: str, what: str) -> UnsafeCheckpointError:
+    return UnsafeCheckpointError(
+        table_name,
+        f"{path} holds more than weights: {what}. It was not run, and the file is not loaded.",
+        "Ask whoever published it for a safetensors file, or for a checkpoint with tensors only.",
+    )
+
+
+def _damaged(path: Path, table_name: str, error: Exception) -> CheckpointLayoutError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):
+        reason = "it is neither safetensors nor a PyTorch checkpoint"
+    return CheckpointLayoutError(
+        table_name, f"{path} cannot be read as a checkpoint: {reason}", "Check that the file is complete."
+    )

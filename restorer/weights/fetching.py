@@ -1,0 +1,250 @@
+"""From a table to a verified file: what is here already, then every source in order; nothing that does not match."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from restorer.errors import HashMismatchError, RestorerError, UnwritableOutputError, WeightsUnavailableError
+from restorer.weights import digest as digests
+from restorer.weights import hub, mirror, ours, own
+from restorer.weights.folders import cache_folder, hub_endpoint, is_offline
+from restorer.weights.progress import OnProgress, Progress, announcement, megabytes
+from restorer.weights.reach import SourceError, unreachable
+from restorer.weights.sources import FileSource, HubSource, PackageSource, RemoteSource, Source, UrlSource
+from restorer.weights.table import Table
+from restorer.weights.terms import acknowledged
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a source did not give the file; `actual` is the sha256 of what it gave instead."""
+
+    source: str
+    reason: str
+    actual: str | None = None
+
+
+def located(table: Table) -> list[tuple[Source, Path]]:
+    """Return the files that are on this machine for a table, in the order of its sources; not verified."""
+    found = []
+    for source in table.parsed_sources():
+        if isinstance(source, HubSource):
+            path = hub.find(source)
+        elif isinstance(source, UrlSource):
+            path = mirror.place(table, source)
+        else:
+            path = source.path
+        if path is not None and path.is_file():
+            found.append((source, path))
+    return found
+
+
+def actual_hash(table: Table, path: Path, *, fresh: bool = False) -> str:
+    """Return the sha256 that the table's is compared with: of the file, or of the tensors in a file of our own."""
+    start = own.payload_start(path) if table.payload_sha256 else 0
+    return digests.digest(path, start, fresh=fresh)
+
+
+def matches(table: Table, actual: str) -> bool:
+    """Tell whether a sha256 is the one that a table asks for; never for a table that asks for none."""
+    return bool(table.wanted_hash) and actual.startswith(table.wanted_hash)
+
+
+def cached(table: Table) -> Path | None:
+    """Return the verified file of a table that is on this machine; None when there is none. Asks no network.
+
+    A file is hashed when it is first seen, and again when it changed (`restorer.weights.digest`).
+    """
+    for _source, path in located(table):
+        try:
+            if matches(table, actual_hash(table, path)):
+                return path
+        except OSError as error:
+            _log.warning("%s cannot be read: %s", path, error)
+    return None
+
+
+def fingerprint(table: Table, path: Path) -> str:
+    """Return what identifies the weights in a record: the sha256 of a verified file, as it was verified."""
+    return actual_hash(table, path)
+
+
+def fetch(table: Table, *, offline: bool = False, on_progress: OnProgress | None = None) -> Path:
+    """Return the verified file of a table, downloaded if need be. Processes that want the same file share one download.
+
+    Args:
+        table: from `tables` or `resolve`.
+        offline: never reach for the network; `HF_HUB_OFFLINE=1` says the same.
+        on_progress: hears each step, the size before the first byte; without it the size is logged as a warning.
+
+    Raises:
+        HashMismatchError: a source gave another file than the table asks for, and no other source the right one. A
+            download is deleted; a `file:` source stays.
+        WeightsUnavailableError: it is not here, and cannot be had.
+        NotEnoughDiskError: the download would not fit on the disk.
+    """
+    if path := cached(table):
+        return path
+    failures = _local_failures(table)
+    remote = [source for source in table.parsed_sources() if isinstance(source, HubSource | UrlSource)]
+    if not remote:
+        raise _error(table, failures)
+    if is_offline(offline):
+        raise _error(table, [*failures, *(Failure(source.text, "offline, as asked for") for source in remote)])
+    if not acknowledged(table):
+        raise WeightsUnavailableError(
+            table.name,
+            f"{table.name} is not downloaded before you accept this: {table.acknowledge}",
+            f"Type `restore models pull {table.name} --accept-license` if you do.",
+        )
+    silent = unreachable([_address(source) for source in remote])
+    if len(silent) == len({_address(source) for source in remote}):
+        raise _error(table, [*failures, *(Failure(_host(source), silent[_address(source)]) for source in remote)])
+    tell = on_progress or _log_start
+    with _lock(table, remote[0], tell):
+        if path := cached(table):  # another process was quicker
+            return path
+        for source in remote:
+            if reason := silent.get(_address(source)):
+                failures.append(Failure(_host(source), reason))
+                continue
+            try:
+                return _download(table, source, tell)
+            except SourceError as error:
+                _log.info("%s: %s", source.text, error.reason, exc_info=error)
+                failures.append(Failure(source.text, error.reason, error.actual))
+    raise _error(table, failures)
+
+
+def _local_failures(table: Table) -> list[Failure]:
+    """Return why no file on this machine will do, where the table or an earlier run promised one."""
+    here = dict(located(table))
+    failures = []
+    for source in table.parsed_sources():
+        path = here.get(source)
+        if path is not None and path.is_file():
+            try:
+                actual = actual_hash(table, path)
+            except OSError as error:
+                failures.append(Failure(str(path), f"it cannot be read: {error.strerror}"))
+            else:
+                failures.append(Failure(str(path), "another file, left where it is", actual))
+        elif isinstance(source, FileSource | PackageSource):
+            failures.append(Failure(str(source.path), "there is no such file"))
+    return failures
+
+
+def _address(source: RemoteSource) -> str:
+    return hub_endpoint() if isinstance(source, HubSource) else source.text
+
+
+def _host(source: RemoteSource) -> str:
+    return hub.host() if isinstance(source, HubSource) else source.host
+
+
+def _download(table: Table, source: RemoteSource, tell: OnProgress) -> Path:
+    """Return the verified file from one source; what does not match is deleted before `SourceError` says so."""
+    if isinstance(source, UrlSource):
+        return _from_mirror(table, source, tell)
+    path = hub.download(table, source, tell, replace=hub.find(source) is not None)
+    tell(Progress(table.name, hub.host(), "verify", path.stat().st_size, path.stat().st_size))
+    actual = actual_hash(table, path)
+    if not matches(table, actual):
+        digests.forget(path)
+        hub.discard(path)
+        raise SourceError("it gave another file, which was deleted", actual=actual)
+    ours.mark(path)
+    tell(Progress(table.name, hub.host(), "done", path.stat().st_size, path.stat().st_size))
+    return path
+
+
+def _from_mirror(table: Table, source: UrlSource, tell: OnProgress) -> Path:
+    """Download beside the target, verify, then rename: a file under its final name was verified at least once."""
+    target = mirror.place(table, source)
+    resumed = mirror.part_of(target).exists()
+    part = mirror.download(table, source, target, tell)
+    size = part.stat().st_size
+    tell(Progress(table.name, source.host, "verify", size, size))
+    actual = digests.sha256_of(part)
+    if not matches(table, actual):
+        mirror.discard(part)
+        if resumed:  # the earlier part may have been of another version; once more from the beginning
+            return _from_mirror(table, source, tell)
+        raise SourceError("it gave another file, which was deleted", actual=actual)
+    part.replace(target)
+    mirror.discard(part)
+    digests.remember(target, actual)
+    tell(Progress(table.name, source.host, "done", size, size))
+    return target
+
+
+def _log_start(step: Progress) -> None:
+    """Say size and time of a download that nobody watches."""
+    if step.stage == "start":
+        _log.warning("%s", announcement(step))
+
+
+@contextlib.contextmanager
+def _lock(table: Table, source: RemoteSource, tell: OnProgress) -> Iterator[None]:
+    """Hold the lock of a table's download; the system releases it when a process dies."""
+    from filelock import FileLock, Timeout
+
+    path = cache_folder() / "locks" / f"{table.wanted_hash[:16]}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0.1)
+        except Timeout:
+            tell(Progress(table.name, _host(source), "wait"))
+            lock.acquire()
+    except OSError as error:
+        raise UnwritableOutputError(
+            path, f"{path} cannot be written: {error}.", "Let RESTORER_CACHE name a folder that can be written."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# ------------------------------------------------------------------------------------------------------- failing
+
+
+def _error(table: Table, failures: list[Failure]) -> RestorerError:
+    """Return the one error for all sources that failed: what happened at each, and what to type next."""
+    attempts = [(failure.source, failure.reason) for failure in failures]
+    wrong = next((failure for failure in failures if failure.actual), None)
+    size = f" ({megabytes(table.size)})" if table.size else ""
+    pull = f"`restore models pull {table.name}`"
+    if wrong is not None:
+        others = "".join(f" {failure.source}: {failure.reason}." for failure in failures if failure is not wrong)
+        return HashMismatchError(
+            table.name,
+            f"{wrong.source} is not {table.name}: {wrong.reason}. "
+            f"Its sha256 is {wrong.actual}, expected is {table.wanted_hash}. Nothing of it was loaded.{others}",
+            f"Type {pull} to download it again. If that fails too, the source has changed: name another one in a "
+            "weights.toml of your own.",
+            expected=table.wanted_hash,
+            actual=wrong.actual or "",
+        )
+    if not table.sources:
+        return WeightsUnavailableError(
+            table.name,
+            f"{table.name} comes from no source that could be verified, so you must bring the file yourself.",
+            f"Get the file from its authors, then type `restore models import FILE --name {table.name}`.",
+        )
+    reasons = "; ".join(dict.fromkeys(f"{source}: {reason}" for source, reason in attempts))
+    return WeightsUnavailableError(
+        table.name,
+        f"The weights of {table.name}{size} are not on this machine, and no source could give them: {reasons}.",
+        f"Type {pull} when there is a network; HF_ENDPOINT names a mirror of the Hub, HTTPS_PROXY a proxy. "
+        "Without any weights: --model none --background lanczos.",
+        attempts=attempts,
+    )

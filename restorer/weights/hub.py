@@ -1,0 +1,179 @@
+"""Files of the Hub, through huggingface_hub: its cache, its environment variables, its client."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from restorer.weights.folders import hub_cache, hub_endpoint
+from restorer.weights.mirror import Tell, check_disk
+from restorer.weights.progress import Progress
+from restorer.weights.reach import SourceError
+from restorer.weights.sources import HubSource
+from restorer.weights.table import Table
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def find(source: HubSource) -> Path | None:
+    """Return the file in the Hub's cache, whoever put it there; None when it is not there. Asks no network."""
+    if not hub_cache().is_dir():
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(source.repo, source.file, cache_dir=hub_cache(), revision=source.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def host() -> str:
+    """Return the Hub's host, as people read it."""
+    return urlsplit(hub_endpoint()).hostname or hub_endpoint()
+
+
+def download(table: Table, source: HubSource, tell: Tell, *, replace: bool) -> Path:
+    """Bring a file into the Hub's cache and return where it is; not yet verified. The client resumes a cut connection.
+
+    Args:
+        table: whose file it is.
+        source: where it is.
+        tell: hears the size before the download, then every step.
+        replace: whether a file that lies in the cache, and is not the right one, is to be replaced.
+
+    Raises:
+        SourceError: it cannot be had, or the Hub announces another sha256 than the table's.
+        NotEnoughDiskError: before the download.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The HTTP client's own errors share a base with this one; its package is httpx or httpx2, by huggingface_hub's
+    # version, and no dependency of ours. Xet, the Hub's chunked storage, raises RuntimeError.
+    network = (base for base in HfHubHTTPError.__mro__ if base.__module__.startswith("httpx"))
+    failures: tuple[type[Exception], ...] = (
+        OSError, ValueError, RuntimeError, *(base for base in network if issubclass(base, Exception)),
+    )  # fmt: skip
+    endpoint, cache = hub_endpoint(), hub_cache()
+    try:
+        metadata = get_hf_file_metadata(
+            hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint), endpoint=endpoint
+        )
+        _refuse_announced(table, metadata.etag)
+        size = metadata.size if metadata.size is not None else table.size
+        check_disk(table, cache, size)
+        tell(Progress(table.name, host(), "start", 0, size))
+        path = hf_hub_download(
+            source.repo,
+            source.file,
+            revision=source.revision,
+            cache_dir=cache,
+            endpoint=endpoint,
+            force_download=replace,
+            tqdm_class=_bar(table, size, tell),
+        )
+    except failures as error:
+        raise SourceError(_reason(error)) from error
+    return Path(path)
+
+
+def _refuse_announced(table: Table, etag: str | None) -> None:
+    """Refuse before the download what the Hub announces as another file: its mark of a large file is the sha256."""
+    if etag and _SHA256.fullmatch(etag) and table.wanted_hash and not etag.startswith(table.wanted_hash):
+        raise SourceError("the Hub announces another file", actual=etag)
+
+
+def _reason(error: Exception) -> str:
+    """Return in words for the user why the Hub did not give a file."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "the repository asks to accept its terms on its page first; then HF_TOKEN must hold your token"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "there is no such repository, or it is private (HF_TOKEN would hold your token)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the repository has no such revision"
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return "the repository has no such file"
+    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
+        return f"it answers {error.response.status_code}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+        return f"the Hub's cache cannot be written: {error}"
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first.strip()
+
+
+def _bar(table: Table, total: int | None, tell: Tell) -> type[Any]:
+    """Return a class that stands in for tqdm's and passes every step on; the client makes one or more bars of it."""
+    where = host()
+
+    class Bar:
+        """Counts bytes; everything else that a bar can do is left out."""
+
+        def __init__(self, *_args: object, initial: int = 0, **_options: object) -> None:
+            self.n: float = initial
+            self.total = total
+
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *_details: object) -> None:
+            self.close()
+
+        def update(self, n: float | None = 1) -> None:
+            self.n += n or 0
+            tell(Progress(table.name, where, "receive", int(self.n), total))
+
+        def update_transfer(self, n: float) -> None:
+            """Take the bytes on the wire, which the Hub's chunked storage counts apart from those of the file."""
+
+        def set_transfer_postfix_str(self, *_args: object, **_options: object) -> None:
+            pass
+
+        def set_postfix_str(self, *_args: object, **_options: object) -> None:
+            pass
+
+        def set_description(self, *_args: object, **_options: object) -> None:
+            pass
+
+        def refresh(self, *_args: object, **_options: object) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    return Bar
+
+
+def discard(pointer: Path) -> None:
+    """Delete a download of ours from the Hub's cache: its entry, its content, and what is empty then.
+
+    A snapshot's file is a link to the content under `blobs`, which other revisions may point to as well; then it stays.
+    """
+    snapshots = next(folder for folder in pointer.parents if folder.name == "snapshots")
+    repository = snapshots.parent
+    blob = pointer.parent / pointer.readlink() if pointer.is_symlink() else None
+    pointer.unlink(missing_ok=True)
+    if blob is not None:
+        others = (entry for entry in snapshots.rglob("*") if entry.is_symlink())
+        if not any(entry.readlink().name == blob.name for entry in others):
+            shared = blob.resolve() if blob.is_symlink() else None
+            blob.unlink(missing_ok=True)
+            if shared is not None:
+                _sweep(shared)
+    for folder in (
+        *(place for place in pointer.parents if snapshots in place.parents),
+        snapshots,
+        repository / "blobs",
+    ):
+        with contextlib.suppress(OSError):  # not empty: something else lies there
+            folder.rmdir()
+
+
+def _sweep(shared: Path) -> None:
+    """Let huggingface_hub delete content that lies in its shared store, unless another repository refers to it."""
+    from huggingface_hub.utils._shared_blobs import sweep_shared_blob
+
+    sweep_shared_blob(shared, cache_dir=hub_cache())
