@@ -8,9 +8,10 @@ which must stay light (no torch at import), because the command's help and `rest
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     StateDict = dict[str, torch.Tensor]
     Shapes = Mapping[str, tuple[int, ...]]
+
+_log = logging.getLogger(__name__)
 
 Role = Literal["face restorer", "prior", "face detector", "face parser", "upscaler"]
 
@@ -112,37 +115,132 @@ def load(table: Table, path: Path, device: str | torch.device = "cpu") -> Loaded
     """
     import torch
 
-    from restorer.weights import load_state_dict
+    from restorer.weights import about, load_state_dict
 
     architecture = architecture_of(table)
-    unknown = sorted(set(table.arguments) - set(architecture.defaults))
-    if unknown:
-        raise InvalidTableError(
-            table.name,
-            f"The table {table.name!r} sets {', '.join(unknown)}, which {architecture.name!r} does not know.",
-            f"Its arguments are: {', '.join(architecture.defaults) or 'none'}.",
-        )
+    check_arguments(table.name, architecture, table.arguments)
     state = load_state_dict(path, table.name)
-    shapes = {key: tuple(value.shape) for key, value in state.items()}
-    arguments = {**architecture.defaults, **architecture.infer(shapes), **table.arguments}
-    try:
-        state = architecture.convert(state, arguments)
+    own = about(path)
+    if own is not None and own.architecture == architecture.name:  # translated when it was written
+        arguments = {**architecture.defaults, **own.arguments, **table.arguments}
         with torch.device("meta"):
             network = architecture.build(arguments)
-    except (KeyError, IndexError) as error:
-        raise CheckpointLayoutError(
-            table.name,
-            f"{path.name} is no checkpoint of {architecture.name!r}: {error!s} is missing.",
-            f"Check the file, or the architecture of the table {table.name!r}.",
-        ) from error
-    _check_layout(table, path, architecture, state, network)
-    network.load_state_dict(state, assign=True)
+        _check_layout(table.name, path, architecture, state, network)
+    else:
+        network, state, arguments = fit(architecture, state, table.arguments, table.name, path)
+    # Checkpoints are stored in half precision at times; networks hold float32 and are cast where they run.
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
     network.requires_grad_(False)
     return LoadedNetwork(network.to(device).eval(), table, architecture, arguments)
 
 
+def check_arguments(table_name: str, architecture: Architecture, arguments: Mapping[str, Any]) -> None:
+    """Raise `InvalidTableError` when an argument is none of the architecture's."""
+    unknown = sorted(set(arguments) - set(architecture.defaults))
+    if unknown:
+        raise InvalidTableError(
+            table_name,
+            f"The table {table_name!r} sets {', '.join(unknown)}, which {architecture.name!r} does not know.",
+            f"Its arguments are: {', '.join(architecture.defaults) or 'none'}.",
+        )
+
+
+def fit(
+    architecture: Architecture, state: StateDict, given: Mapping[str, Any], table_name: str, path: Path
+) -> tuple[nn.Module, StateDict, dict[str, Any]]:
+    """Translate an upstream state dict for an architecture, and check it against its network.
+
+    Args:
+        architecture: what the checkpoint is taken for.
+        state: its tensors by upstream names.
+        given: arguments that go before what the shapes tell and before the defaults.
+        table_name: for the errors.
+        path: for the errors.
+
+    Returns:
+        The network on torch's meta device, the tensors under its names, all its arguments.
+
+    Raises:
+        CheckpointLayoutError: it is no checkpoint of this architecture.
+    """
+    import torch
+
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    arguments = {**architecture.defaults, **architecture.infer(shapes), **given}
+    try:
+        translated = architecture.convert(dict(state), arguments)
+        with torch.device("meta"):
+            network = architecture.build(arguments)
+    except (KeyError, IndexError) as error:
+        raise CheckpointLayoutError(
+            table_name,
+            f"{path.name} is no checkpoint of {architecture.name!r}: {error!s} is missing.",
+            f"Check the file, or the architecture of the table {table_name!r}.",
+        ) from error
+    _check_layout(table_name, path, architecture, translated, network)
+    return network, translated, arguments
+
+
+def recognise(state: StateDict, given: Mapping[str, Any], path: Path) -> Architecture:
+    """Return the one architecture that a checkpoint fits; where several do, the one that uses most of it.
+
+    Raises:
+        CheckpointLayoutError: it fits none, or two equally well; the architectures are named.
+    """
+    fitting: dict[str, int] = {}
+    for name, architecture in architectures().items():
+        if set(given) - set(architecture.defaults):
+            continue
+        try:
+            network, _, _ = fit(architecture, state, given, path.name, path)
+        except (CheckpointLayoutError, ValueError, RuntimeError, TypeError, AssertionError) as error:
+            _log.debug("%s is no %s: %s", path, name, error)
+            continue
+        fitting[name] = sum(value.numel() for value in network.state_dict().values())
+    best = [name for name, used in fitting.items() if used == max(fitting.values())]
+    if len(best) == 1:
+        return architectures()[best[0]]
+    raise CheckpointLayoutError(
+        path.name,
+        f"{path.name} fits {'several architectures' if best else 'none of the architectures that are known'}.",
+        f"Name it with --architecture, one of: {', '.join(best or sorted(architectures()))}.",
+    )
+
+
+def unused(architecture: Architecture, state: StateDict, arguments: Mapping[str, Any]) -> dict[str, int]:
+    """Return the branches of a checkpoint that its translation drops, with how many values each holds.
+
+    A branch is the common beginning of keys, such as `discriminator`. It counts as dropped when its translation by
+    itself gives nothing.
+    """
+    dropped: dict[str, int] = {}
+    waiting = _branches(list(state), 1)
+    while waiting:
+        branch, keys = waiting.popitem()
+        try:
+            if architecture.convert({key: state[key] for key in keys}, arguments):
+                deeper = _branches(keys, branch.count(".") + 2)
+                if len(deeper) > 1 or branch not in deeper:
+                    waiting |= deeper
+                continue
+        except (KeyError, IndexError) as error:
+            _log.debug("%s cannot be translated by itself: %s", branch, error)
+            continue
+        dropped[branch] = sum(state[key].numel() for key in keys)
+    return dict(sorted(dropped.items()))
+
+
+def _branches(keys: Iterable[str], depth: int) -> dict[str, list[str]]:
+    """Return keys by their first `depth` words; the last and numbers are none: `convs.3.weight` is below `convs`."""
+    result: dict[str, list[str]] = {}
+    for key in keys:
+        words = [part for part in key.split(".")[:-1] if not part.isdigit()] or [key]
+        result.setdefault(".".join(words[:depth]), []).append(key)
+    return result
+
+
 def _check_layout(
-    table: Table, path: Path, architecture: Architecture, state: StateDict, network: nn.Module
+    table_name: str, path: Path, architecture: Architecture, state: StateDict, network: nn.Module
 ) -> None:
     """Compare keys and shapes with the network's own, before a tensor reaches it."""
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
@@ -157,9 +255,9 @@ def _check_layout(
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointLayoutError(
-            table.name,
+            table_name,
             f"{path.name} does not fit the architecture {architecture.name!r}: {'; '.join(problems[:3])}{more}.",
-            f"Check the file, or the architecture and arguments of the table {table.name!r}.",
+            f"Check the file, or the architecture and arguments of the table {table_name!r}.",
         )
 
 

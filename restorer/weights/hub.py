@@ -163,11 +163,17 @@ def discard(pointer: Path) -> None:
             blob.unlink(missing_ok=True)
             if shared is not None:
                 _sweep(shared)
-    for folder in (
-        *(place for place in pointer.parents if snapshots in place.parents),
-        snapshots,
-        repository / "blobs",
-    ):
+    commit = pointer.relative_to(snapshots).parts[0]
+    _remove_empty(*(place for place in pointer.parents if snapshots in place.parents), snapshots, repository / "blobs")
+    if not (snapshots / commit).exists():
+        for ref in (repository / "refs").rglob("*"):
+            if ref.is_file() and ref.read_text(encoding="utf-8") == commit:
+                ref.unlink()
+    _remove_empty(repository / "refs", repository)
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
         with contextlib.suppress(OSError):  # not empty: something else lies there
             folder.rmdir()
 

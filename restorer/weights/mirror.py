@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import json
@@ -58,9 +59,9 @@ def download(table: Table, source: UrlSource, target: Path, tell: Tell) -> Path:
         NotEnoughDiskError: before the download, when it does not fit; or when the disk fills up meanwhile.
     """
     part = part_of(target)
-    part.parent.mkdir(parents=True, exist_ok=True)
     failures = 0
     while True:
+        part.parent.mkdir(parents=True, exist_ok=True)
         before = _have(part, source)
         try:
             _transfer(table, source, part, tell)
@@ -76,6 +77,8 @@ def discard(part: Path) -> None:
     """Delete an unfinished download of ours and the note beside it."""
     part.unlink(missing_ok=True)
     _note(part).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty: the verified file lies there
+        part.parent.rmdir()
 
 
 def _note(part: Path) -> Path:

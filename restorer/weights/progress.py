@@ -49,7 +49,7 @@ def rough_time(size: int) -> str:
     """Return how long a download of this size takes on an ordinary line: "about 1 min at 50 Mbit/s"."""
     seconds = size / _ASSUMED_SPEED
     if seconds < 1:
-        text = "a second"
+        text = "about a second"
     elif seconds < 50:
         text = f"about {max(5, round(seconds / 5) * 5)} s"
     else:

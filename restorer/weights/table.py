@@ -87,19 +87,20 @@ def user_file() -> Path:
 def tables() -> dict[str, Table]:
     """Return all tables by name: the shipped ones, then the settings folder's, then `$RESTORER_WEIGHTS`'s.
 
-    A later table of the same name takes the earlier one's place.
+    A later table of the same name takes the earlier one's place, and its aliases unless it has its own.
 
     Raises:
         InvalidTableError: a file cannot be read, or a table in it lacks something or holds something wrong.
     """
     found = read_tables(shipped_file())
-    shipped = frozenset(found)
+    shipped = dict(found)
     users = [user_file()] if user_file().is_file() else []
     if named := os.environ.get("RESTORER_WEIGHTS"):
         users.append(Path(named).expanduser())
     for path in users:
         for name, table in read_tables(path).items():
-            found[name] = replace(table, replaces_shipped=name in shipped)
+            aliases = table.aliases or (found[name].aliases if name in found else ())
+            found[name] = replace(table, aliases=aliases, replaces_shipped=name in shipped)
     return found
 
 

@@ -1,0 +1,363 @@
+"""`restore models`: which weights there are, and bringing, checking and removing them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from restorer import registry, weights
+from restorer.cli.console import messages, results, say, show_error
+from restorer.errors import HashMismatchError, RestorerError, UsageError, WeightsError, WeightsUnavailableError
+from restorer.models.base import FaceModel
+from restorer.models.upscalers import UpscalerModel
+from restorer.weights import fetching, ours, terms, user
+from restorer.weights.digest import sha256_of
+from restorer.weights.folders import is_offline
+from restorer.weights.progress import ProgressBar, megabytes
+from restorer.weights.sources import FileSource
+
+if TYPE_CHECKING:
+    from restorer.weights import Table
+    from restorer.weights.sources import Source
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="List, download, verify and import weights.",
+)
+
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names as `restore models list` shows them.")]
+
+
+# ------------------------------------------------------------------------------------------------------- looking
+
+
+@app.command("list")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False) -> None:
+    """Show all weights: what each is for, sizes, whether it is here, licence."""
+    known = list(weights.tables().values())
+    if as_json:
+        print(json.dumps([_facts(table) for table in known], indent=2))
+        return
+    view = RichTable(box=None, pad_edge=False, header_style="bold")
+    for heading in ("Name", "What it is for", "In → out", "Here", "Download", "Licence"):
+        view.add_column(
+            heading, no_wrap=heading != "What it is for", justify="right" if heading == "Download" else "left"
+        )
+    role = ""
+    for table in sorted(known, key=lambda table: _role(table)):  # the order of weights.toml within a role
+        if _role(table) != role:
+            role = _role(table)
+            view.add_row(f"[bold]{escape(role)}[/]")
+        alias = f"also called {' or '.join(table.aliases)}; " if table.aliases else ""
+        view.add_row(
+            f"  {escape(table.name)}" + (" [yellow]yours[/]" if table.replaces_shipped else ""),
+            escape(alias + (table.trained_for or "")),
+            _sizes(table),
+            "[green]yes[/]" if weights.cached(table) else "no",
+            megabytes(table.size) if table.size else "?" if table.sources else "-",
+            escape(_short(table.license)),
+        )
+    console = results if results.is_terminal else Console(width=180, highlight=False)  # a pipe has no width
+    console.print(view, soft_wrap=False)
+    say("* with conditions: `restore models show NAME` has them.")
+    if any(table.replaces_shipped for table in known):
+        say("yours: a weights.toml of your own holds this table, in the place of the shipped one.")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name, an alias, or a file that was imported.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Show everything about one: sources, hash, licence, where it lies."""
+    facts = _facts(weights.resolve(name))
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    view = RichTable(box=None, show_header=False, pad_edge=False)
+    view.add_column(style="bold", no_wrap=True)
+    view.add_column(overflow="fold")
+    for key, value in facts.items():
+        if isinstance(value, list):
+            value = "\n".join(str(item) for item in value)
+        elif isinstance(value, dict):
+            value = ", ".join(f"{argument} = {setting}" for argument, setting in value.items())
+        elif key == "size" and value:
+            value = f"{value:,} bytes ({megabytes(value)})"
+        if value not in (None, "", False):
+            view.add_row(key.replace("_", " "), escape("yes" if value is True else str(value)))
+    results.print(view, soft_wrap=False)
+
+
+@app.command()
+def path(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Print where a verified file lies; exit 3 when it is not here."""
+    table = weights.resolve(name)
+    found = weights.cached(table)
+    if found is None:
+        raise WeightsUnavailableError(
+            table.name,
+            f"The weights of {table.name} are not on this machine.",
+            f"Type `restore models pull {table.name}`.",
+        )
+    print(found)
+
+
+# ------------------------------------------------------------------------------------------------------ bringing
+
+
+@app.command()
+def pull(
+    names: Names,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept the terms of weights that come without a licence.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Only look at what is here.")] = False,
+) -> None:
+    """Download weights, so that later runs need no network. What is here already is only checked."""
+    errors: list[RestorerError] = []
+    for table in [weights.resolve(name) for name in names]:
+        try:
+            _pull(table, accept_license, offline)
+        except RestorerError as error:
+            errors.append(error)
+    _raise_all(errors)
+
+
+def _pull(table: Table, accept_license: bool, offline: bool) -> None:
+    """Bring one file and say where it is."""
+    found = weights.cached(table)
+    if found is not None:
+        say(f"{table.name} is here already: {found}")
+        return
+    if accept_license:
+        terms.acknowledge(table)
+    elif not terms.acknowledged(table) and table.sources and sys.stdin.isatty() and not is_offline(offline):
+        say(table.acknowledge or "")
+        if typer.confirm("Download it all the same?", err=True):
+            terms.acknowledge(table)
+    with ProgressBar(messages) as on_progress:
+        found = weights.fetch(table, offline=offline, on_progress=on_progress)
+    say(f"{table.name}: {found}")
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint: .pth, .pt, .ckpt or .safetensors.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Also add it to your weights.toml under this name.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option("--architecture", help="What it is, where its content does not tell.")
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option("--argument", metavar="NAME=VALUE", help="What its content does not tell; may be repeated."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write; default: beside FILE.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Turn a checkpoint into a small, safe file that loads by itself, for --model or under a name of yours."""
+    from restorer.importing import import_checkpoint
+
+    if name is not None:
+        user.check_name(name)
+    done = import_checkpoint(
+        file, out, architecture=architecture, arguments=_arguments(argument or []), overwrite=overwrite
+    )
+    say(f"{file.name} is a checkpoint of {done.architecture}" + (f" ({done.known_as})." if done.known_as else "."))
+    for branch, values in done.dropped.items():
+        say(f"  left out: {branch} ({values:,} values)")
+    smaller = 1 - done.written_bytes / done.source_bytes
+    sizes = f"{megabytes(done.source_bytes)} → {megabytes(done.written_bytes)}"
+    if smaller >= 0.005:
+        sizes += f", {smaller:.0%} smaller"
+    say(f"Wrote {done.path} ({done.values:,} values; {sizes}).")
+    if name is None:
+        say(f"Use it by its path, or import it with --name to give it a name. Example: --model {done.path}")
+        return
+    shipped = weights.tables().get(done.known_as or name)
+    fields = {
+        "architecture": done.architecture,
+        "arguments": _special(done.architecture, done.arguments),
+        "sources": [f"file:{done.path.resolve()}"],
+        "sha256": sha256_of(done.path),
+        "size": done.written_bytes,
+        "license": shipped.license if shipped else None,
+        "trained_for": shipped.trained_for if shipped else None,
+    }
+    say(f"Added {name} to {user.add_table(name, fields)}.")
+    if shipped is not None and shipped.acknowledge:
+        say(f"Note: {shipped.acknowledge}")
+
+
+def _arguments(given: list[str]) -> dict[str, Any]:
+    """Return `--argument` options as a mapping; numbers become numbers."""
+    result = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--argument {text} has no value.", "Write it as --argument size=512.")
+        try:
+            result[key] = json.loads(value)
+        except ValueError:
+            result[key] = value
+    return result
+
+
+def _special(architecture: str, arguments: Any) -> dict[str, Any] | None:
+    """Return the arguments that are not the official defaults; None when all are."""
+    defaults = registry.architectures()[architecture].defaults
+    return {key: value for key, value in arguments.items() if defaults.get(key) != value} or None
+
+
+# ----------------------------------------------------------------------------------------------------- checking
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all that are here.")] = None,
+) -> None:
+    """Read every byte of the files that are here, and compare their hashes."""
+    chosen = [weights.resolve(name) for name in names] if names else list(weights.tables().values())
+    errors: list[RestorerError] = []
+    count = 0
+    for table in chosen:
+        found = fetching.located(table)
+        if not found and names:
+            errors.append(
+                WeightsUnavailableError(
+                    table.name,
+                    f"The weights of {table.name} are not on this machine.",
+                    f"Type `restore models pull {table.name}`.",
+                )
+            )
+        for _source, file in found:
+            count += 1
+            try:
+                results.print(escape(f"{_verified(table, file)}  ok  {table.name}  {file}"))
+            except WeightsError as error:
+                errors.append(error)
+    if not count and not names:
+        say("There are no weights on this machine yet; `restore models pull NAME` brings them.")
+    _raise_all(errors)
+
+
+def _verified(table: Table, file: Path) -> str:
+    """Return the hash of a file that is the table's; raises HashMismatchError for any other."""
+    actual = fetching.actual_hash(table, file, fresh=True)
+    if fetching.matches(table, actual):
+        return actual
+    raise HashMismatchError(
+        table.name,
+        f"{file} is not {table.name}: its sha256 is {actual}, expected is {table.wanted_hash}. It will not be loaded.",
+        f"Type `restore models pull {table.name}` to download it again.",
+        expected=table.wanted_hash,
+        actual=actual,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- removing
+
+
+@app.command()
+def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete what this tool downloaded or imported. Files of yours and of other tools stay."""
+    for table in [weights.resolve(name) for name in names]:
+        found = fetching.located(table)
+        imported = user.has_imported(table.name)
+        mine = [
+            (source, file) for source, file in found if ours.is_ours(source, file) or _imported(imported, source, file)
+        ]
+        for source, file in found:
+            if (source, file) not in mine:
+                say(f"{file} stays: this tool did not download it.")
+        if not mine and not imported:
+            say(f"There is nothing of {table.name} to delete.")
+            continue
+        for _source, file in mine:
+            say(f"{file} ({megabytes(file.stat().st_size)})")
+        if not yes:
+            if not sys.stdin.isatty():
+                raise UsageError("Nothing was deleted: there is nobody to ask.", "Add --yes.")
+            if not typer.confirm(f"Delete the files of {table.name}?", err=True):
+                continue
+        for source, file in mine:
+            if isinstance(source, FileSource):
+                file.unlink()
+            else:
+                ours.remove(source, file)
+        if imported:
+            user.remove_table(table.name)
+        say(f"Deleted {table.name}.")
+
+
+def _imported(listed: bool, source: Source, file: Path) -> bool:
+    """Tell whether a file was written by `restore models import` for a table that it added too."""
+    return listed and isinstance(source, FileSource) and weights.about(file) is not None
+
+
+# ------------------------------------------------------------------------------------------------------- shared
+
+
+def _role(table: Table) -> str:
+    architecture = registry.architectures().get(table.architecture)
+    return architecture.role if architecture else f"unknown architecture {table.architecture}"
+
+
+def _short(license_text: str | None) -> str:
+    """Return the name of a licence, with a star where more is said about it."""
+    if not license_text:
+        return "not stated"
+    name = re.split(r" as stated|[,;(]", license_text)[0].strip()
+    return name if name == license_text else f"{name}*"
+
+
+def _sizes(table: Table) -> str:
+    """Return the sizes in and out where the architecture tells: "128 → 1024", or "×4" for an upscaler."""
+    architecture = registry.architectures().get(table.architecture)
+    if architecture is None:
+        return ""
+    arguments = {**architecture.defaults, **table.arguments}
+    if isinstance(architecture, FaceModel):
+        crop = architecture.crop(arguments)
+        return f"{crop.input_size} → {crop.output_size}"
+    return f"×{architecture.factor(arguments)}" if isinstance(architecture, UpscalerModel) else ""
+
+
+def _facts(table: Table) -> dict[str, Any]:
+    """Return everything about a table, as JSON holds it."""
+    facts = {key: value for key, value in asdict(table).items() if key != "payload_sha256"}
+    found = weights.cached(table)
+    return {
+        "name": facts.pop("name"),
+        "role": _role(table),
+        **facts,
+        "sha256": table.sha256 or table.payload_sha256,
+        "sources": list(table.sources),
+        "aliases": list(table.aliases),
+        "origin": str(table.origin),
+        "sizes": _sizes(table),
+        "cached": found is not None,
+        "path": None if found is None else str(found),
+    }
+
+
+def _raise_all(errors: list[RestorerError]) -> None:
+    """Show all errors but the last, which is raised and decides the exit code."""
+    for error in errors[:-1]:
+        show_error(error)
+    if errors:
+        raise errors[-1]
