@@ -236,8 +236,8 @@ class StyleGAN2Generator(nn.Module):
     """The generator: z, w or w+ to pictures (n, 3, size, size) of about [-1, 1].
 
     Level k goes from 4*2^k to 8*2^k pixels with `convs[2k]` (up), `convs[2k+1]` and `to_rgbs[k]`. The w+ has one latent
-    for each convolution and one more: `convs[j]` takes latent 1 + j, and `to_rgbs[k]` latent 2k + 3, which is also that
-    of the next up convolution.
+    for each convolution, and one more for the last RGB layer where there is one: `convs[j]` takes latent 1 + j, and
+    `to_rgbs[k]` latent 2k + 3, which is also that of the next up convolution.
 
     Args:
         size: side of the pictures, a power of two.
@@ -270,8 +270,8 @@ class StyleGAN2Generator(nn.Module):
         self.widths = channels(size, narrow=narrow, channel_multiplier=channel_multiplier)
         self.resolutions = list(self.widths)
         self.num_levels = len(self.widths) - 1
-        self.num_latents = 2 * self.num_levels + 2
         self.num_convs = 2 * self.num_levels + 1
+        self.num_latents = self.num_convs + (1 if to_rgb else 0)
         self.noise = noise
 
         self.mapping: Mapping | None = None

@@ -1,0 +1,127 @@
+"""GFP-GAN: a U-Net that removes the degradation, and a StyleGAN2 whose features it modulates.
+
+Wang et al., "Towards Real-World Blind Face Restoration with Generative Facial Prior" (2021). Both released forms are
+one network here. All gains (equalised learning rates, sqrt(2) behind activations, 1/sqrt(2) of residual sums) are
+folded into the weights, after which the two differ only in how they resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from restorer.networks.stylegan2 import StyleGAN2Generator, Upsampling, bilinear_upsample, channels, fir_blur
+
+
+class ResBlock(nn.Module):
+    """Two 3x3 convolutions around a change of resolution by two, plus a 1x1 convolution of the input.
+
+    Args:
+        in_channels: channels that come in.
+        out_channels: channels that go out.
+        direction: halves or doubles the resolution.
+        resampling: "fir" halves with StyleGAN2's filter, "bilinear" by the mean of 2x2; doubling is always bilinear.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, direction: Literal["down", "up"], resampling: Upsampling = "bilinear"
+    ) -> None:
+        super().__init__()
+        self.direction = direction
+        self.strided = direction == "down" and resampling == "fir"
+        self.conv1 = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+        if self.strided:
+            self.conv2 = nn.Conv2d(in_channels, out_channels, 3, stride=2)
+        else:
+            self.conv2 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = F.leaky_relu_(self.conv1(x), 0.2)
+        if self.strided:
+            main, skip = fir_blur(main, (2, 2)), self.skip(fir_blur(x, (1, 1), stride=2))
+        elif self.direction == "down":
+            main, skip = F.avg_pool2d(main, 2), self.skip(F.avg_pool2d(x, 2))
+        else:
+            # A 1x1 convolution and an interpolation can change places: first the cheap one.
+            main, skip = bilinear_upsample(main), bilinear_upsample(self.skip(x))
+        total: Tensor = F.leaky_relu_(self.conv2(main), 0.2) + skip
+        return total
+
+
+class GFPGAN(nn.Module):
+    """Restores aligned faces: (n, 3, out_size, out_size) in [-1, 1] to the same shape, not clamped.
+
+    Args:
+        out_size: side of input and output, a power of two.
+        num_style_feat: length of a latent.
+        channel_multiplier: factor of the widths from 64x64 on.
+        narrow: factor of all widths; the U-Net has half the generator's.
+        resampling: "bilinear" is the "clean" form (1.2, 1.3, 1.4), "fir" the original one (1).
+    """
+
+    def __init__(
+        self,
+        out_size: int = 512,
+        *,
+        num_style_feat: int = 512,
+        channel_multiplier: float = 2,
+        narrow: float = 1.0,
+        resampling: Upsampling = "bilinear",
+    ) -> None:
+        super().__init__()
+        self.generator = StyleGAN2Generator(
+            out_size,
+            style_dim=num_style_feat,
+            n_mlp=0,
+            channel_multiplier=channel_multiplier,
+            narrow=narrow,
+            upsample=resampling,
+        )
+        unet = list(channels(out_size, narrow=narrow * 0.5, channel_multiplier=channel_multiplier).values())
+        up, down = list(pairwise(unet)), list(pairwise(unet[::-1]))
+        self.first = nn.Conv2d(3, unet[-1], 1)
+        self.down = nn.ModuleList(ResBlock(i, o, "down", resampling) for i, o in down)
+        self.last = nn.Conv2d(unet[0], unet[0], 3, padding=1)
+        self.to_latents = nn.Linear(16 * unet[0], self.generator.num_latents * num_style_feat)
+        self.up = nn.ModuleList(ResBlock(i, o, "up", resampling) for i, o in up)
+        # The modulated half of the generator's channels; the other half passes ("CS-SFT", section 3.4).
+        modulated = [width - width // 2 for width in self.generator.widths.values()][1:]
+        self.scale = nn.ModuleList(_condition(i, o) for i, o in zip(unet[1:], modulated, strict=True))
+        self.shift = nn.ModuleList(_condition(i, o) for i, o in zip(unet[1:], modulated, strict=True))
+
+    def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
+        """Return restored faces; `noise` replaces the generator's stored noise, one tensor for each convolution."""
+        x = F.leaky_relu_(self.first(faces), 0.2)
+        skips = []
+        for block in self.down:
+            x = block(x)
+            skips.append(x)
+        x = F.leaky_relu_(self.last(x), 0.2)
+        latents = self.to_latents(x.flatten(1)).unflatten(1, (self.generator.num_latents, -1))
+
+        conditions = []
+        for skip, block, scale, shift in zip(reversed(skips), self.up, self.scale, self.shift, strict=True):
+            x = block(x + skip)
+            conditions.append((scale(x), shift(x)))
+
+        def modulate(level: int, features: Tensor) -> Tensor:
+            scale, shift = conditions[level]
+            kept, modulated = features.tensor_split([features.shape[1] - scale.shape[1]], dim=1)
+            return torch.cat([kept, modulated * scale + shift], dim=1)
+
+        return self.generator.synthesize(latents, noise, between=modulate)
+
+
+def _condition(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return the two convolutions that make a scale or shift of features."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, 3, padding=1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+    )

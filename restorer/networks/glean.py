@@ -1,0 +1,275 @@
+"""GLEAN and LightGLEAN: an encoder, a StyleGAN2 as a bank of what things look like, and a decoder that fuses both.
+
+Chan et al., "GLEAN: Generative Latent Bank for Large-Factor Image Super-Resolution" (2021) and "... and Beyond" (2022,
+LightGLEAN). Only what reaches the output is built: the bank has no RGB branch and no mapping network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from restorer.networks.stylegan2 import StyleGAN2Generator, channels
+
+
+class DenseBlock(nn.Module):
+    """Five 3x3 convolutions, each of which sees all before it; a fifth of the result is added to the input (ESRGAN)."""
+
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(width + i * growth, growth, 3, padding=1) for i in range(4))
+        self.last = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = x
+        for conv in self.convs:
+            seen = torch.cat([seen, F.leaky_relu_(conv(seen), 0.2)], dim=1)
+        return torch.add(x, self.last(seen), alpha=0.2)
+
+
+class RRDB(nn.Module):
+    """Three dense blocks in a row; a fifth of the result is added to the input (ESRGAN)."""
+
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(DenseBlock(width, growth) for _ in range(3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.blocks(x), alpha=0.2)
+
+
+class Trunk(nn.Module):
+    """RRDBs at the input's resolution and a convolution to the bank's width there: (n, 3, s, s) to (n, out, s, s)."""
+
+    def __init__(self, out_channels: int, *, width: int, blocks: int, growth: int = 32) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.body = nn.Sequential(*(RRDB(width, growth) for _ in range(blocks)))
+        self.body_last = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return F.leaky_relu_(self.last(x + self.body_last(self.body(x))), 0.2)
+
+
+class Decoder(nn.Module):
+    """Goes from the trunk's features to the picture, taking in the bank's features at each resolution on the way.
+
+    Args:
+        widths: the bank's width at each resolution from the input's to the output's.
+        narrow: factor of the decoder's own widths; 1 gives them the bank's.
+    """
+
+    def __init__(self, widths: Sequence[int], *, narrow: float = 1.0) -> None:
+        super().__init__()
+        own = [widths[0], *(max(int(width * narrow), 1) for width in widths[1:])]
+        taken = [0, *widths[1:]]
+        self.up = nn.ModuleList(
+            nn.Conv2d(here + bank, 4 * above, 3, padding=1)
+            for (here, above), bank in zip(pairwise(own), taken, strict=False)
+        )
+        last = max(int(64 * narrow), 1)
+        self.conv = nn.Conv2d(own[-1] + widths[-1], last, 3, padding=1)
+        self.to_rgb = nn.Conv2d(last, 3, 3, padding=1)
+
+    def forward(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Return the picture; `features` are the bank's, from twice the input's resolution to the output's."""
+        for level, conv in enumerate(self.up):
+            if level:
+                x = torch.cat([x, features[level - 1]], dim=1)
+            x = F.pixel_shuffle(conv(x), 2)
+        x = F.leaky_relu_(self.conv(torch.cat([x, features[-1]], dim=1)), 0.2)
+        picture: Tensor = self.to_rgb(x)
+        return picture
+
+
+class _Banked(nn.Module):
+    """What GLEAN and LightGLEAN share: trunk, bank, decoder, and their sizes."""
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        style_channels: int,
+        rrdb_channels: int,
+        num_rrdbs: int,
+        channel_multiplier: float,
+        narrow: float,
+        decoder_narrow: float,
+    ) -> None:
+        super().__init__()
+        widths = channels(out_size, narrow=narrow, channel_multiplier=channel_multiplier)
+        if in_size not in widths or not 4 < in_size < out_size:
+            raise ValueError(f"The input's side is a power of two from 8 to below {out_size}, not {in_size}.")
+        self.in_size = in_size
+        self.out_size = out_size
+        self.trunk = Trunk(widths[in_size], width=rrdb_channels, blocks=num_rrdbs)
+        self.bank = StyleGAN2Generator(
+            out_size,
+            style_dim=style_channels,
+            n_mlp=0,
+            channel_multiplier=channel_multiplier,
+            narrow=narrow,
+            to_rgb=False,
+        )
+        above = [width for resolution, width in widths.items() if resolution >= in_size]
+        self.decoder = Decoder(above, narrow=decoder_narrow)
+
+    def _check(self, pictures: Tensor) -> None:
+        if pictures.shape[1:] != (3, self.in_size, self.in_size):
+            expected = f"(n, 3, {self.in_size}, {self.in_size})"
+            raise ValueError(f"This network takes pictures of shape {expected}, not {tuple(pictures.shape)}.")
+
+
+class GLEAN(_Banked):
+    """Enlarges pictures (n, 3, in_size, in_size) in [-1, 1] to (n, 3, out_size, out_size), not clamped.
+
+    Args:
+        in_size: side of the input, a power of two from 8 on.
+        out_size: side of the output and of the bank's own pictures.
+        style_channels: length of a latent.
+        rrdb_channels: width of the RRDB trunk.
+        num_rrdbs: blocks of the trunk.
+        channel_multiplier: factor of the bank's widths from 64x64 on.
+        narrow: factor of all the bank's widths.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        style_channels: int = 512,
+        rrdb_channels: int = 64,
+        num_rrdbs: int = 23,
+        channel_multiplier: float = 2,
+        narrow: float = 1.0,
+    ) -> None:
+        super().__init__(
+            in_size,
+            out_size,
+            style_channels=style_channels,
+            rrdb_channels=rrdb_channels,
+            num_rrdbs=num_rrdbs,
+            channel_multiplier=channel_multiplier,
+            narrow=narrow,
+            decoder_narrow=1.0,
+        )
+        below = [width for resolution, width in self.bank.widths.items() if resolution <= in_size]
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(i, o, 3, stride=2, padding=1),
+                nn.LeakyReLU(0.2, inplace=True),
+                nn.Conv2d(o, o, 3, padding=1),
+                nn.LeakyReLU(0.2, inplace=True),
+            )
+            for i, o in pairwise(below[::-1])
+        )
+        self.bottom = nn.Conv2d(below[0], below[0], 3, padding=1)
+        self.to_latents = nn.Linear(16 * below[0], self.bank.num_latents * style_channels)
+        self.fusion = nn.ModuleList(nn.Conv2d(2 * width, width, 3, padding=1) for width in below)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the enlarged pictures."""
+        self._check(pictures)
+        trunk = self.trunk(pictures)
+        encoded = [trunk]
+        for block in self.down:
+            encoded.insert(0, block(encoded[0]))
+        bottom = F.leaky_relu_(self.bottom(encoded[0]), 0.2)
+        latents = self.to_latents(bottom.flatten(1)).unflatten(1, (self.bank.num_latents, -1))
+
+        taken: list[Tensor] = []
+
+        def fuse(level: int, features: Tensor) -> Tensor:
+            if level >= len(encoded):
+                return features
+            fused: Tensor = self.fusion[level](torch.cat([features, encoded[level]], dim=1))
+            return fused
+
+        def take(level: int, features: Tensor) -> Tensor:
+            if level + 1 >= len(encoded):
+                taken.append(features)
+            return features
+
+        self.bank.synthesize(latents, before=fuse, after=take)
+        picture: Tensor = self.decoder(trunk, taken)
+        return picture
+
+
+class LightGLEAN(_Banked):
+    """GLEAN without the descending encoder: one feature enters the bank, and the latents are learned constants.
+
+    The bank below the input's resolution depends on nothing then, so it runs for one picture whatever the batch is, and
+    the styles are the same for all pictures. Decoder and trunk are lighter too, to reach the paper's figures (21 % of
+    GLEAN's parameters, 35 % of its operations); the defaults are for 128 to 1024.
+
+    Args:
+        in_size: side of the input, a power of two from 8 on.
+        out_size: side of the output and of the bank's own pictures.
+        style_channels: length of a latent.
+        rrdb_channels: width of the RRDB trunk.
+        num_rrdbs: blocks of the trunk.
+        channel_multiplier: factor of the bank's widths from 64x64 on.
+        narrow: factor of all the bank's widths.
+        decoder_narrow: factor of the decoder's widths against the bank's.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        style_channels: int = 512,
+        rrdb_channels: int = 64,
+        num_rrdbs: int = 3,
+        channel_multiplier: float = 2,
+        narrow: float = 1.0,
+        decoder_narrow: float = 0.5,
+    ) -> None:
+        super().__init__(
+            in_size,
+            out_size,
+            style_channels=style_channels,
+            rrdb_channels=rrdb_channels,
+            num_rrdbs=num_rrdbs,
+            channel_multiplier=channel_multiplier,
+            narrow=narrow,
+            decoder_narrow=decoder_narrow,
+        )
+        width = self.bank.widths[in_size]
+        self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))
+        self.fusion = nn.Conv2d(2 * width, width, 3, padding=1)
+
+    @torch.no_grad()
+    def start_from(self, latent: Tensor) -> None:
+        """Set all latents to one w (style_channels,), usually the prior's mean, before a training."""
+        self.latents.copy_(latent.expand_as(self.latents))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the enlarged pictures."""
+        self._check(pictures)
+        trunk = self.trunk(pictures)
+        entry = self.bank.resolutions.index(self.in_size)
+        taken: list[Tensor] = []
+
+        def fuse(level: int, features: Tensor) -> Tensor:
+            if level != entry:
+                return features
+            fused: Tensor = self.fusion(torch.cat([features.expand(len(trunk), -1, -1, -1), trunk], dim=1))
+            return fused
+
+        def take(level: int, features: Tensor) -> Tensor:
+            if level >= entry:
+                taken.append(features)
+            return features
+
+        self.bank.synthesize(self.latents, before=fuse, after=take)
+        picture: Tensor = self.decoder(trunk, taken)
+        return picture
