@@ -106,12 +106,14 @@ class Parts:
 
     Attributes:
         options: the choices of the run.
-        say: tells the user one line (what auto chose, what is downloaded).
+        say: tells the user one line (what auto chose).
+        on_download: hears each step of a download; None = its size is logged.
         detector, restorer, mask, background: objects given by the caller; None = by the options.
     """
 
     options: Options
     say: Say = field(default=lambda _line: None)
+    on_download: weights.OnProgress | None = None
     detector: Detector | None = None
     restorer: FaceRestorer | None = None
     mask: Mask | None = None
@@ -184,8 +186,7 @@ class Parts:
         """Return what pins the face restorer's weights: the hash in its table; None for objects and "none"."""
         if not self._model_source or self.model == "none":
             return None
-        table = weights.resolve(self._model_source)
-        return table.sha256 or table.sha256_prefix
+        return weights.resolve(self._model_source).wanted_hash
 
     def _role(self, name: str, role: registry.Role, option: str) -> Table:
         """Return the table of a name that must have a role."""
@@ -204,7 +205,7 @@ class Parts:
         """Return the network of a table, fetched, verified and on the device; once a run."""
         if name not in self._loaded:
             table = weights.resolve(name)
-            path = weights.fetch(table, offline=self.options.offline)
+            path = weights.fetch(table, offline=self.options.offline, on_progress=self.on_download)
             self._loaded[name] = registry.load(table, path, self.device.name)
         return self._loaded[name]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from restorer import weights
 from restorer.background import Background, resize
 from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
 from restorer.faces import align, paste, select
@@ -97,7 +98,8 @@ class Restorer:
         background: "auto", "lanczos", a table, or an object with `upscale`.
         mask: None (ParseNet, or a feathered edge where its weights cannot be had), or an object that maps restored
             crops to masks (see `restorer.parts.Mask`).
-        say: called with each line that the user should read (what "auto" chose, what is downloaded).
+        say: called with each line that the user should read (what "auto" chose).
+        on_download: hears each step of a download of weights; None = its size is logged.
         options: the other fields of `Options`, for example `scale=4`.
 
     Raises:
@@ -113,6 +115,7 @@ class Restorer:
         background: str | Background = "auto",
         mask: Mask | None = None,
         say: Say | None = None,
+        on_download: weights.OnProgress | None = None,
         **options: Any,
     ) -> None:
         names = {"model": model, "detector": detector, "background": background}
@@ -121,6 +124,7 @@ class Restorer:
         self.parts = Parts(
             self.options,
             say or (lambda _line: None),
+            on_download=on_download,
             detector=None if isinstance(detector, str) else detector,
             restorer=None if isinstance(model, str) else model,
             background=None if isinstance(background, str) else background,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from restorer.cli import COMMANDS
-from restorer.cli.console import say
+from restorer.cli.console import messages, say
 from restorer.errors import UsageError
 from restorer.version import __version__
 
@@ -162,18 +162,25 @@ def restore(
     }  # fmt: skip
     from restorer.cli.run import Run
     from restorer.pipeline import Restorer
+    from restorer.weights import ProgressBar
 
-    restorer = Restorer(
-        model, detector=detector, background=background, say=(lambda _line: None) if quiet else say, **options
-    )
     signal.signal(signal.SIGTERM, _terminate)
-    run = Run(restorer, json_lines=json_lines, quiet=quiet, verbose=verbose)
-    if "-" in photos:
-        if photos != ["-"]:
-            raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
-        code = run.stream(out)
-    else:
-        code = run.files(photos, out, name=name, overwrite=overwrite, dry_run=dry_run)
+    with ProgressBar(messages) as on_download:  # also when quiet: nothing is downloaded without a word
+        restorer = Restorer(
+            model,
+            detector=detector,
+            background=background,
+            say=(lambda _line: None) if quiet else say,
+            on_download=on_download,
+            **options,
+        )
+        run = Run(restorer, json_lines=json_lines, quiet=quiet, verbose=verbose)
+        if "-" in photos:
+            if photos != ["-"]:
+                raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
+            code = run.stream(out)
+        else:
+            code = run.files(photos, out, name=name, overwrite=overwrite, dry_run=dry_run)
     raise typer.Exit(code)
 
 
