@@ -1,0 +1,33 @@
+"""Photos in and out, with everything that a photo carries: decoding, metadata, encoding, safe writing."""
+
+from restorer.photo.decoding import MAX_PIXELS
+from restorer.photo.formats import (
+    FORMATS,
+    PICTURE_SUFFIXES,
+    UNSUPPORTED_SUFFIXES,
+    Format,
+    check_output_size,
+    output_format,
+    suffix_for,
+)
+from restorer.photo.model import Note, Photo, photo_from_array
+from restorer.photo.reading import read_note, read_photo
+from restorer.photo.writing import DEFAULT_QUALITY, write_photo
+
+__all__ = [
+    "DEFAULT_QUALITY",
+    "FORMATS",
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "UNSUPPORTED_SUFFIXES",
+    "Format",
+    "Note",
+    "Photo",
+    "check_output_size",
+    "output_format",
+    "photo_from_array",
+    "read_note",
+    "read_photo",
+    "suffix_for",
+    "write_photo",
+]

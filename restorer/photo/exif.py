@@ -1,0 +1,195 @@
+"""EXIF blocks: orientation taken out once, the thumbnail dropped, dimensions told anew; all else stays where it is."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from restorer.photo import ifd
+
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
+_IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
+_PIXEL_X, _PIXEL_Y = 40962, 40963
+_MAKER_NOTE = 37500
+_INCH, _CENTIMETRE = 2, 3
+
+# Tags of a TIFF's first directory that describe how its pixels are stored, or that have a place of their own in
+# `Photo`; the rest is what a photographer means by EXIF.
+_STRUCTURE = frozenset(
+    {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292}
+    | {293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 337, 338, 339, 340, 341}
+    | {342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
+    | {700, 33723, 34377, 34675, 37724, 50255, 50784}
+)
+
+
+@dataclass
+class CleanExif:
+    """What `clean` found: the block without prefix (None when nothing could be kept), upright and without thumbnail."""
+
+    data: bytes | None
+    orientation: int = 1
+    has_orientation: bool = False
+    problems: list[str] = field(default_factory=list)
+
+
+def clean(block: bytes) -> CleanExif:
+    """Take the orientation out of an EXIF block (it is set to 1) and drop the thumbnail; every other byte stays.
+
+    Args:
+        block: with or without the "Exif" prefix of JPEG.
+    """
+    while block.startswith(b"Exif\0"):
+        block = block[6:]
+    try:
+        order, big, position = ifd.header(block)
+        if big:
+            raise ifd.DamagedDirectoryError("it is BigTIFF")
+        first = ifd.read_directory(block, position, order)
+    except ifd.DamagedDirectoryError as error:
+        return CleanExif(None, problems=[f"The EXIF block is damaged ({error}) and was dropped."])
+    result = CleanExif(None)
+    if first.damaged:
+        tags = ", ".join(map(str, first.damaged))
+        result.problems.append(f"Some EXIF tags are damaged ({tags}); they were kept as they are.")
+    data = bytearray(block)
+    entry = first.entries.get(ORIENTATION)
+    if entry is not None:
+        values = entry.integers()
+        if values and 1 <= values[0] <= 8:
+            result.orientation, result.has_orientation = values[0], True
+        elif values and values[0] != 0:  # some cameras write 0 for "unknown"
+            result.problems.append(f"The EXIF orientation {values[0]} has no meaning; the photo was taken as upright.")
+        _set_integer(data, entry, 1)
+    result.data = _without_thumbnail(data, block, first, result.problems)
+    return result
+
+
+def _set_integer(data: bytearray, entry: ifd.Entry, value: int) -> None:
+    """Write one integer over a tag's entry, inside its 12 bytes; LONG stays LONG."""
+    new = ifd.longs(value) if entry.kind == ifd.LONG else ifd.shorts(value)
+    raw = new.raw if entry.order == "<" else new.raw[::-1]
+    start = struct.pack(f"{entry.order}HHI", entry.tag, new.kind, 1)
+    data[entry.position : entry.position + 12] = start + raw.ljust(4, b"\0")
+
+
+def _directories(block: bytes, first: ifd.Directory) -> list[ifd.Directory]:
+    """Return the first directory and the readable EXIF, GPS and interoperability directories below it."""
+    found: list[ifd.Directory] = []
+    queue = [first]
+    while queue and len(found) < 8:
+        directory = queue.pop()
+        found.append(directory)
+        for tag in ifd.SUB_DIRECTORIES:
+            try:
+                queue.append(ifd.read_directory(block, directory.integers(tag)[0], first.order))
+            except (ifd.DamagedDirectoryError, IndexError):
+                continue  # no such directory, or one that stays as it is because it cannot be read
+    return found
+
+
+def _ranges(directory: ifd.Directory) -> list[tuple[int, int]]:
+    own = (directory.position, directory.next_position + 4)
+    return [own, *((e.value_position, e.value_position + len(e.raw)) for e in directory.entries.values())]
+
+
+def _without_thumbnail(data: bytearray, block: bytes, first: ifd.Directory, problems: list[str]) -> bytes:
+    """Cut the second directory off and blank its bytes, where nothing else of the block lies."""
+    if first.next == 0:
+        return bytes(data)
+    data[first.next_position : first.next_position + 4] = bytes(4)
+    try:
+        second = ifd.read_directory(block, first.next, first.order)
+    except ifd.DamagedDirectoryError as error:
+        problems.append(f"The EXIF thumbnail is damaged ({error}); it was cut off.")
+        return bytes(data)
+    gone = _ranges(second)
+    for offsets, lengths in ((513, 514), (273, 279)):
+        pairs = zip(second.integers(offsets), second.integers(lengths), strict=False)
+        gone += [(at, at + length) for at, length in pairs]
+    kept = [span for directory in _directories(block, first) for span in _ranges(directory)]
+    for start, end in sorted(gone, reverse=True):
+        end = min(end, len(block))
+        if start >= end or any(start < b and a < end for a, b in kept):
+            continue
+        if end == len(data):
+            del data[start:]
+        elif end < len(data):
+            data[start:end] = bytes(end - start)
+    return bytes(data)
+
+
+def with_size(block: bytes, width: int, height: int) -> bytes:
+    """Return the block with the dimensions that it tells set to the new ones; none is added."""
+    order, _, position = ifd.header(block)
+    data = bytearray(block)
+    for directory in _directories(block, ifd.read_directory(block, position, order)):
+        for tag, value in ((_IMAGE_WIDTH, width), (_IMAGE_LENGTH, height), (_PIXEL_X, width), (_PIXEL_Y, height)):
+            entry = directory.entries.get(tag)
+            if entry is not None and entry.integers():
+                _set_integer(data, entry, value)
+    return bytes(data)
+
+
+def resolution(block: bytes) -> tuple[float, float] | None:
+    """Return the dots per inch that the block tells, or None."""
+    order, _, position = ifd.header(block)
+    return directory_resolution(ifd.read_directory(block, position, order))
+
+
+def directory_resolution(directory: ifd.Directory) -> tuple[float, float] | None:
+    """Return the dots per inch that a directory tells, or None."""
+    factor = {_INCH: 1.0, _CENTIMETRE: 2.54}.get(directory.integer(RESOLUTION_UNIT, _INCH))
+    x, y = (directory.entries.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
+    if factor is None or x is None or y is None:
+        return None
+    across, down = x.rationals()[:1], y.rationals()[:1]
+    return (across[0] * factor, down[0] * factor) if across and down and across[0] > 0 and down[0] > 0 else None
+
+
+def resolution_tags(dpi: tuple[float, float]) -> ifd.Tree:
+    """Return the three tags that tell a resolution in dots per inch."""
+    x, y = (Fraction(value).limit_denominator(10_000) for value in dpi)
+    return {
+        X_RESOLUTION: ifd.rational(x.numerator, x.denominator),
+        Y_RESOLUTION: ifd.rational(y.numerator, y.denominator),
+        RESOLUTION_UNIT: ifd.shorts(_INCH),
+    }
+
+
+def with_resolution(block: bytes | None, dpi: tuple[float, float]) -> bytes:
+    """Return the block with a resolution, where it tells none; without a block, one that tells nothing else."""
+    if block is None:
+        return ifd.pack_tree(resolution_tags(dpi))
+    if resolution(block) is not None:
+        return block
+    order, _, position = ifd.header(block)
+    return ifd.append_directory(block, ifd.read_directory(block, position, order), resolution_tags(dpi))
+
+
+def without_maker_note(block: bytes) -> bytes:
+    """Return a smaller block: laid out anew, without the camera's maker note."""
+    order, _, position = ifd.header(block)
+    tree = ifd.read_tree(block, ifd.read_directory(block, position, order)).tree
+    below = tree.get(ifd.EXIF)
+    if isinstance(below, dict):
+        below.pop(_MAKER_NOTE, None)
+    return ifd.pack_tree(tree)
+
+
+def from_tiff(data: bytes, directory: ifd.Directory) -> tuple[bytes | None, list[str]]:
+    """Return the EXIF block that a TIFF page's descriptive tags make (None when it has none), and what was damaged."""
+    reading = ifd.read_tree(data, directory)
+    tree = {tag: node for tag, node in reading.tree.items() if tag not in _STRUCTURE}
+    tree.pop(ORIENTATION, None)
+    problems = [f"In the TIFF's tags, {problem}; the rest was kept." for problem in reading.problems]
+    return (ifd.pack_tree(tree) if tree else None), problems
+
+
+def to_tiff(block: bytes) -> tuple[ifd.Tree, list[str]]:
+    """Return the tags that an EXIF block gives a TIFF page, and what was damaged."""
+    order, _, position = ifd.header(block)
+    reading = ifd.read_tree(block, ifd.read_directory(block, position, order))
+    tree = {tag: node for tag, node in reading.tree.items() if tag not in _STRUCTURE}
+    return tree, [f"In the EXIF block, {problem}; the rest was kept." for problem in reading.problems]

@@ -1,0 +1,205 @@
+"""Writing a result with everything that its photo carried, the note of what was done, and a word on every loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from PIL import ImageCms
+
+from restorer.errors import UnwritableOutputError, UsageError
+from restorer.photo import color, containers, encoding, exif, files, formats, xmp
+from restorer.photo.model import Note, Photo, Pixels, is_grey
+
+DEFAULT_QUALITY = 95
+"""Of JPEG, lossy WebP and HEIC, where none was asked for."""
+
+_NAMES = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "dpi": "resolution"}
+
+
+@dataclass
+class Outgoing:
+    """What goes into a file: channels at the depth that it can hold, and metadata that it has a place for."""
+
+    pixels: Pixels
+    alpha: Pixels | None
+    grey: bool
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    photoshop: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    native: tuple[tuple[str, bytes], ...] = ()
+    warnings: list[str] = field(default_factory=list)
+
+
+def write_photo(
+    target: Path | str | BinaryIO,
+    pixels: Pixels,
+    *,
+    like: Photo,
+    format: str,
+    alpha: Pixels | None = None,
+    quality: int | None = None,
+    subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:4:4",
+    note: Note | None = None,
+    strip_metadata: bool = False,
+) -> list[str]:
+    """Write a result in full or not at all, with what its photo carried.
+
+    Args:
+        target: a file, which is replaced if it exists; or a binary stream, to which all bytes go at once.
+        pixels: (h, w, 3) RGB, uint8 or uint16; any size.
+        like: the photo that the result was made from; its metadata goes along, and its grey stays grey.
+        format: a key of `FORMATS`, from `output_format`.
+        alpha: (h, w), same dtype as `pixels`.
+        quality: 1 to 100, of JPEG, WebP and HEIC. None = 95, and lossless for a WebP whose input was lossless WebP.
+        subsampling: chroma subsampling of JPEG and HEIC.
+        note: goes into the XMP, together with the IPTC digital source type.
+        strip_metadata: drop all that the photo carried but the ICC profile (and what else tells its colours), and the
+            note too.
+
+    Returns:
+        Warnings: what the format could not hold, in words.
+
+    Raises:
+        PhotoTooLargeError: the format cannot hold the size.
+        UnwritableOutputError: the file cannot be encoded or written; a file that was there before is as it was.
+        UsageError: arrays, format or quality make no sense.
+    """
+    named = None if not isinstance(target, (str, Path)) else Path(target)
+    _check(pixels, alpha, format, quality)
+    height, width = pixels.shape[:2]
+    channels = 3 if alpha is None else 4
+    formats.check_output_size(format, width, height, named, channels=channels, bits=8 * pixels.itemsize)
+    outgoing = _prepare(pixels, alpha, like, formats.FORMATS[format], note, strip_metadata)
+    lossless = format == "WEBP" and like.lossless and like.format == "WEBP" and quality is None
+    chosen = DEFAULT_QUALITY if quality is None else quality
+    try:
+        content = encoding.ENCODERS[format](outgoing, encoding.Choices(chosen, subsampling, lossless))
+    except MemoryError as error:
+        message = f"{named or 'The result'} does not fit into memory while it is encoded as {format}."
+        raise UnwritableOutputError(named, message, "Close other programs, or use a smaller --scale.") from error
+    except Exception as error:  # encoders raise various classes; the reason goes into the message
+        message = f"{named or 'The result'} cannot be encoded as {format}: {error}."
+        raise UnwritableOutputError(named, message, "Choose another --format.") from error
+    if named is not None:
+        files.write_whole(named, content)
+    else:
+        assert not isinstance(target, (str, Path))
+        target.write(content)
+    return outgoing.warnings
+
+
+def _check(pixels: Pixels, alpha: Pixels | None, format: str, quality: int | None) -> None:
+    if format not in formats.FORMATS or not formats.FORMATS[format].writable:
+        raise UsageError(f"Files of the format {format!r} cannot be written.")
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise UsageError(f"A result must be (h, w, 3) of uint8 or uint16, not {pixels.shape} of {pixels.dtype}.")
+    if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
+        raise UsageError(f"Alpha must be {pixels.shape[:2]} of {pixels.dtype}, not {alpha.shape} of {alpha.dtype}.")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"Quality is a number from 1 to 100, not {quality}.")
+
+
+def _prepare(
+    pixels: Pixels, alpha: Pixels | None, like: Photo, format: formats.Format, note: Note | None, strip: bool
+) -> Outgoing:
+    """Bring pixels and metadata to what the format can hold, with a warning for each thing that it cannot."""
+    out = Outgoing(pixels, alpha, like.grey and is_grey(pixels), icc_profile=like.icc_profile)
+    if like.alpha is not None and alpha is None:
+        out.warnings.append("The result has no transparency, although the photo had.")
+    _fit_colours(out, like)
+    _fit_alpha(out, format)
+    _fit_depth(out, like, format)
+    if strip:
+        out.native = tuple(item for item in like.native if item[0] in encoding.PNG_COLOUR_KINDS)
+    else:
+        _fit_metadata(out, like, note)
+    _drop_what_has_no_place(out, format, bool(note and not strip))
+    return out
+
+
+def _fit_colours(out: Outgoing, like: Photo) -> None:
+    """Give a result in colour, made from a grey photo, a profile for colour."""
+    if out.grey or out.icc_profile is None or color.profile_space(out.icc_profile) != "GRAY":
+        return
+    try:
+        out.pixels = color.grey_curve_to_srgb(out.pixels, out.icc_profile)
+        how = "its tones were converted to sRGB"
+    except (ImageCms.PyCMSError, OSError) as error:
+        how = f"its tones could not be converted to sRGB ({error})"
+    out.icc_profile = color.srgb_profile()
+    origin = (
+        "The photo was grey with a profile for grey; the result has colour" if like.grey else "The profile is for grey"
+    )
+    out.warnings.append(f"{origin}, so {how}.")
+
+
+def _fit_alpha(out: Outgoing, format: formats.Format) -> None:
+    if out.alpha is None or format.alpha:
+        return
+    top = int(np.iinfo(out.pixels.dtype).max)
+    if int(out.alpha.min()) == top:
+        out.warnings.append(f"{format.name} holds no transparency; the alpha channel, opaque everywhere, was dropped.")
+    else:
+        share = out.alpha.astype(np.float32)[..., None] / np.float32(top)
+        flat = out.pixels * share + np.float32(top) * (1 - share)
+        out.pixels = np.clip(np.rint(flat), 0, top).astype(out.pixels.dtype)
+        out.grey = out.grey and is_grey(out.pixels)
+        out.warnings.append(
+            f"{format.name} holds no transparency; the photo was laid over white. PNG, WebP and TIFF keep it."
+        )
+    out.alpha = None
+
+
+def _fit_depth(out: Outgoing, like: Photo, format: formats.Format) -> None:
+    if out.pixels.dtype != np.uint16 or format.bits == 16:
+        return
+    if format.bits == 8:
+        out.pixels = encoding.to_bits(out.pixels, 8).astype(np.uint8)
+        out.alpha = None if out.alpha is None else encoding.to_bits(out.alpha, 8).astype(np.uint8)
+    if like.bits > format.bits:
+        kept = "PNG and TIFF keep 16"
+        out.warnings.append(
+            f"{format.name} holds {format.bits} bits a channel; the photo's {like.bits} were rounded. {kept}."
+        )
+
+
+def _fit_metadata(out: Outgoing, like: Photo, note: Note | None) -> None:
+    height, width = out.pixels.shape[:2]
+    out.exif = None if like.exif is None else exif.with_size(like.exif, width, height)
+    out.photoshop, out.dpi, out.native = like.photoshop, like.dpi, like.native
+    try:
+        out.xmp = xmp.finished(like.xmp, width, height, note)
+    except xmp.DamagedXmpError as error:
+        out.warnings.append(f"The XMP is damaged ({error}) and was dropped.")
+        out.xmp = xmp.finished(None, width, height, note)
+
+
+def _drop_what_has_no_place(out: Outgoing, format: formats.Format, noted: bool) -> None:
+    """Take out what the format has no place for, and name it."""
+    lost: list[str] = []
+    iptc = containers.iptc_of(out.photoshop or b"")
+    present = {"icc": out.icc_profile, "exif": out.exif, "xmp": out.xmp, "iptc": iptc, "dpi": out.dpi}
+    for key, value in present.items():
+        if value is not None and key not in format.holds:
+            lost.append(_NAMES[key])
+    if "xmp" not in format.holds and noted:
+        lost[lost.index("XMP")] = "XMP (with the note of what was done)"
+    if "icc" not in format.holds:
+        out.icc_profile = None
+    if "exif" not in format.holds:
+        out.exif = None
+    if "xmp" not in format.holds:
+        out.xmp = None
+    if "iptc" not in format.holds:
+        out.photoshop = None
+    if "dpi" not in format.holds:
+        out.dpi = None
+    if out.native:
+        lost += encoding.native_losses(out.native, format.name, has_profile=out.icc_profile is not None)
+    if lost:
+        out.warnings.append(f"{format.name} has no place for: {', '.join(lost)}.")
