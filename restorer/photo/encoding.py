@@ -237,8 +237,8 @@ def _encode_webp(outgoing: Outgoing, choices: Choices) -> bytes:
 
 
 def _encode_bmp(outgoing: Outgoing, choices: Choices) -> bytes:
-    options = {} if outgoing.dpi is None else {"dpi": outgoing.dpi}
-    return _saved(_pillow(_channels(outgoing)), "BMP", **options)
+    # Left to itself, Pillow would claim 96 dots per inch; 0 says that nothing is known.
+    return _saved(_pillow(_channels(outgoing)), "BMP", dpi=outgoing.dpi or (0, 0))
 
 
 def _encode_heif(outgoing: Outgoing, choices: Choices) -> bytes:

@@ -52,7 +52,7 @@ def clean(block: bytes) -> CleanExif:
     result = CleanExif(None)
     if first.damaged:
         tags = ", ".join(map(str, first.damaged))
-        result.problems.append(f"Some EXIF tags are damaged ({tags}); they were kept as they are.")
+        result.problems.append(f"Some EXIF tags are damaged ({tags}); they were dropped, the rest was kept.")
     data = bytearray(block)
     entry = first.entries.get(ORIENTATION)
     if entry is not None:
@@ -63,6 +63,8 @@ def clean(block: bytes) -> CleanExif:
             result.problems.append(f"The EXIF orientation {values[0]} has no meaning; the photo was taken as upright.")
         _set_integer(data, entry, 1)
     result.data = _without_thumbnail(data, block, first, result.problems)
+    if first.damaged:
+        result.data = ifd.append_directory(result.data, ifd.read_directory(result.data, position, order), {})
     return result
 
 
@@ -136,6 +138,12 @@ def resolution(block: bytes) -> tuple[float, float] | None:
     """Return the dots per inch that the block tells, or None."""
     order, _, position = ifd.header(block)
     return directory_resolution(ifd.read_directory(block, position, order))
+
+
+def tells_only_resolution(block: bytes) -> bool:
+    """Whether the block is no more than the place that a format without one of its own has for the resolution."""
+    order, _, position = ifd.header(block)
+    return set(ifd.read_directory(block, position, order).entries) == {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
 
 
 def directory_resolution(directory: ifd.Directory) -> tuple[float, float] | None:

@@ -133,7 +133,7 @@ def describe_stranger(head: bytes) -> str:
         return "it is a camera raw file, which this tool does not read"
     if not head.strip(b"\0"):
         return "it holds nothing but zeros"
-    if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
+    if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head) and sum(byte < 128 for byte in head) * 2 > len(head):
         return f"it holds text ({head[:24].decode('utf-8', 'replace').split(chr(10))[0].strip()!r}...)"
     return "its content is that of no picture format this tool knows"
 

@@ -141,6 +141,8 @@ class _Carried:
         turn = turn if oriented and turn else 1
         if self.dpi is None and self._exif is not None:
             self.take_dpi(exif.resolution(self._exif))
+        if self._exif is not None and exif.tells_only_resolution(self._exif):
+            self._exif = None
         if self.dpi is not None and turn >= 5:
             self.dpi = (self.dpi[1], self.dpi[0])
         alpha = decoded.alpha

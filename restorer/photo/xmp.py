@@ -119,11 +119,11 @@ class Packet:
         about = next((d.getAttributeNS(RDF, "about") for d in self._descriptions()), "")
         rdf = self._rdf.prefix or "rdf"
         description = self._document.createElementNS(RDF, f"{rdf}:Description")
-        description.setAttributeNS(RDF, f"{rdf}:about", about)
         if not self._rdf.prefix:
             description.setAttribute("xmlns:rdf", RDF)
         for prefix, uri in namespaces.items():
             description.setAttribute(f"xmlns:{prefix}", uri)
+        description.setAttributeNS(RDF, f"{rdf}:about", about)
         for qualified, text in properties.items():
             element = self._document.createElementNS(namespaces[qualified.split(":")[0]], qualified)
             element.appendChild(self._document.createTextNode(_NOT_XML.sub("\ufffd", text)))
@@ -264,13 +264,16 @@ def finished(data: bytes | None, width: int, height: int, note: Note | None) -> 
     if data is None and note is None:
         return None
     packet = Packet(data)
+    changed = False
     for namespace, name, value in (
         (TIFF, "ImageWidth", width),
         (TIFF, "ImageLength", height),
         (EXIF, "PixelXDimension", width),
         (EXIF, "PixelYDimension", height),
     ):
-        packet.replace(namespace, name, str(value))
+        changed |= packet.replace(namespace, name, str(value))
+    if note is None and not changed:
+        return data
     if note is not None:
         packet.remove(NOTE)
         packet.remove(IPTC_EXTENSION, "DigitalSourceType")
