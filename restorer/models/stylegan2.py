@@ -47,7 +47,7 @@ class StyleGAN2Model(Architecture):
             }
             network.mapping.load_state_dict(layers, assign=True, strict=False)
             if not any(parameter.is_meta for parameter in network.mapping.parameters()):
-                result["latent_avg"] = network.mean_latent()
+                result["latent_avg"] = network.mapping.mean()
         return result
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from restorer.networks.stylegan2 import own_precision
+
 WIDTHS = (64, 128, 128, 256, 256, 512)
 """Channels at each level; each is half as large as the one before."""
 BLOCKS = 2
@@ -168,8 +170,9 @@ class RestoreFormer(nn.Module):
 
     def _match(self, code: Tensor) -> Tensor:
         """Return each position's nearest entry of the codebook, (n, 256, h, w) both."""
-        with torch.autocast(code.device.type, enabled=False):
+        with own_precision(code):
             vectors = code.permute(0, 2, 3, 1).to(self.codebook.dtype)
             # |v - e|^2 without |v|^2, which is the same for all entries.
             distances = self.codebook.square().sum(1) - 2 * vectors @ self.codebook.t()
-            return self.codebook[distances.argmin(-1)].permute(0, 3, 1, 2)
+            # Contiguous, because torch's group norm of channels-last tensors on a CPU loses half of the digits.
+            return self.codebook[distances.argmin(-1)].permute(0, 3, 1, 2).contiguous()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
@@ -61,6 +62,12 @@ def bilinear_upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
+def own_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context without autocast on a tensor's device; on the meta device, which has none, an empty one."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
 @lru_cache(maxsize=64)
 def _fir_kernel(gain: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the (1, 1, 4, 4) filter. Made here, not in a module, so that a network can be built on the meta device."""
@@ -81,7 +88,7 @@ class Modulation(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         # Styles are small and everything is multiplied by them: they stay in the weights' own precision.
-        with torch.autocast(latent.device.type, enabled=False):
+        with own_precision(latent):
             return F.linear(latent.to(self.weight.dtype), self.weight, self.bias)
 
     def scales(self) -> dict[str, float]:
@@ -141,7 +148,7 @@ class StyledConv(nn.Module):
         inputs, outputs = (0, 1) if self.transposed else (1, 0)
         energy = self.weight.square().sum((2, 3))
         energy = energy if self.transposed else energy.t()
-        with torch.autocast(style.device.type, enabled=False):
+        with own_precision(style):
             demodulation = math.sqrt(2) * torch.rsqrt(style.square() @ energy + _DEMODULATION_EPS)
         if len(style) > 1:
             return self.weight, style[:, :, None, None], demodulation[:, :, None, None]
@@ -186,7 +193,7 @@ class ToRGB(nn.Module):
         if picture is None:
             return rgb
         # The sum over the levels stays in the weights' precision also under autocast.
-        with torch.autocast(x.device.type, enabled=False):
+        with own_precision(x):
             return rgb + (fir_upsample(picture) if self.upsample == "fir" else bilinear_upsample(picture))
 
     def scales(self) -> dict[str, float]:
@@ -206,7 +213,7 @@ class MappingLayer(nn.Module):
         self.bias = nn.Parameter(torch.empty(out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with own_precision(x):
             return F.leaky_relu(F.linear(x.to(self.weight.dtype), self.weight, self.bias), 0.2) * math.sqrt(2)
 
     def scales(self) -> dict[str, float]:
@@ -230,6 +237,14 @@ class Mapping(nn.Module):
         for layer in self.layers:
             z = layer(z)
         return z
+
+    @torch.no_grad()
+    def mean(self, samples: int = 4096, seed: int = 0) -> Tensor:
+        """Return the mean w (style_dim,) of so many z, drawn on the CPU with the seed."""
+        weight = next(self.parameters())
+        z = torch.randn(samples, weight.shape[1], generator=torch.Generator().manual_seed(seed))
+        mean: Tensor = self(z.to(weight)).mean(0)
+        return mean
 
 
 class StyleGAN2Generator(nn.Module):
@@ -381,14 +396,11 @@ class StyleGAN2Generator(nn.Module):
         result: Tensor = x if picture is None else picture
         return result
 
-    @torch.no_grad()
     def mean_latent(self, samples: int = 4096, seed: int = 0) -> Tensor:
         """Return the mean w (style_dim,) of so many z, drawn on the CPU with the seed."""
         if self.mapping is None:
             raise ValueError("This generator has no mapping network, so no mean latent either.")
-        z = torch.randn(samples, self.style_dim, generator=torch.Generator().manual_seed(seed))
-        mean: Tensor = self.mapping(z.to(self.constant)).mean(0)
-        return mean
+        return self.mapping.mean(samples, seed)
 
     @torch.no_grad()
     def update_latent_avg(self, samples: int = 4096, seed: int = 0) -> None:
