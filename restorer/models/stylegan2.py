@@ -45,8 +45,9 @@ class StyleGAN2Model(Architecture):
             layers = {
                 key.removeprefix("mapping."): value for key, value in result.items() if key.startswith("mapping.")
             }
-            network.mapping.load_state_dict(layers, assign=True, strict=False)
-            if not any(parameter.is_meta for parameter in network.mapping.parameters()):
+            wanted = {key: value.shape for key, value in network.mapping.state_dict().items()}
+            if {key: value.shape for key, value in layers.items()} == wanted:  # else the layout check speaks up
+                network.mapping.load_state_dict(layers, assign=True)
                 result["latent_avg"] = network.mapping.mean()
         return result
 

@@ -1,0 +1,1 @@
+"""Measurements that a maintainer repeats: `python -m restorer.bench NAME`."""
