@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from restorer.photo import Note, Photo, ifd, read_photo, write_photo
+from restorer.photo import Note, Photo, containers, ifd, read_photo, write_photo
 from restorer.photo.color import srgb_profile
 from restorer.photo.containers import png_chunk
 
@@ -39,6 +39,11 @@ def scene(height: int = 32, width: int = 48, *, deep: bool = False) -> Array:
     planes = (x / width, y / height, (x / width + 2 * y / height) / 3)
     top = 65535 if deep else 255
     return np.rint(np.stack(planes, -1) * top * 0.9).astype(np.uint16 if deep else np.uint8)
+
+
+def three(grey: Array) -> Array:
+    """Return (h, w) as three equal channels."""
+    return np.dstack([grey] * 3)
 
 
 def ramp_alpha(height: int = 32, width: int = 48, *, deep: bool = False) -> Array:
@@ -182,3 +187,43 @@ def cmyk_profile() -> bytes:
     data = bytes(header) + directory + body
     ImageCms.getOpenProfile(io.BytesIO(data))  # a profile that the library does not take would test nothing
     return data
+
+
+def jpeg(
+    *,
+    block: bytes | None = None,
+    packet: bytes | None = None,
+    profile: bytes | None = None,
+    resources: bytes | None = None,
+    comment: bytes | None = None,
+    dpi: tuple[float, float] = (300, 300),
+) -> bytes:
+    """Return a JPEG with this metadata."""
+    picture = saved(Image.fromarray(scene()), "JPEG", quality=95, dpi=dpi)
+    comments = [comment] if comment else []
+    return containers.join_jpeg(
+        picture, exif=block, xmp=packet, icc_profile=profile, photoshop=resources, comments=comments
+    )
+
+
+def full(orientation: int | None = None) -> Photo:
+    """Return a JPEG photo that carries all there is."""
+    resources = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 6) + b"thumb." + containers.iptc_resource(IPTC)
+    return read_photo(
+        jpeg(
+            block=exif_block(orientation, thumbnail=True),
+            packet=XMP,
+            profile=srgb_profile(),
+            resources=resources,
+            comment=b"scanned by Emil",
+        )
+    )
+
+
+def tags(block: bytes | None) -> ifd.Tree:
+    """Return the tags of an EXIF block."""
+    assert block is not None
+    order, _, position = ifd.header(block)
+    reading = ifd.read_tree(block, ifd.read_directory(block, position, order))
+    assert reading.problems == []
+    return reading.tree

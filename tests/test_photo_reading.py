@@ -14,27 +14,13 @@ from PIL import Image, ImageOps
 from restorer.errors import MissingSupportError, UnreadablePhotoError
 from restorer.photo import formats, ifd, photo_from_array, read_photo
 from restorer.photo.color import srgb_profile
-from tests.photo_files import (
-    Array,
-    cmyk_profile,
-    exif_block,
-    grey_profile,
-    png,
-    ramp_alpha,
-    saved,
-    scene,
-    tiff16,
-)
+from tests.photo_files import Array, cmyk_profile, exif_block, grey_profile, png, ramp_alpha, saved, scene, three
 
 RGB = scene()
 GREY = scene()[..., 0]
 ALPHA = ramp_alpha()
 DEEP = scene(deep=True)
 DEEP_ALPHA = ramp_alpha(deep=True)
-
-
-def three(grey: Array) -> Array:
-    return np.dstack([grey] * 3)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
@@ -116,7 +102,7 @@ def test_transparent_colour_becomes_alpha() -> None:
     photo = read_photo(saved(Image.fromarray(RGB), "PNG", transparency=key))
     assert photo.alpha is not None
     assert photo.alpha[7, 9] == 0
-    assert np.array_equal(photo.alpha == 0, (RGB == np.array(key)).all(-1))
+    assert np.array_equal(photo.alpha == 0, (np.array(key) == RGB).all(-1))
     assert np.array_equal(photo.pixels, RGB)
 
 
@@ -124,7 +110,7 @@ def test_transparent_grey_becomes_alpha() -> None:
     photo = read_photo(saved(Image.fromarray(GREY), "PNG", transparency=int(GREY[3, 5])))
     assert photo.grey
     assert photo.alpha is not None
-    assert np.array_equal(photo.alpha == 0, GREY == GREY[3, 5])
+    assert np.array_equal(photo.alpha == 0, GREY[3, 5] == GREY)
 
 
 # ------------------------------------------------------------------------------------------------------------ 16 bit
@@ -155,121 +141,12 @@ def test_16_bit_png_with_a_transparent_level() -> None:
     assert photo.alpha.max() == 65535
     colour = read_photo(png(DEEP, 2, (b"tRNS", DEEP[4, 4].astype(">u2").tobytes())))
     assert colour.alpha is not None
-    assert np.array_equal(colour.alpha == 0, (DEEP == DEEP[4, 4]).all(-1))
+    assert np.array_equal(colour.alpha == 0, (DEEP[4, 4] == DEEP).all(-1))
 
 
 def test_gamma_chunk_changes_no_value() -> None:
     photo = read_photo(png(DEEP, 2, (b"gAMA", (100000).to_bytes(4, "big"))))
     assert np.array_equal(photo.pixels, DEEP)
-
-
-@pytest.mark.parametrize("channels", [DEEP[..., 0], DEEP, np.dstack([DEEP, DEEP_ALPHA])], ids=["grey", "rgb", "rgba"])
-def test_16_bit_tiff(channels: Array) -> None:
-    photo = read_photo(tiff16(channels))
-    assert photo.pixels.dtype == np.uint16
-    assert np.array_equal(photo.pixels, three(channels) if channels.ndim == 2 else channels[..., :3])
-    assert (photo.alpha is None) == (channels.ndim == 2 or channels.shape[2] == 3)
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("planar", [False, True])
-@pytest.mark.parametrize("packing", [{}, {"compression": "zlib"}, {"compression": "zlib", "predictor": True}])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize(("colours", "alpha"), [(1, False), (1, True), (3, False), (3, True)])
-def test_tiff_layouts(order: str, planar: bool, packing: dict[str, object], dtype: type, colours: int, alpha: bool) -> None:
-    """Every layout, written by a library that is not used to read; OpenCV and Pillow silently mix up some of them."""
-    tifffile = pytest.importorskip("tifffile")
-    if planar and colours + alpha == 1:
-        pytest.skip("one channel has one plane")
-    rgb, opacity = (DEEP, DEEP_ALPHA) if dtype is np.uint16 else (RGB, ALPHA)
-    parts = [rgb[..., :colours], *([opacity[..., None]] if alpha else [])]
-    channels = np.concatenate(parts, axis=-1)
-    stream = io.BytesIO()
-    tifffile.imwrite(
-        stream,
-        np.moveaxis(channels, -1, 0) if planar else channels.squeeze(),
-        byteorder=order,
-        photometric="rgb" if colours == 3 else "minisblack",
-        planarconfig=None if channels.shape[2] == 1 else ("separate" if planar else "contig"),
-        extrasamples=["unassalpha"] if alpha else None,
-        rowsperstrip=10,
-        extratags=[(274, 3, 1, 6, True)],
-        **packing,
-    )
-    photo = read_photo(stream.getvalue())
-    assert photo.pixels.dtype == dtype
-    assert photo.grey is (colours == 1)
-    expected = rgb if colours == 3 else three(rgb[..., 0])
-    assert np.array_equal(photo.pixels, np.rot90(expected, -1))
-    if alpha:
-        assert photo.alpha is not None
-        assert np.array_equal(photo.alpha, np.rot90(opacity, -1))
-    else:
-        assert photo.alpha is None
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("planar", [False, True])
-def test_premultiplied_alpha_is_divided_out(dtype: type, planar: bool) -> None:
-    tifffile = pytest.importorskip("tifffile")
-    top = np.iinfo(dtype).max
-    rgb, alpha = (DEEP, DEEP_ALPHA) if dtype is np.uint16 else (RGB, ALPHA)
-    multiplied = np.rint(rgb * (alpha[..., None] / top)).astype(dtype)
-    channels = np.dstack([multiplied, alpha])
-    stream = io.BytesIO()
-    config = "separate" if planar else "contig"
-    data = np.moveaxis(channels, -1, 0) if planar else channels
-    tifffile.imwrite(stream, data, photometric="rgb", extrasamples=["assocalpha"], planarconfig=config)
-    photo = read_photo(stream.getvalue())
-    solid = alpha > top // 2
-    assert photo.alpha is not None
-    assert np.array_equal(photo.alpha, alpha)
-    assert np.abs(photo.pixels.astype(int) - rgb)[solid].max() <= 2
-    assert photo.pixels[alpha == 0].max() in (0, top)  # nothing is known of a fully transparent pixel
-
-
-def test_white_is_zero_is_turned_round() -> None:
-    tifffile = pytest.importorskip("tifffile")
-    for grey in (GREY, DEEP[..., 0]):
-        stream = io.BytesIO()
-        tifffile.imwrite(stream, grey, photometric="miniswhite")
-        assert np.array_equal(read_photo(stream.getvalue()).pixels, three(np.iinfo(grey.dtype).max - grey))
-
-
-def test_bigtiff_and_tiles() -> None:
-    tifffile = pytest.importorskip("tifffile")
-    for options in ({"bigtiff": True}, {"tile": (16, 16), "compression": "zlib", "predictor": True}):
-        stream = io.BytesIO()
-        tifffile.imwrite(stream, DEEP, photometric="rgb", extratags=[(274, 3, 1, 8, True)], **options)
-        assert np.array_equal(read_photo(stream.getvalue()).pixels, np.rot90(DEEP, 1))
-
-
-def test_floating_point_between_0_and_1_is_taken_as_16_bit_with_a_warning() -> None:
-    tifffile = pytest.importorskip("tifffile")
-    for values in (DEEP, DEEP[..., 0]):
-        stream = io.BytesIO()
-        tifffile.imwrite(stream, (values / 65535).astype(np.float32), photometric="rgb" if values.ndim == 3 else None)
-        photo = read_photo(stream.getvalue())
-        assert np.array_equal(photo.pixels, values if values.ndim == 3 else three(values))
-        assert "Floating-point" in photo.warnings[0]
-
-
-@pytest.mark.parametrize("values", [DEEP.astype(np.float32), np.full((4, 4, 3), np.nan, np.float32)])
-def test_other_floating_point_is_refused_and_never_stretched(values: Array) -> None:
-    tifffile = pytest.importorskip("tifffile")
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, values, photometric="rgb")
-    with pytest.raises(UnreadablePhotoError, match="floating-point values from"):
-        read_photo(stream.getvalue())
-
-
-@pytest.mark.parametrize("dtype", [np.uint32, np.int16, np.float16])
-def test_tiffs_of_other_numbers_are_refused(dtype: type) -> None:
-    tifffile = pytest.importorskip("tifffile")
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, GREY.astype(dtype), photometric="minisblack")
-    with pytest.raises(UnreadablePhotoError, match="bits? a channel|floating-point"):
-        read_photo(stream.getvalue())
 
 
 # ------------------------------------------------------------------------------------------------------- other colours
@@ -302,12 +179,6 @@ def test_lab_is_converted_with_a_warning() -> None:
     assert "Lab" in photo.warnings[0]
     assert photo.icc_profile == srgb_profile()
     assert np.abs(photo.pixels.astype(int) - RGB).mean() < 3
-
-
-@pytest.mark.parametrize("packing", ["jpeg", "tiff_lzw", None])
-def test_ycbcr_tiff(packing: str | None) -> None:
-    photo = read_photo(saved(Image.fromarray(RGB).convert("YCbCr"), "TIFF", compression=packing))
-    assert np.abs(photo.pixels.astype(int) - RGB).mean() < 4
 
 
 def test_a_profile_of_another_colour_space_is_dropped_with_a_warning() -> None:
@@ -415,7 +286,8 @@ def test_heic_with_alpha_and_grey() -> None:
 def test_10_bit_heic_reaches_full_white() -> None:
     white = np.full((16, 16, 3), 65535, np.uint16)
     photo = read_photo(_heic("RGB;16", white))
-    assert (photo.bits, photo.pixels.dtype) == (10, np.uint16)
+    assert photo.bits == 10
+    assert photo.pixels.dtype == np.uint16
     assert photo.pixels.min() == 65535
     ramp = read_photo(_heic("RGB;16", DEEP))
     assert np.abs(ramp.pixels.astype(int) - DEEP).max() <= 4 * 64
@@ -495,43 +367,20 @@ def test_what_is_no_photo_says_what_it_is(tmp_path: Path, content: bytes, reason
     assert caught.value.remedy
 
 
-def test_camera_raw_that_looks_like_tiff_is_not_taken_for_its_thumbnail() -> None:
-    data = saved(Image.fromarray(RGB), "TIFF")
-    directory = next(ifd.pages(data))
-    dng = ifd.append_directory(data, directory, {50706: ifd.Value(1, b"\1\4\0\0")})
-    with pytest.raises(UnreadablePhotoError, match="camera raw"):
-        read_photo(dng)
-    nef = ifd.append_directory(data, directory, {254: ifd.longs(1), 330: ifd.longs(8, 8)})
-    with pytest.raises(UnreadablePhotoError, match="camera raw"):
-        read_photo(nef)
-
-
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "png16", "tiff16", "HEIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "png16", "HEIF"])
 def test_files_that_are_cut_off_are_refused(kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     match kind:
         case "png16":
             data = png(noise.astype(np.uint16) * 257, 2)
-        case "tiff16":
-            data = _directory_first(noise.astype(np.uint16) * 257)
-        case "TIFF":
-            data = _directory_first(noise)
         case "HEIF":
             data = _heic("RGB", noise)
         case _:
             data = saved(Image.fromarray(noise), kind)
     read_photo(data)
-    with pytest.raises(UnreadablePhotoError, match="cut off|damaged"):
+    with pytest.raises(UnreadablePhotoError, match=r"cut off|damaged"):
         read_photo(data[: int(len(data) * share)])
-
-
-def _directory_first(array: Array) -> bytes:
-    """Return an uncompressed TIFF whose pixels stand at its end."""
-    tifffile = pytest.importorskip("tifffile")
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, array, photometric="rgb")
-    return bytes(stream.getvalue())
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def clean(block: bytes) -> CleanExif:
     result = CleanExif(None)
     if first.damaged:
         tags = ", ".join(map(str, first.damaged))
-        result.problems.append(f"Some EXIF tags are damaged ({tags}); they were dropped, the rest was kept.")
+        result.problems.append(f"The EXIF has damaged tags ({tags}); the rest was kept.")
     data = bytearray(block)
     entry = first.entries.get(ORIENTATION)
     if entry is not None:
@@ -191,7 +191,7 @@ def from_tiff(data: bytes, directory: ifd.Directory) -> tuple[bytes | None, list
     reading = ifd.read_tree(data, directory)
     tree = {tag: node for tag, node in reading.tree.items() if tag not in _STRUCTURE}
     tree.pop(ORIENTATION, None)
-    problems = [f"In the TIFF's tags, {problem}; the rest was kept." for problem in reading.problems]
+    problems = [f"The TIFF has {problem}; the rest was kept." for problem in reading.problems]
     return (ifd.pack_tree(tree) if tree else None), problems
 
 
@@ -200,4 +200,4 @@ def to_tiff(block: bytes) -> tuple[ifd.Tree, list[str]]:
     order, _, position = ifd.header(block)
     reading = ifd.read_tree(block, ifd.read_directory(block, position, order))
     tree = {tag: node for tag, node in reading.tree.items() if tag not in _STRUCTURE}
-    return tree, [f"In the EXIF block, {problem}; the rest was kept." for problem in reading.problems]
+    return tree, [f"The EXIF has {problem}; the rest was kept." for problem in reading.problems]

@@ -6,9 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from restorer.errors import MissingSupportError, PhotoTooLargeError, UsageError
+
+if TYPE_CHECKING:
+    from restorer.photo.model import Photo
 
 Metadata = Literal["icc", "exif", "xmp", "iptc", "dpi"]
 
@@ -150,7 +153,7 @@ def check_heif(path: Path | str | None) -> None:
         raise MissingSupportError(path, f"{named} is a HEIC picture, and pillow-heif is not installed.", HEIF_REMEDY)
 
 
-def output_format(photo_or_format: object, requested: str, suffix_of_target: str | None = None) -> str:
+def output_format(photo_or_format: Photo | str, requested: str, suffix_of_target: str | None = None) -> str:
     """Return the name of the format that a result is written in.
 
     Args:
@@ -167,7 +170,8 @@ def output_format(photo_or_format: object, requested: str, suffix_of_target: str
             contradict each other.
         MissingSupportError: the result is to be HEIC, and pillow-heif is not installed.
     """
-    given = str(getattr(photo_or_format, "format", photo_or_format)).upper()
+    given = photo_or_format if isinstance(photo_or_format, str) else photo_or_format.format
+    given = given.upper()
     wanted = requested.lower().lstrip(".")
     if wanted != "keep" and wanted not in _REQUESTS:
         raise UsageError(f"There is no output format {requested!r}.", "Use --format keep, png, jpg, webp or tiff.")

@@ -190,7 +190,7 @@ def read_tree(data: bytes, directory: Directory, depth: int = 0) -> TreeReading:
     """Lift a directory and the EXIF, GPS and interoperability directories below it out of the data."""
     reading = TreeReading({})
     if directory.damaged:
-        reading.problems.append(f"tags {', '.join(map(str, directory.damaged))} are damaged")
+        reading.problems.append(f"damaged tags ({', '.join(map(str, directory.damaged))})")
     for tag, entry in directory.entries.items():
         if tag in SUB_DIRECTORIES:
             try:
@@ -199,7 +199,7 @@ def read_tree(data: bytes, directory: Directory, depth: int = 0) -> TreeReading:
                 position = entry.integers()[0]
                 below = read_tree(data, read_directory(data, position, directory.order, directory.big), depth + 1)
             except (DamagedDirectoryError, IndexError) as error:
-                reading.problems.append(f"the directory of tag {tag} is damaged ({error})")
+                reading.problems.append(f"a damaged directory (tag {tag}: {error})")
                 continue
             reading.tree[tag] = below.tree
             reading.problems += below.problems
