@@ -78,9 +78,12 @@ def import_checkpoint(
         raise OutputExistsError(out, f"{out} exists already.", "Choose another file with -o, or add --overwrite.")
     given = dict(arguments or {})
     checkpoint = open_checkpoint(path, path.name)
-    kind = _named(architecture) if architecture else registry.recognise(checkpoint.state, given, path)
-    registry.check_arguments(path.name, kind, given)
-    _, state, found = registry.fit(kind, checkpoint.state, given, path.name, path)
+    if architecture:
+        kind = _named(architecture)
+        registry.check_arguments(path.name, kind, given)
+        _, state, found = registry.fit(kind, checkpoint.state, given, path.name, path)
+    else:
+        kind, state, found = registry.recognise(checkpoint.state, given, path)
     origin = sha256_of(path)
     known = next((table for table in tables().values() if matches(table, origin)), None)
     write(

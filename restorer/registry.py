@@ -166,44 +166,52 @@ def fit(
     import torch
 
     shapes = {key: tuple(value.shape) for key, value in state.items()}
-    arguments = {**architecture.defaults, **architecture.infer(shapes), **given}
     try:
+        arguments = {**architecture.defaults, **architecture.infer(shapes), **given}
         translated = architecture.convert(dict(state), arguments)
         with torch.device("meta"):
             network = architecture.build(arguments)
-    except (KeyError, IndexError) as error:
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        reason = f"{error!s} is missing" if isinstance(error, LookupError) else str(error)
         raise CheckpointLayoutError(
             table_name,
-            f"{path.name} is no checkpoint of {architecture.name!r}: {error!s} is missing.",
+            f"{path.name} is no checkpoint of {architecture.name!r}: {reason}.",
             f"Check the file, or the architecture of the table {table_name!r}.",
         ) from error
     _check_layout(table_name, path, architecture, translated, network)
     return network, translated, arguments
 
 
-def recognise(state: StateDict, given: Mapping[str, Any], path: Path) -> Architecture:
-    """Return the one architecture that a checkpoint fits; where several do, the one that uses most of it.
+def recognise(state: StateDict, given: Mapping[str, Any], path: Path) -> tuple[Architecture, StateDict, dict[str, Any]]:
+    """Return the one architecture that a checkpoint fits, and the tensors and arguments that `fit` returns for it.
+
+    Where several fit, it is the one that uses most of the checkpoint.
 
     Raises:
         CheckpointLayoutError: it fits none, or two equally well; the architectures are named.
     """
-    fitting: dict[str, int] = {}
+    best: list[tuple[Architecture, StateDict, dict[str, Any]]] = []
+    most = 0
     for name, architecture in architectures().items():
         if set(given) - set(architecture.defaults):
             continue
         try:
-            network, _, _ = fit(architecture, state, given, path.name, path)
-        except (CheckpointLayoutError, ValueError, RuntimeError, TypeError, AssertionError) as error:
+            _, translated, arguments = fit(architecture, state, given, path.name, path)
+        except CheckpointLayoutError as error:
             _log.debug("%s is no %s: %s", path, name, error)
             continue
-        fitting[name] = sum(value.numel() for value in network.state_dict().values())
-    best = [name for name, used in fitting.items() if used == max(fitting.values())]
+        used = sum(value.numel() for value in translated.values())
+        if used > most:
+            best, most = [], used
+        if used == most:
+            best.append((architecture, translated, arguments))
     if len(best) == 1:
-        return architectures()[best[0]]
+        return best[0]
+    names = [architecture.name for architecture, _, _ in best] or sorted(architectures())
     raise CheckpointLayoutError(
         path.name,
         f"{path.name} fits {'several architectures' if best else 'none of the architectures that are known'}.",
-        f"Name it with --architecture, one of: {', '.join(best or sorted(architectures()))}.",
+        f"Name it with --architecture, one of: {', '.join(names)}.",
     )
 
 

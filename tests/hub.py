@@ -16,7 +16,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -57,7 +57,7 @@ class Hub:
     _files: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     _commits: dict[tuple[str, str], str] = field(default_factory=dict)
     _mirrored: dict[str, bytes] = field(default_factory=dict)
-    _changed: dict[str, int] = field(default_factory=dict)
+    _instead: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     _cuts: list[tuple[int, str]] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -114,7 +114,21 @@ class Hub:
 
     def change_byte(self, file: str, position: int = -1) -> None:
         """Serve a file with one byte changed; what is announced (size, hash) stays."""
-        self._changed[file] = position
+
+        def changed(data: bytes) -> bytes:
+            result = bytearray(data)
+            result[position] ^= 0x01
+            return bytes(result)
+
+        self._instead[file] = changed
+
+    def serve_instead(self, file: str, data: bytes) -> None:
+        """Serve another content for a file; what is announced stays."""
+        self._instead[file] = lambda _: data
+
+    def serve_truly(self, file: str) -> None:
+        """Serve a file as it is again."""
+        self._instead.pop(file, None)
 
     def cut_after(self, count: int, *, file: str = "", times: int = 1) -> None:
         """Break the connection after so many bytes of a body, in the next downloads of a file (default: any)."""
@@ -142,11 +156,7 @@ class Hub:
 
     def content(self, file: str, data: bytes) -> bytes:
         """Return what is sent for a file."""
-        if file not in self._changed:
-            return data
-        changed = bytearray(data)
-        changed[self._changed[file]] ^= 0x01
-        return bytes(changed)
+        return self._instead[file](data) if file in self._instead else data
 
     def next_cut(self, path: str) -> int | None:
         """Return after how many bytes the answer to this download breaks off; each cut is used once."""

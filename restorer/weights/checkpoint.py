@@ -126,15 +126,18 @@ def _read(path: Path, table_name: str) -> Any:
         raise _unsafe(path, table_name, "a compiled program (TorchScript)")
     import torch
 
+    # Newer versions of torch.load judge a path by its suffix, which says nothing here; a handle has none.
+    mapped = zipped and path.suffix != ".safetensors"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with path.open("rb") as file:
+            return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         wanted = [named[1]] if named else [name for name in _imports(path) if not _HARMLESS.fullmatch(name)]
         if wanted:
             raise _unsafe(path, table_name, f"a call of {', '.join(dict.fromkeys(wanted))}") from error
         raise _damaged(path, table_name, error) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise _damaged(path, table_name, error) from error
 
 

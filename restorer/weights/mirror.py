@@ -26,6 +26,7 @@ from restorer.weights.table import Table
 
 _TIMEOUT = 10.0  # seconds without a byte
 _TRIES = 5  # in a row that bring nothing new
+_PAUSE = 0.2  # seconds before the first repetition; doubled each time
 _CHUNK = 1 << 16
 _RESERVE = 16 << 20  # bytes that stay free on the disk
 
@@ -70,7 +71,7 @@ def download(table: Table, source: UrlSource, target: Path, tell: Tell) -> Path:
             failures = 0 if _have(part, source) > before else failures + 1
             if failures >= _TRIES:
                 raise SourceError(f"{error}; what came is kept, and the next try goes on from there") from error
-            time.sleep(0.2 * 2**failures)
+            time.sleep(_PAUSE * 2**failures)
 
 
 def discard(part: Path) -> None:

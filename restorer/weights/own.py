@@ -114,8 +114,11 @@ def write(state: Mapping[str, torch.Tensor], path: Path, about: About) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        mode = part.stat().st_mode  # as the user's umask has it; safetensors would keep others out
         save_file(_separate(state), part, metadata=metadata)
-        _fill_in_hash(part)
+        part.chmod(mode)
+        _finish(part)
         part.replace(path)
     except OSError as error:
         raise UnwritableOutputError(
@@ -137,12 +140,23 @@ def _separate(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return result
 
 
-def _fill_in_hash(path: Path) -> None:
-    """Put the payload's sha256 where the header holds as many zeros; the header's length does not change."""
-    start = payload_start(path)
+def _finish(path: Path) -> None:
+    """Put the payload's sha256 into the header, whose metadata the library leaves in random order, and sort that.
+
+    The header keeps its length, so the tensors stay where they are.
+    """
+    found = header(path)
+    assert found is not None
+    start, content = found
+    metadata = {**content["__metadata__"], "payload_sha256": sha256_of(path, start)}
+    tensors = {key: value for key, value in content.items() if key != "__metadata__"}
+    text = json.dumps(
+        {"__metadata__": dict(sorted(metadata.items())), **tensors}, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+    if len(text) > start - 8:
+        raise ValueError(f"the header of {path} grew")
     with path.open("r+b") as file:
-        head = file.read(start)
-        file.seek(head.index(_PENDING.encode()))
-        file.write(sha256_of(path, start).encode())
+        file.seek(8)
+        file.write(text.ljust(start - 8))  # the format fills up with blanks
         file.flush()
         os.fsync(file.fileno())
