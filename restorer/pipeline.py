@@ -219,6 +219,8 @@ class Restorer:
             image = background.upscale(
                 photo.pixels, size, lambda done, total: progress("background", done / max(total, 1))
             )
+            if not image.flags.writeable:  # Pillow's arrays are not, and an object of the caller's may do as it likes
+                image = image.copy()
             alpha = resize(photo.alpha, size) if photo.alpha is not None else None
 
         if self.options.aligned and self.parts.faces_wanted:
