@@ -1,0 +1,105 @@
+"""From landmarks to an aligned crop: the similarity that puts a face where a model's template wants it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from restorer.faces import resample
+
+if TYPE_CHECKING:
+    from restorer.models.base import Template
+
+LEAST_EXPLAINED = 0.3
+"""How much of the template's spread a similarity of the landmarks must explain. A frontal face explains nearly all of
+it, a full profile, whose landmarks stand in one line, about half, a mirrored or scrambled one nearly nothing."""
+SMALLEST_FACE = 2.0
+"""Spread of the landmarks (root mean square, pixels) below which their noise decides the angle."""
+
+
+def estimate(landmarks: np.ndarray, template: Template, size: float) -> np.ndarray | None:
+    """Return the similarity that brings a face's landmarks nearest to a template, by least squares.
+
+    Rotation, one scale and translation, never a reflection (Umeyama 1991, in the complex plane: one division). Every
+    point counts, so that a small change of a landmark changes the crop little.
+
+    Args:
+        landmarks: (5, 2), pixels of the photo in edge coordinates (pixel centres at +0.5).
+        template: where they shall be; only its `used` points count.
+        size: side of the crop in pixels.
+
+    Returns:
+        (2, 3) float64, from the photo to the crop, both in edge coordinates; None when the landmarks allow no
+        alignment: not finite, (nearly) in one place, or in no arrangement of a face.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (len(template.points), 2) or not np.isfinite(points).all():
+        return None
+    used = list(template.used)
+    source = points[used] @ (1, 1j)
+    target = np.asarray(template.points, np.float64)[used] @ (1, 1j) * size
+    source_mean, target_mean = source.mean(), target.mean()
+    source, target = source - source_mean, target - target_mean
+    spread = float(np.sum(abs(source) ** 2))
+    if not SMALLEST_FACE <= np.sqrt(spread / len(used)) < 1e6:
+        return None
+    factor = np.sum(source.conj() * target) / spread  # scale and rotation as one complex number
+    explained = abs(factor) ** 2 * spread / np.sum(abs(target) ** 2)
+    if explained < LEAST_EXPLAINED:
+        return None
+    shift = target_mean - factor * source_mean
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+
+
+def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Return an aligned crop, antialiased where the face is larger than the crop.
+
+    Where the crop reaches beyond the photo, the photo is mirrored at its edge, as in the pictures that face models are
+    trained on (FFHQ); a flat fill would put an edge into the crop that is none of the face's.
+
+    Args:
+        pixels: (h, w, 3) RGB, uint8 or uint16.
+        matrix: (2, 3), from the photo to the crop, in edge coordinates.
+        size: side of the crop in pixels.
+
+    Returns:
+        float32 (size, size, 3) in [0, 1].
+    """
+    inverse = resample.invert(matrix)
+    reach = int(np.ceil(resample.REACH * max(resample.pitch(inverse), 1)))
+    left, top, right, bottom = resample.bounds(inverse, (0, 0, size, size))
+    x0, y0 = int(np.floor(left)) - reach, int(np.floor(top)) - reach
+    x1, y1 = int(np.ceil(right)) + reach, int(np.ceil(bottom)) + reach
+    region = _mirrored(pixels, (x0, y0, x1, y1))
+    inverse[:, 2] -= (x0, y0)
+    region, inverse = resample.reduce(region, inverse)
+    crop = np.empty((size, size, 3), np.float32)
+    for rows, columns in resample.tiles((0, 0, size, size)):
+        crop[rows, columns] = resample.sample_tile(region, inverse, rows, columns, 3)
+    crop /= np.iinfo(pixels.dtype).max
+    return np.clip(crop, 0, 1, out=crop)
+
+
+def _mirrored(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Return a rectangle (x0, y0, x1, y1) of a picture that goes on as its own mirror image beyond its edges."""
+    x0, y0, x1, y1 = box
+    left, right, before_x, after_x = _seen(x0, x1, pixels.shape[1])
+    top, bottom, before_y, after_y = _seen(y0, y1, pixels.shape[0])
+    seen = pixels[top:bottom, left:right]
+    if before_x or after_x or before_y or after_y:
+        seen = cv2.copyMakeBorder(seen, before_y, after_y, before_x, after_x, cv2.BORDER_REFLECT)
+    x, y = x0 - left + before_x, y0 - top + before_y
+    return seen[y : y + y1 - y0, x : x + x1 - x0]
+
+
+def _seen(start: int, stop: int, length: int) -> tuple[int, int, int, int]:
+    """Return which part (from, to) of an axis is seen between start and stop, and the pixels to mirror on each side.
+
+    The part is long enough to be mirrored in; where it is the whole axis, mirroring goes to and fro.
+    """
+    before, after = max(-start, 0), max(stop - length, 0)
+    first = max(min(start, length - after, length - 1), 0)
+    last = min(max(stop, before, 1), length)
+    return first, last, before, after

@@ -1,0 +1,120 @@
+"""How much of a restored crop is pasted: the face and its hair, fading out softly, nothing at the crop's edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from restorer.registry import LoadedNetwork
+
+FEATHER = 0.1
+"""Width, as a share of the crop's side, over which the weight rises from zero at the crop's edge to one."""
+
+NEIGHBOUR_BORDER = 0.2
+"""Width, as a share of the crop's side, over which one face gives way to the next (see `share`)."""
+
+PARSE_SIZE = 512  # the side of the crops that the parsers were trained on
+_COARSE = 128  # the blur is so wide that a quarter of the resolution holds all of it
+_BLUR = 11 * 2**0.5 * _COARSE / PARSE_SIZE
+"""Sigma at the coarse resolution: as wide as two Gaussians of sigma 11 px, one after the other, at 512 px."""
+
+
+@lru_cache(maxsize=16)
+def border_feather(size: int) -> np.ndarray:
+    """Return weights (size, size), float32, read-only: zero at the crop's edge, one from `FEATHER` of its side on.
+
+    They rise as a raised cosine along each side, so that neither the value nor its slope jumps anywhere.
+    """
+    distance = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (FEATHER * size)
+    side = 0.5 - 0.5 * np.cos(np.pi * np.minimum(distance, 1))
+    weights: np.ndarray = np.outer(side, side).astype(np.float32)
+    weights.setflags(write=False)
+    return weights
+
+
+class FeatherMask:
+    """The whole crop with a feathered border: for use without a face parser; rougher around hair and shoulders."""
+
+    def __call__(self, restored: torch.Tensor) -> np.ndarray:
+        """Return (n, s, s) float32 in [0, 1] for crops (n, 3, s, s)."""
+        count, _, size, _ = restored.shape
+        return np.repeat(border_feather(size)[None], count, axis=0)
+
+
+class ParseNetMask:
+    """What a face parser takes for face, hair, ears or earring, blurred, and faded out towards the crop's edge.
+
+    Args:
+        loaded: a network whose architecture is a face parser: ParseNet, or BiSeNet with its other order of classes.
+
+    Raises:
+        TypeError: the network is no face parser.
+    """
+
+    def __init__(self, loaded: LoadedNetwork) -> None:
+        from restorer.faces.parsing import FaceParser
+
+        if not isinstance(loaded.architecture, FaceParser):
+            raise TypeError(f"{loaded.table.name} is no face parser")
+        self.name = loaded.table.name
+        self._network = loaded.network
+        self._kept = loaded.architecture.kept
+
+    def __call__(self, restored: torch.Tensor) -> np.ndarray:
+        """Return (n, 512, 512) float32 in [0, 1] for restored crops (n, 3, s, s), RGB in about [-1, 1], of any size."""
+        import torch
+
+        parameter = next(self._network.parameters())
+        with torch.inference_mode():
+            masks = []
+            for crop in restored:  # one by one: a parser's activations at 512 px fill memory faster than time is won
+                picture = crop[None].to(parameter.device, torch.float32).clamp(-1, 1)
+                if picture.shape[-1] != PARSE_SIZE:
+                    picture = torch.nn.functional.interpolate(
+                        picture, size=(PARSE_SIZE, PARSE_SIZE), mode="bilinear", antialias=True
+                    )
+                masks.append(self._network(picture)[0].argmax(0).to(torch.uint8).cpu().numpy())
+        return np.stack([soften(np.isin(classes, self._kept)) for classes in masks])
+
+
+def soften(kept: np.ndarray) -> np.ndarray:
+    """Blur a map (s, s) of what is kept, true or false, and fade it out towards the crop's edge; float32 in [0, 1]."""
+    size = kept.shape[0]
+    coarse = cv2.resize(kept.astype(np.float32), (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
+    fine = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    # The smaller of the two, not a zero cut into the blurred map: that would be a step where hair leaves the crop.
+    weights: np.ndarray = np.minimum(np.clip(fine, 0, 1), border_feather(size))
+    return weights
+
+
+def share(matrix: np.ndarray, others: Sequence[np.ndarray], align_size: int, size: int) -> np.ndarray:
+    """Return how much of a crop is this face's own where other faces are pasted nearby: (size, size), 0 to 1.
+
+    A network restores the one face that it is aligned to; a neighbour's cheek in the same crop it distorts. So each
+    place belongs to the face whose middle is nearest, measured in that face's own size, with a soft border.
+
+    Args:
+        matrix: (2, 3), from the photo to this face's crop.
+        others: the same for the other faces that are pasted.
+        align_size: side in pixels of the crops that the matrices lead to.
+        size: side of the result, any.
+    """
+    middle = np.array([[0.5, 0.55]]) * align_size  # a little below the crop's middle: between the eyes and the mouth
+    steps = (np.arange(_COARSE) + 0.5) * (align_size / _COARSE)
+    crop = np.stack(np.meshgrid(steps, steps), axis=-1)
+    photo = (crop - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    own = np.linalg.norm(crop - middle, axis=-1)
+    weights = np.ones((_COARSE, _COARSE))
+    for other in others:
+        theirs = np.linalg.norm(photo @ other[:, :2].T + other[:, 2] - middle, axis=-1)
+        weights = np.minimum(weights, np.clip(0.5 + (theirs - own) / (NEIGHBOUR_BORDER * align_size), 0, 1))
+    weights = weights * weights * (3 - 2 * weights)
+    return cv2.resize(weights.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)

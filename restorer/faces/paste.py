@@ -1,0 +1,105 @@
+"""A restored face goes back into the enlarged photo, inside its own rectangle."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from restorer.faces import resample
+from restorer.faces.mask import border_feather
+
+_DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
+
+
+def paste(
+    canvas: np.ndarray,
+    face: np.ndarray,
+    mask: np.ndarray,
+    matrix: np.ndarray,
+    photo_size: tuple[int, int],
+    align_size: int,
+    strength: float = 1.0,
+) -> None:
+    """Blend a restored face into the enlarged photo, in place; what its mask does not reach is not touched.
+
+    Work and memory depend on the face's size in the result, not on the photo's. Computed in float and rounded once.
+    Nothing but the canvas is changed. Whatever the mask, its weight falls to zero towards the crop's edge, so that hair
+    which leaves the crop is not cut along a line.
+
+    Args:
+        canvas: (H, W, 3) RGB, uint8 or uint16: the photo, enlarged by any factor, not necessarily the same in x and y.
+        face: float32 (S, S, 3), RGB in [0, 1], of any size S.
+        mask: float32 (t, t) in [0, 1], of any size t: how much of the face is seen.
+        matrix: (2, 3), from the photo to the crop at `align_size`, as `align.estimate` gives it.
+        photo_size: (width, height) of the photo.
+        align_size: side in pixels of the crop that `matrix` leads to.
+        strength: 0 to 1, multiplies the mask.
+
+    Raises:
+        ValueError: an array has another type or shape, or the face holds not-a-number.
+    """
+    _check(canvas, face, mask)
+    depth = canvas.dtype
+    top_value = float(np.iinfo(depth).max)
+    enlarged = canvas.shape[1] / photo_size[0], canvas.shape[0] / photo_size[1]
+    to_crop = resample.scaled(matrix, source=enlarged)  # from the canvas to the crop at align_size
+
+    mask = np.minimum(mask, border_feather(mask.shape[0])) * np.float32(strength)
+    box = _target(mask, to_crop, align_size, canvas)
+    if box is None:
+        return
+    to_mask = resample.scaled(to_crop, target=(mask.shape[0] / align_size,) * 2)
+    mask, to_mask = _reduce_mask(mask, to_mask)
+    to_face = resample.scaled(to_crop, target=(face.shape[0] / align_size,) * 2)
+    source, to_face = resample.reduce(face, to_face)
+    source = source * np.float32(top_value)
+    # A face that is enlarged by the warp is sampled more finely: it costs little there, and shows most.
+    factor = 3 if resample.pitch(to_face) < 0.75 else 2
+
+    for rows, columns in resample.tiles(box):
+        weight = resample.sample_plane(mask, to_mask, rows, columns)
+        if not weight.any():
+            continue
+        patch = resample.sample_tile(source, to_face, rows, columns, factor)
+        below = canvas[rows, columns]
+        change = cv2.subtract(patch, below, dtype=cv2.CV_32F)
+        change = cv2.multiply(change, cv2.merge([weight] * 3))
+        # OpenCV adds in float, rounds once and clips to the canvas's type.
+        canvas[rows, columns] = cv2.add(below, change, dtype=_DEPTHS[depth.name])
+
+
+def _check(canvas: np.ndarray, face: np.ndarray, mask: np.ndarray) -> None:
+    if canvas.ndim != 3 or canvas.shape[2] != 3 or canvas.dtype.name not in _DEPTHS:
+        raise ValueError(f"the canvas must be (H, W, 3) uint8 or uint16, not {canvas.shape} {canvas.dtype}")
+    if face.ndim != 3 or face.shape[0] != face.shape[1] or face.shape[2] != 3:
+        raise ValueError(f"the face must be (S, S, 3), not {face.shape}")
+    if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+        raise ValueError(f"the mask must be (t, t), not {mask.shape}")
+    if not (np.isfinite(face).all() and np.isfinite(mask).all()):
+        raise ValueError("the face or its mask holds not-a-number")
+
+
+def _target(
+    mask: np.ndarray, to_crop: np.ndarray, align_size: int, canvas: np.ndarray
+) -> tuple[int, int, int, int] | None:
+    """Return the rectangle of the canvas that the mask's non-zero part reaches; None when there is none."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return None
+    # The bilinear step spreads a mask pixel over its neighbours: one more on each side.
+    unit = align_size / mask.shape[0]
+    seen = ((columns[0] - 1) * unit, (rows[0] - 1) * unit, (columns[-1] + 2) * unit, (rows[-1] + 2) * unit)
+    left, top, right, bottom = resample.bounds(resample.invert(to_crop), seen)
+    x0, y0 = max(int(np.floor(left)), 0), max(int(np.floor(top)), 0)
+    x1, y1 = min(int(np.ceil(right)), canvas.shape[1]), min(int(np.ceil(bottom)), canvas.shape[0])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def _reduce_mask(mask: np.ndarray, to_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reduce a mask to about the canvas's pitch, by area averaging, when it is finer."""
+    size = round(mask.shape[0] / resample.pitch(to_mask))
+    if size >= mask.shape[0]:
+        return mask, to_mask
+    size = max(size, 1)
+    small = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
+    return small, resample.scaled(to_mask, target=(size / mask.shape[0],) * 2)

@@ -1,0 +1,124 @@
+"""Pictures sampled through an affine map, exact in position and antialiased.
+
+All geometry here and in `align` and `paste` is in edge coordinates: a picture of width w spans x from 0 to w, and the
+centre of its first pixel is at 0.5. Scaling a picture is then a plain multiplication, without half-pixel terms; the
+half pixel is taken off in one place, `_warp`, where OpenCV counts pixel centres as integers.
+
+OpenCV's bilinear warp of floats is exact in position but soft; its bicubic and Lanczos warps round positions to 1/32
+pixel. Its Lanczos *resize* is exact. So a picture is first enlarged by a whole factor with Lanczos, and then warped
+bilinearly: at three samples a pixel the bilinear step softens little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from PIL import Image
+
+TILE = 256  # keeps an enlarged tile within the processor's cache, and memory bounded whatever the face's size
+REACH = 6  # pixels that the Lanczos kernel and the bilinear step look beyond what they compute
+SHARP_ENOUGH = 1.1  # a reduction by less needs no antialiasing that anyone could see
+
+
+def pitch(inverse: np.ndarray) -> float:
+    """Return how many source pixels one target pixel steps over, for a map (2, 3) from target to source."""
+    return float(np.sqrt(abs(np.linalg.det(inverse[:, :2]))))
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """Return the inverse (2, 3) of an affine map (2, 3), in float64; the argument is not changed."""
+    linear = np.linalg.inv(np.asarray(matrix, np.float64)[:, :2])
+    return np.hstack([linear, -linear @ np.asarray(matrix, np.float64)[:, 2:]])
+
+
+def scaled(
+    matrix: np.ndarray, *, source: tuple[float, float] = (1, 1), target: tuple[float, float] = (1, 1)
+) -> np.ndarray:
+    """Return a new map for a source and a target enlarged by (x, y) factors, in edge coordinates."""
+    result = np.array(matrix, np.float64)
+    result[:, 0] /= source[0]
+    result[:, 1] /= source[1]
+    result *= np.array(target, np.float64)[:, None]
+    return result
+
+
+def bounds(matrix: np.ndarray, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Return the upright rectangle (x0, y0, x1, y1) around the image of an upright rectangle under a map."""
+    x0, y0, x1, y1 = box
+    corners = np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) @ matrix[:, :2].T + matrix[:, 2]
+    (left, top), (right, bottom) = corners.min(0), corners.max(0)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def reduce(source: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reduce a source to about the target's pitch, antialiased by Lanczos, when the target is coarser.
+
+    Args:
+        source: (h, w, 3), of any real type.
+        inverse: (2, 3), from target to source.
+
+    Returns:
+        The source as float32, reduced if need be, and the map from the target to it.
+    """
+    step = pitch(inverse)
+    if step <= SHARP_ENOUGH:
+        return np.ascontiguousarray(source, np.float32), inverse
+    height, width = source.shape[:2]
+    size = max(1, round(width / step)), max(1, round(height / step))
+    small = source
+    if width > 4 * size[0]:
+        # Averaged to twice the size first, in its own type: the rounding is averaged away again, and a large face
+        # never stands in memory as floats.
+        small = cv2.resize(source, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_AREA)
+    planes = [Image.fromarray(np.ascontiguousarray(small[..., i], np.float32)) for i in range(source.shape[2])]
+    small = np.stack([np.asarray(plane.resize(size, Image.Resampling.LANCZOS)) for plane in planes], axis=-1)
+    return small, scaled(inverse, target=(size[0] / width, size[1] / height))
+
+
+def tiles(box: tuple[int, int, int, int]) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of the tiles that cover a rectangle (x0, y0, x1, y1)."""
+    x0, y0, x1, y1 = box
+    for top in range(y0, y1, TILE):
+        for left in range(x0, x1, TILE):
+            yield slice(top, min(top + TILE, y1)), slice(left, min(left + TILE, x1))
+
+
+def sample_tile(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: slice, factor: int) -> np.ndarray:
+    """Return one tile of a target, float32 (rows, columns, 3), by Lanczos.
+
+    Args:
+        source: float32 (h, w, 3), not much finer than the target (see `reduce`); beyond its edges it goes on unchanged.
+        inverse: (2, 3), from target to source.
+        rows: the tile's place in the target.
+        columns: likewise.
+        factor: how finely the source is sampled before the bilinear step.
+    """
+    height, width = source.shape[:2]
+    left, top, right, bottom = bounds(inverse, (columns.start, rows.start, columns.stop, rows.stop))
+    # Where the tile lies beyond the source, the nearest pixels of the source are what it shows.
+    x0 = min(max(int(np.floor(left)) - REACH, 0), width - 1)
+    y0 = min(max(int(np.floor(top)) - REACH, 0), height - 1)
+    x1 = max(min(int(np.ceil(right)) + REACH, width), x0 + 1)
+    y1 = max(min(int(np.ceil(bottom)) + REACH, height), y0 + 1)
+    seen = source[y0:y1, x0:x1]
+    fine = cv2.resize(seen, None, fx=factor, fy=factor, interpolation=cv2.INTER_LANCZOS4)
+    local = inverse.copy()
+    local[:, 2] -= (x0, y0)
+    local *= factor
+    return _warp(fine, local, rows, columns, cv2.BORDER_REPLICATE)
+
+
+def sample_plane(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """Return one tile of a smooth plane (h, w), float32, bilinear; zero outside the source."""
+    return _warp(source, inverse, rows, columns, cv2.BORDER_CONSTANT)
+
+
+def _warp(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: slice, border: int) -> np.ndarray:
+    """Sample bilinearly; the one place where edge coordinates become OpenCV's, whose pixel centres are integers."""
+    matrix = inverse.copy()
+    matrix[:, 2] += inverse[:, :2] @ (columns.start + 0.5, rows.start + 0.5) - 0.5
+    size = columns.stop - columns.start, rows.stop - rows.start
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(source, matrix, size, flags=flags, borderMode=border, borderValue=0)
