@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from restorer.errors import OutputExistsError, RestorerError, UnreadablePhotoError, UsageError
+from restorer.errors import OutputExistsError, RestorerError, UnreadablePhotoError, UnwritableOutputError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, Photo, output_format, read_note, read_photo
 from restorer.pipeline import OnStage, Restorer
 from restorer.record import Record
@@ -176,6 +176,7 @@ class Batch:
                 record.status, record.reason, record.output = "skipped", "dry run", str(target)
                 record.warn(*photo.warnings)
                 return record
+            _make_folder(target.parent)
             done = self._restorer.restore_file(job.source, target, format, photo=photo, on_stage=on_stage)
             done.seconds["read"] = done.seconds.get("read", 0.0) + record.seconds["read"]
             done.seconds["total"] = done.seconds.get("total", 0.0) + record.seconds["read"]
@@ -241,6 +242,15 @@ class Batch:
         if not name or "/" in name or os.sep in name or "\0" in name:
             raise UsageError(f"--name {self._name!r} makes no file name.", "Use -o to choose the folder.")
         return name
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutputError(
+            folder, f"The folder {folder} cannot be made: {error.strerror}.", "Choose another place with -o."
+        ) from error
 
 
 def _key(path: Path) -> str:

@@ -145,6 +145,12 @@ class Parts:
             self._device = devices.choose(self.options.device, self.options.precision)
         return self._device
 
+    def used_device(self) -> devices.Device:
+        """Return the device for the record; where no network ran, plain resampling on the CPU did not ask for torch."""
+        if self._device is None and self.options.device == "auto" and self.options.precision == "auto":
+            return devices.Device("cpu", "fp32")
+        return self.device
+
     def detector_name(self) -> str | None:
         """Return the detector's name for the record; None where nothing is detected."""
         if not self.faces_wanted or self.options.aligned:
@@ -204,9 +210,10 @@ class Parts:
     def load(self, name: str) -> registry.LoadedNetwork:
         """Return the network of a table, fetched, verified and on the device; once a run."""
         if name not in self._loaded:
+            device = self.device  # an impossible one is an error before any download
             table = weights.resolve(name)
             path = weights.fetch(table, offline=self.options.offline, on_progress=self.on_download)
-            self._loaded[name] = registry.load(table, path, self.device.name)
+            self._loaded[name] = registry.load(table, path, device.name)
         return self._loaded[name]
 
     def get_detector(self) -> Detector:

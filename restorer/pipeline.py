@@ -228,7 +228,7 @@ class Restorer:
         elif faces:
             self._restore_faces(photo, faces, image, background, record, progress)
         self._check_faces(photo, record)
-        device = self.parts.device
+        device = self.parts.used_device()
         record.device, record.precision = device.name, device.precision
         record.output_size = size
         return Result(image, alpha, photo, tuple(record.faces), record.as_dict(), self.note(photo.sha256))
@@ -246,6 +246,8 @@ class Restorer:
         reasons = select.choose(
             found, photo.size, faces=options.faces, min_face=options.min_face, max_faces=options.max_faces
         )
+        for number in select.missing(options.faces, len(found)):
+            record.warn(f"--faces asks for face {number}, but {len(found)} were found.")
         chosen = []
         for face, reason in zip(found, reasons, strict=True):
             points = tuple((float(x), float(y)) for x, y in face.landmarks)

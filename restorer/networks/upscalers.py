@@ -32,7 +32,7 @@ class UnitRangeUpscaler(nn.Module):
         unit = pictures * 0.5 + 0.5
         if any(pad):
             unit = F.pad(unit, (0, pad[0], 0, pad[1]), mode="replicate")
-        output = self.net(unit)[..., : height * self.factor, : width * self.factor]
+        output: torch.Tensor = self.net(unit)[..., : height * self.factor, : width * self.factor]
         return output * 2 - 1
 
 
