@@ -76,10 +76,11 @@ class GLEANModel(FaceModel):
     name = "glean"
     defaults: ClassVar = {
         "in_size": 128, "out_size": 1024, "style_channels": 512, "rrdb_channels": 64, "num_rrdbs": 23, "num_mlps": 8,
-        "channel_multiplier": 2, "narrow": 1, "template": "auto",
+        "channel_multiplier": 2, "narrow": 1, "bank_size": 0, "unshuffle": 1, "residual": False, "rrdb_growth": 32,
+        "decoder_narrow": 1, "decoder_last": 64, "template": "auto",
     }  # fmt: skip
-    """`narrow` (of the bank) and `template` are our own; `template` is "face", "none" for a model that takes aligned
-    crops only, or "auto": "none" for the sizes of the official cat models."""
+    """From `narrow` (of the bank) on they are our own (`restorer.networks.glean`); `template` is "face", "none" for a
+    model that takes aligned crops only, or "auto": "none" for the sizes of the official cat models."""
 
     def crop(self, arguments: Mapping[str, Any]) -> CropSpec:
         """Return faces aligned at the output's size and reduced to the input's, or aligned crops only."""
@@ -87,7 +88,12 @@ class GLEANModel(FaceModel):
         wanted = arguments["template"]
         if wanted == "auto":
             wanted = "none" if sizes in CATS else "face"
-        return CropSpec(*sizes, align_size=sizes[1], template=by_argument(self.name, wanted))
+        return CropSpec(
+            sizes[0] * int(arguments["unshuffle"]),
+            sizes[1],
+            align_size=sizes[1],
+            template=by_argument(self.name, wanted),
+        )
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Read sizes and widths from the shapes."""
@@ -97,9 +103,11 @@ class GLEANModel(FaceModel):
         if not bank or not first:
             return {}
         fusions = len({key.split(".")[1] for key in ours if key.startswith("fusion.")})
+        ups = len({key.split(".")[2] for key in ours if key.startswith("decoder.up.")})
         found = {
             "in_size": 4 << (fusions - 1),
-            "out_size": bank["size"],
+            "out_size": 4 << (fusions - 1 + ups),
+            "bank_size": 0 if bank["size"] == 4 << (fusions - 1 + ups) else bank["size"],
             "style_channels": bank["style_dim"],
             "rrdb_channels": first[0],
             "num_rrdbs": len({key.split(".")[2] for key in ours if key.startswith("trunk.body.")}),

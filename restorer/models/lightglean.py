@@ -22,14 +22,20 @@ class LightGLEANModel(FaceModel):
     name = "lightglean"
     defaults: ClassVar = {
         "in_size": 128, "out_size": 1024, "style_channels": 512, "rrdb_channels": 64, "num_rrdbs": 3,
-        "channel_multiplier": 2, "narrow": 1, "decoder_narrow": 0.5, "template": "face",
+        "channel_multiplier": 2, "narrow": 1, "decoder_narrow": 0.5, "bank_size": 0, "unshuffle": 1, "residual": False,
+        "rrdb_growth": 32, "decoder_last": 0, "template": "face",
     }  # fmt: skip
     """`template` is "face", or "none" for a model that takes aligned crops only."""
 
     def crop(self, arguments: Mapping[str, Any]) -> CropSpec:
         """Return faces aligned at the output's size and reduced to the input's, or aligned crops only."""
         sizes = int(arguments["in_size"]), int(arguments["out_size"])
-        return CropSpec(*sizes, align_size=sizes[1], template=by_argument(self.name, arguments["template"]))
+        return CropSpec(
+            sizes[0] * int(arguments["unshuffle"]),
+            sizes[1],
+            align_size=sizes[1],
+            template=by_argument(self.name, arguments["template"]),
+        )
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Read sizes and widths from the shapes; the decoder's factor from its last convolution."""

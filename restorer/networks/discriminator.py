@@ -68,13 +68,14 @@ class DownBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv1 = EqualConv(in_channels, in_channels, 3)
-        # (main * sqrt(2) + skip) / sqrt(2)
+        # The gains carry the sum's division by the square root of two.
         self.conv2 = EqualConv(in_channels, out_channels, 3, gain=1)
         self.skip = EqualConv(in_channels, out_channels, 1, linear=True, gain=1 / math.sqrt(2))
 
     def forward(self, x: Tensor) -> Tensor:
         skip: Tensor = self.skip(F.avg_pool2d(x, 2))
-        return skip + self.conv2(F.avg_pool2d(self.conv1(x), 2))
+        main: Tensor = self.conv2(F.avg_pool2d(self.conv1(x), 2))
+        return main + skip
 
 
 class StyleGAN2Discriminator(nn.Module):
@@ -90,9 +91,7 @@ class StyleGAN2Discriminator(nn.Module):
         stddev_group: pictures among which the standard deviation of the last features is taken; 1 leaves it out.
     """
 
-    def __init__(
-        self, size: int, *, channel_multiplier: float = 2, narrow: float = 1.0, stddev_group: int = 4
-    ) -> None:
+    def __init__(self, size: int, *, channel_multiplier: float = 2, narrow: float = 1.0, stddev_group: int = 4) -> None:
         super().__init__()
         self.size = size
         self.stddev_group = stddev_group

@@ -43,11 +43,11 @@ class RRDB(nn.Module):
 
 
 class Trunk(nn.Module):
-    """RRDBs at the input's resolution and a convolution to the bank's width there: (n, 3, s, s) to (n, out, s, s)."""
+    """RRDBs at the input's resolution and a convolution to the bank's width there: (n, c, s, s) to (n, out, s, s)."""
 
-    def __init__(self, out_channels: int, *, width: int, blocks: int, growth: int = 32) -> None:
+    def __init__(self, out_channels: int, *, width: int, blocks: int, growth: int = 32, in_channels: int = 3) -> None:
         super().__init__()
-        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.first = nn.Conv2d(in_channels, width, 3, padding=1)
         self.body = nn.Sequential(*(RRDB(width, growth) for _ in range(blocks)))
         self.body_last = nn.Conv2d(width, width, 3, padding=1)
         self.last = nn.Conv2d(width, out_channels, 3, padding=1)
@@ -61,29 +61,34 @@ class Decoder(nn.Module):
     """Goes from the trunk's features to the picture, taking in the bank's features at each resolution on the way.
 
     Args:
-        widths: the bank's width at each resolution from the input's to the output's.
+        widths: the bank's width at each resolution from the input's to the output's; above the bank's own resolution
+            those that it would have.
         narrow: factor of the decoder's own widths; 1 gives them the bank's.
+        levels: for how many resolutions above the input's there are features of the bank; None for all.
+        last: width of the convolution before RGB.
     """
 
-    def __init__(self, widths: Sequence[int], *, narrow: float = 1.0) -> None:
+    def __init__(
+        self, widths: Sequence[int], *, narrow: float = 1.0, levels: int | None = None, last: int = 64
+    ) -> None:
         super().__init__()
         own = [widths[0], *(max(int(width * narrow), 1) for width in widths[1:])]
-        taken = [0, *widths[1:]]
+        levels = len(widths) - 1 if levels is None else levels
+        taken = [0, *(width if level < levels else 0 for level, width in enumerate(widths[1:]))]
         self.up = nn.ModuleList(
             nn.Conv2d(here + bank, 4 * above, 3, padding=1)
             for (here, above), bank in zip(pairwise(own), taken, strict=False)
         )
-        last = max(int(64 * narrow), 1)
-        self.conv = nn.Conv2d(own[-1] + widths[-1], last, 3, padding=1)
+        self.conv = nn.Conv2d(own[-1] + taken[-1], last, 3, padding=1)
         self.to_rgb = nn.Conv2d(last, 3, 3, padding=1)
 
     def forward(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Return the picture; `features` are the bank's, from twice the input's resolution to the output's."""
+        """Return the picture; `features` are the bank's, from twice the input's resolution to its own."""
         for level, conv in enumerate(self.up):
-            if level:
-                x = torch.cat([x, features[level - 1]], dim=1)
             x = F.pixel_shuffle(conv(x), 2)
-        x = F.leaky_relu_(self.conv(torch.cat([x, features[-1]], dim=1)), 0.2)
+            if level < len(features):
+                x = torch.cat([x, features[level]], dim=1)
+        x = F.leaky_relu_(self.conv(x), 0.2)
         picture: Tensor = self.to_rgb(x)
         return picture
 
@@ -102,16 +107,32 @@ class _Banked(nn.Module):
         channel_multiplier: float,
         narrow: float,
         decoder_narrow: float,
+        decoder_last: int,
+        bank_size: int,
+        unshuffle: int,
+        residual: bool,
+        rrdb_growth: int,
     ) -> None:
         super().__init__()
         widths = channels(out_size, narrow=narrow, channel_multiplier=channel_multiplier)
         if in_size not in widths or not 4 < in_size < out_size:
             raise ValueError(f"The input's side is a power of two from 8 to below {out_size}, not {in_size}.")
+        bank_size = bank_size or out_size
+        if bank_size not in widths or bank_size <= in_size:
+            raise ValueError(f"The bank's side is a power of two from {2 * in_size} to {out_size}, not {bank_size}.")
         self.in_size = in_size
         self.out_size = out_size
-        self.trunk = Trunk(widths[in_size], width=rrdb_channels, blocks=num_rrdbs)
+        self.unshuffle = unshuffle
+        self.residual = residual
+        self.trunk = Trunk(
+            widths[in_size],
+            width=rrdb_channels,
+            blocks=num_rrdbs,
+            growth=rrdb_growth,
+            in_channels=3 * unshuffle**2,
+        )
         self.bank = StyleGAN2Generator(
-            out_size,
+            bank_size,
             style_dim=style_channels,
             n_mlp=0,
             channel_multiplier=channel_multiplier,
@@ -119,16 +140,35 @@ class _Banked(nn.Module):
             to_rgb=False,
         )
         above = [width for resolution, width in widths.items() if resolution >= in_size]
-        self.decoder = Decoder(above, narrow=decoder_narrow)
+        levels = len([resolution for resolution in self.bank.widths if resolution > in_size])
+        self.decoder = Decoder(above, narrow=decoder_narrow, levels=levels, last=decoder_last)
+        if residual:  # a training begins at the input itself
+            nn.init.zeros_(self.decoder.to_rgb.weight)
+            nn.init.zeros_(self.decoder.to_rgb.bias)  # type: ignore[arg-type]
 
-    def _check(self, pictures: Tensor) -> None:
-        if pictures.shape[1:] != (3, self.in_size, self.in_size):
-            expected = f"(n, 3, {self.in_size}, {self.in_size})"
+    def _encode(self, pictures: Tensor) -> Tensor:
+        """Check the pictures and return the trunk's features."""
+        side = self.in_size * self.unshuffle
+        if pictures.shape[1:] != (3, side, side):
+            expected = f"(n, 3, {side}, {side})"
             raise ValueError(f"This network takes pictures of shape {expected}, not {tuple(pictures.shape)}.")
+        features: Tensor = self.trunk(F.pixel_unshuffle(pictures, self.unshuffle))
+        return features
+
+    def _decode(self, pictures: Tensor, trunk: Tensor, taken: Sequence[Tensor]) -> Tensor:
+        """Return the output picture; with `residual`, what the network adds to the input in the output's size."""
+        picture: Tensor = self.decoder(trunk, taken)
+        if not self.residual:
+            return picture
+        if pictures.shape[-1] != self.out_size:
+            pictures = F.interpolate(pictures, self.out_size, mode="bicubic", align_corners=False)
+        return pictures + picture.to(pictures.dtype)
 
 
 class GLEAN(_Banked):
     """Enlarges pictures (n, 3, in_size, in_size) in [-1, 1] to (n, 3, out_size, out_size), not clamped.
+
+    The last six arguments are our own, for small networks and for restoring at one size.
 
     Args:
         in_size: side of the input, a power of two from 8 on.
@@ -138,6 +178,13 @@ class GLEAN(_Banked):
         num_rrdbs: blocks of the trunk.
         channel_multiplier: factor of the bank's widths from 64x64 on.
         narrow: factor of all the bank's widths.
+        bank_size: side of the bank's own pictures where that is smaller than the output (0: as large), after which the
+            decoder goes on alone.
+        unshuffle: the input is this much larger than `in_size`, and each block of so many pixels becomes channels.
+        residual: the network's picture is added to the input in the output's size.
+        rrdb_growth: channels that each convolution of a dense block adds.
+        decoder_narrow: factor of the decoder's widths against the bank's.
+        decoder_last: width of the convolution before RGB.
     """
 
     def __init__(
@@ -150,6 +197,12 @@ class GLEAN(_Banked):
         num_rrdbs: int = 23,
         channel_multiplier: float = 2,
         narrow: float = 1.0,
+        bank_size: int = 0,
+        unshuffle: int = 1,
+        residual: bool = False,
+        rrdb_growth: int = 32,
+        decoder_narrow: float = 1.0,
+        decoder_last: int = 64,
     ) -> None:
         super().__init__(
             in_size,
@@ -159,7 +212,12 @@ class GLEAN(_Banked):
             num_rrdbs=num_rrdbs,
             channel_multiplier=channel_multiplier,
             narrow=narrow,
-            decoder_narrow=1.0,
+            decoder_narrow=decoder_narrow,
+            decoder_last=decoder_last,
+            bank_size=bank_size,
+            unshuffle=unshuffle,
+            residual=residual,
+            rrdb_growth=rrdb_growth,
         )
         below = [width for resolution, width in self.bank.widths.items() if resolution <= in_size]
         self.down = nn.ModuleList(
@@ -177,8 +235,7 @@ class GLEAN(_Banked):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the enlarged pictures."""
-        self._check(pictures)
-        trunk = self.trunk(pictures)
+        trunk = self._encode(pictures)
         encoded = [trunk]
         for block in self.down:
             encoded.insert(0, block(encoded[0]))
@@ -199,8 +256,7 @@ class GLEAN(_Banked):
             return features
 
         self.bank.synthesize(latents, before=fuse, after=take)
-        picture: Tensor = self.decoder(trunk, taken)
-        return picture
+        return self._decode(pictures, trunk, taken)
 
 
 class LightGLEAN(_Banked):
@@ -218,7 +274,13 @@ class LightGLEAN(_Banked):
         num_rrdbs: blocks of the trunk.
         channel_multiplier: factor of the bank's widths from 64x64 on.
         narrow: factor of all the bank's widths.
+        bank_size: side of the bank's own pictures where that is smaller than the output (0: as large), after which the
+            decoder goes on alone.
+        unshuffle: the input is this much larger than `in_size`, and each block of so many pixels becomes channels.
+        residual: the network's picture is added to the input in the output's size.
+        rrdb_growth: channels that each convolution of a dense block adds.
         decoder_narrow: factor of the decoder's widths against the bank's.
+        decoder_last: width of the convolution before RGB; 0 for 64 times `decoder_narrow`.
     """
 
     def __init__(
@@ -232,6 +294,11 @@ class LightGLEAN(_Banked):
         channel_multiplier: float = 2,
         narrow: float = 1.0,
         decoder_narrow: float = 0.5,
+        decoder_last: int = 0,
+        bank_size: int = 0,
+        unshuffle: int = 1,
+        residual: bool = False,
+        rrdb_growth: int = 32,
     ) -> None:
         super().__init__(
             in_size,
@@ -242,6 +309,11 @@ class LightGLEAN(_Banked):
             channel_multiplier=channel_multiplier,
             narrow=narrow,
             decoder_narrow=decoder_narrow,
+            decoder_last=decoder_last or max(int(64 * decoder_narrow), 1),
+            bank_size=bank_size,
+            unshuffle=unshuffle,
+            residual=residual,
+            rrdb_growth=rrdb_growth,
         )
         width = self.bank.widths[in_size]
         self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))
@@ -254,8 +326,7 @@ class LightGLEAN(_Banked):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the enlarged pictures."""
-        self._check(pictures)
-        trunk = self.trunk(pictures)
+        trunk = self._encode(pictures)
         entry = self.bank.resolutions.index(self.in_size)
         taken: list[Tensor] = []
 
@@ -271,5 +342,4 @@ class LightGLEAN(_Banked):
             return features
 
         self.bank.synthesize(self.latents, before=fuse, after=take)
-        picture: Tensor = self.decoder(trunk, taken)
-        return picture
+        return self._decode(pictures, trunk, taken)

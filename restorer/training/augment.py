@@ -35,7 +35,8 @@ def _color(x: Tensor) -> Tensor:
     grey = x.mean(1, keepdim=True)
     x = grey + (x - grey) * (saturation * 2)
     mean = x.mean((1, 2, 3), keepdim=True)
-    return mean + (x - mean) * (contrast + 0.5)
+    changed: Tensor = mean + (x - mean) * (contrast + 0.5)
+    return changed
 
 
 def _translation(x: Tensor) -> Tensor:

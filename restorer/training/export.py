@@ -1,17 +1,18 @@
-"""Writing what a training made: fp16 safetensors, and the weights.toml table that this tool loads it by."""
+"""Writing what a training made: one fp16 safetensors file that says itself what it is, and a table that names it."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from restorer.training.recipe import Recipe
+from restorer.version import __version__
+from restorer.weights.digest import sha256_of
+from restorer.weights.own import About, write
 
 TABLE = "weights.toml"
 
@@ -22,38 +23,39 @@ def write_model(
     architecture: str,
     arguments: Mapping[str, Any],
     state: Mapping[str, Tensor],
-    license_: str,
+    license_: str = "",
+    trained_for: str = "",
 ) -> list[Path]:
-    """Write `NAME.safetensors` (fp16) and a `weights.toml` with its table into the folder; return both paths."""
-    from safetensors.torch import save
+    """Write `NAME.safetensors` (fp16) and a `weights.toml` with its table into the folder; return both paths.
 
-    tensors = {
-        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
-        for key, value in state.items()
-    }
-    content = save(tensors, {"architecture": architecture, "recipe": recipe.name, "seed": str(recipe.seed)})
+    `--model` takes the file as it is; the table is for a weights.toml of one's own.
+    """
     file = out / f"{recipe.name}.safetensors"
-    _write(file, content)
+    about = About(
+        architecture,
+        dict(arguments),
+        license=license_ or None,
+        trained_for=trained_for or None,
+        origin=f"recipe {recipe.name}, seed {recipe.seed}",
+        origin_sha256=hashlib.sha256(recipe.text.encode()).hexdigest(),
+        tool=f"restore train {__version__}",
+    )
+    write({key: value.half() if value.is_floating_point() else value for key, value in state.items()}, file, about)
     lines = [
         f'["{recipe.name}"]',
         f'architecture = "{architecture}"',
         f"arguments = {{ {', '.join(f'{key} = {_toml(value)}' for key, value in arguments.items())} }}",
         f'sources = ["file:{file.name}"]',
-        f'sha256 = "{hashlib.sha256(content).hexdigest()}"',
-        f"size = {len(content)}",
+        f'sha256 = "{sha256_of(file)}"',
+        f"size = {file.stat().st_size}",
+        *([f"license = {_toml(license_)}"] if license_ else []),
+        *([f"trained_for = {_toml(trained_for)}"] if trained_for else []),
     ]
-    if license_:
-        lines.append(f"license = {_toml(license_)}")
     table = out / TABLE
-    _write(table, ("\n".join(lines) + "\n").encode())
+    partial = table.with_name(f".{TABLE}.partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(table)
     return [file, table]
-
-
-def half_rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict as fp16 files hold it, back in its own precision."""
-    return {
-        key: value.half().to(value.dtype) if value.dtype == torch.float32 else value for key, value in state.items()
-    }
 
 
 def _toml(value: object) -> str:
@@ -63,12 +65,3 @@ def _toml(value: object) -> str:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
     return repr(value)
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -7,21 +7,24 @@ run that was killed and resumed draws the same data and the same noise as one th
 from __future__ import annotations
 
 import csv
+import math
 import os
+import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from restorer.errors import RestorerError, UsageError
+from restorer.errors import InterruptedRunError, RestorerError, UsageError
 from restorer.networks.stylegan2 import equalised_scales
 from restorer.training.recipe import Recipe, Values
 from restorer.training.sheets import plot_losses, save_picture
@@ -123,6 +126,20 @@ class Trainer(ABC):
             gradient.copy_(flat[offset : offset + count].view_as(gradient) / self.place.world)
             offset += count
 
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a value over all processes."""
+        if self.place.world > 1:
+            torch.distributed.all_reduce(value)
+        return value / self.place.world
+
+    def any_process(self, value: bool) -> bool:
+        """Return whether the value is true in any process."""
+        if self.place.world == 1:
+            return value
+        flag = torch.tensor(float(value), device=self.place.device)
+        torch.distributed.all_reduce(flag)
+        return bool(flag > 0)
+
     def per_process(self, batch: int) -> int:
         """Return this process's share of a batch."""
         if batch % self.place.world:
@@ -150,10 +167,25 @@ def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group["factor"]
 
 
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def placed(module: Module, device: torch.device) -> Module:
+    """Move a module to a device, its convolutions in the layout that they are fastest in."""
+    moved: Module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
+def backward(loss: Tensor) -> None:
+    """Add the loss's gradients to those of all parameters."""
+    torch.autograd.backward([loss])
+
+
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move an averaged copy (EMA) towards the network: decay 0 copies; buffers are copied."""
-    ours, theirs = list(average.parameters()), [parameter.detach() for parameter in network.parameters()]
+    ours = [parameter.detach() for parameter in average.parameters()]
+    theirs = [parameter.detach() for parameter in network.parameters()]
     torch._foreach_lerp_(ours, theirs, 1 - decay)
     for a, b in zip(average.buffers(), network.buffers(), strict=True):
         a.copy_(b)
@@ -186,7 +218,7 @@ def write_checkpoint(trainer: Trainer, step: int, path: Path) -> None:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read_checkpoint(trainer: Trainer, path: Path) -> int:
@@ -238,7 +270,7 @@ class Losses:
             writer = csv.DictWriter(file, ["step", "pictures", "seconds", *self._names], restval="")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
 
 Report = Callable[[int, int, float, Mapping[str, float]], None]
@@ -273,37 +305,58 @@ def run(
     last = min(until or trainer.total_steps, trainer.total_steps)
     began = saved = time.monotonic()
     step = done
-    try:
+    with _asked_to_stop() as asked:
         for step in range(done + 1, last + 1):
             torch.manual_seed(_mix(trainer.recipe.seed, step, trainer.place.rank))
             found = trainer.step(step)
+            stop = trainer.any_process(bool(asked))
             now = time.monotonic()
-            if losses is None:
-                continue
-            means = losses.add(step, trainer.pictures_of(step), now - began, found)
-            if means is not None:
-                bad = [name for name, value in means.items() if value != value]
-                if bad:
-                    raise RestorerError(
-                        f"The loss {bad[0]!r} is not a number at step {step}.",
-                        f"Lower the learning rate; {checkpoint} still holds the last good state.",
-                    )
-                if report is not None:
-                    report(step, trainer.total_steps, now - began, means)
-            if step % trainer.values["sample_every"] == 0:
-                save_picture(trainer.sample(), out / "samples" / f"{step:07d}.jpg")
-            if now - saved > 60 * trainer.values["checkpoint_minutes"]:
-                write_checkpoint(trainer, step, checkpoint)
-                plot_losses(out / LOSSES, out / "losses.png")
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        # The step under way may have changed half of the state: the last full checkpoint stands.
-        raise
+            if losses is not None:
+                means = losses.add(step, trainer.pictures_of(step), now - began, found)
+                if means is not None:
+                    _check(means, step, checkpoint)
+                    if report is not None:
+                        report(step, trainer.total_steps, now - began, means)
+                if step % trainer.values["sample_every"] == 0:
+                    save_picture(trainer.sample(), out / "samples" / f"{step:07d}.jpg")
+                if stop or now - saved > 60 * trainer.values["checkpoint_minutes"]:
+                    write_checkpoint(trainer, step, checkpoint)
+                    plot_losses(out / LOSSES, out / "losses.png")
+                    saved = time.monotonic()
+            if stop:
+                raise InterruptedRunError(
+                    f"The training stopped after step {step} of {trainer.total_steps}; its state is in {checkpoint}.",
+                    "Give the same command again to go on.",
+                )
     if losses is not None and last > done:
         write_checkpoint(trainer, last, checkpoint)
         save_picture(trainer.sample(), out / "samples" / f"{last:07d}.jpg")
         plot_losses(out / LOSSES, out / "losses.png")
     return last
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Yield a list that holds something once SIGINT or SIGTERM came: the step under way is finished and kept."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    former = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _check(means: Mapping[str, float], step: int, checkpoint: Path) -> None:
+    bad = [name for name, value in means.items() if not math.isfinite(value)]
+    if bad:
+        raise RestorerError(
+            f"The loss {bad[0]!r} is not a number at step {step}.",
+            f"Lower the learning rate; {checkpoint} still holds the last good state.",
+        )
 
 
 def _mix(seed: int, step: int, rank: int) -> int:

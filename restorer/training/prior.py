@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,12 +22,21 @@ from restorer.networks.stylegan2 import StyleGAN2Generator
 from restorer.training.augment import augment
 from restorer.training.datasets import PictureSet, picture_files, split, to_pictures, to_tensor
 from restorer.training.export import write_model
-from restorer.training.loop import Place, Trainer, adam, follow, frozen
+from restorer.training.loop import Place, Trainer, adam, backward, follow, frozen, placed
 from restorer.training.losses import logistic_discriminator, nonsaturating_generator, path_lengths, r1_penalty
 from restorer.training.recipe import Recipe, Values
 from restorer.training.sheets import grid
 
-STAGE: Values = {"size": 64, "pictures": 0, "batch": 32, "r1": 0.5, "fade": 0, "lr": 0.0025}
+STAGE: Values = {
+    "size": 64,
+    "pictures": 0,
+    "batch": 32,
+    "r1": 0.5,
+    "fade": 0,
+    "lr": 0.0025,
+    "discriminator_lr": 0.0025,
+    "augment": ["color", "translation", "cutout"],
+}
 
 
 class PriorTrainer(Trainer):
@@ -46,16 +56,17 @@ class PriorTrainer(Trainer):
         "style_mixing": 0.9,
         "ema_pictures": 10000,
         "ema_rampup": 0.05,
-        "augment": ["color", "translation", "cutout"],
         "license": "",
     }
 
     def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
         super().__init__(recipe, data, place)
-        self.stages = [Recipe(recipe.kind, recipe.name, 0, stage, recipe.folder, "").complete(STAGE) for stage in
-                       self.values["stages"]]
+        self.stages = [
+            Recipe(recipe.kind, recipe.name, 0, stage, recipe.folder, "").complete(STAGE)
+            for stage in self.values["stages"]
+        ]
         sizes = [stage["size"] for stage in self.stages]
-        if not sizes or any(b not in (a, 2 * a) for a, b in zip(sizes, sizes[1:], strict=False)):
+        if not sizes or any(b not in (a, 2 * a) for a, b in pairwise(sizes)):
             raise UsageError(
                 f"The stages of {recipe.name!r} have the sizes {sizes}.",
                 "Each stage has the size of the one before, or twice that.",
@@ -68,6 +79,9 @@ class PriorTrainer(Trainer):
             self.steps_before.append(self.steps_before[-1] + steps)
             self.seen_before.append(self.seen_before[-1] + steps * stage["batch"])
         self.stage = -1
+        self.generator: StyleGAN2Generator
+        self.average_generator: StyleGAN2Generator
+        self.discriminator: StyleGAN2Discriminator
         self._enter(0)
 
     @property
@@ -135,9 +149,11 @@ class PriorTrainer(Trainer):
         regularise = step % self.values["r1_every"] == 0
         real.requires_grad_(regularise)
         self.discriminator_optimiser.zero_grad(set_to_none=True)
-        kinds = self.values["augment"]
+        kinds = self.stages[self.stage]["augment"]
         with self.autocast():
-            of_fake = self.discriminator(augment(fake.float(), kinds).contiguous(memory_format=torch.channels_last), alpha)
+            of_fake = self.discriminator(
+                augment(fake.float(), kinds).contiguous(memory_format=torch.channels_last), alpha
+            )
             of_real = self.discriminator(augment(real, kinds).contiguous(memory_format=torch.channels_last), alpha)
         loss = logistic_discriminator(of_real, of_fake)
         losses = {"discriminator": loss.detach(), "real": of_real.detach().mean(), "fake": of_fake.detach().mean()}
@@ -145,7 +161,7 @@ class PriorTrainer(Trainer):
             penalty = r1_penalty(of_real, real)
             loss = loss + penalty * (r1 * self.values["r1_every"])
             losses["r1"] = penalty.detach()
-        loss.backward()
+        backward(loss)
         self.average(self.discriminator)
         self.discriminator_optimiser.step()
         return losses
@@ -154,19 +170,19 @@ class PriorTrainer(Trainer):
         self.generator_optimiser.zero_grad(set_to_none=True)
         with frozen(self.discriminator), self.autocast():
             fake = self._pictures(self._latents(batch)).float()
-            kinds = self.values["augment"]
+            kinds = self.stages[self.stage]["augment"]
             verdict = self.discriminator(augment(fake, kinds).contiguous(memory_format=torch.channels_last), alpha)
         loss = nonsaturating_generator(verdict)
         losses = {"generator": loss.detach()}
-        loss.backward()
+        backward(loss)
         if self.values["path_every"] and step % self.values["path_every"] == 0:
             with self.autocast():
                 latents = self._latents(max(batch // self.values["path_shrink"], 1))
                 pictures = self._pictures(latents)
             lengths = path_lengths(pictures, latents)
-            self.path_mean = torch.lerp(self.path_mean, lengths.detach().mean(), 0.01)
+            self.path_mean = torch.lerp(self.path_mean, self.mean(lengths.detach().mean()), 0.01)
             penalty = (lengths - self.path_mean).square().mean()
-            (penalty * (self.values["path_length"] * self.values["path_every"])).backward()
+            backward(penalty * (self.values["path_length"] * self.values["path_every"]))
             losses["path"] = penalty.detach()
         self.average(self.generator)
         self.generator_optimiser.step()
@@ -211,13 +227,12 @@ class PriorTrainer(Trainer):
                     if key.startswith("to_rgbs.") and key.count(".") == 2 and key.endswith((".weight", ".bias")):
                         new.get_parameter(key).data.zero_()
             grow_state(self.discriminator.state_dict(), discriminator)
-        layout = {"memory_format": torch.channels_last}
-        self.generator = generator.to(place.device, **layout)
-        self.discriminator = discriminator.to(place.device, **layout)
-        self.average_generator = average.to(place.device, **layout).requires_grad_(False)
+        self.generator = placed(generator, place.device)
+        self.discriminator = placed(discriminator, place.device)
+        self.average_generator = placed(average, place.device).requires_grad_(False)
         betas = (self.values["betas"][0], self.values["betas"][1])
         self.generator_optimiser = adam(self.generator, settings["lr"], betas)
-        self.discriminator_optimiser = adam(self.discriminator, settings["lr"], betas)
+        self.discriminator_optimiser = adam(self.discriminator, settings["discriminator_lr"], betas)
         self.pictures = PictureSet(self.files, settings["size"])
         self.path_mean = torch.zeros((), device=place.device) if self.stage < 0 else self.path_mean
         self.stage = stage

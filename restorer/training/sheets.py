@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def save_picture(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     image.save(partial, format="JPEG" if path.suffix == ".jpg" else "PNG", quality=92)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def plot_losses(table: Path, path: Path) -> None:

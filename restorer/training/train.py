@@ -9,11 +9,16 @@ from pathlib import Path
 import torch
 
 from restorer.errors import DeviceUnavailableError, UsageError
+from restorer.training.dcgan import DCGANTrainer
 from restorer.training.loop import Place, Report, Trainer, run
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import Recipe, load_recipe
+from restorer.training.restoring import GFPGANTrainer, GLEANTrainer, GPENTrainer, LightGLEANTrainer
 
-TRAINERS: dict[str, type[Trainer]] = {trainer.kind: trainer for trainer in (PriorTrainer,)}
+TRAINERS: dict[str, type[Trainer]] = {
+    trainer.kind: trainer
+    for trainer in (PriorTrainer, DCGANTrainer, GLEANTrainer, LightGLEANTrainer, GFPGANTrainer, GPENTrainer)
+}
 
 
 @dataclass(frozen=True)

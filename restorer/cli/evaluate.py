@@ -1,0 +1,85 @@
+"""`restore evaluate`: measure a face restorer on clean pictures that are degraded first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table as RichTable
+
+from restorer.cli.console import messages, results, say
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+@app.command(no_args_is_help=True)
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a face restorer, or a file of your own.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean pictures of aligned faces.")],
+    degrade: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Recipe whose degradation is used; default: GFP-GAN's.")
+    ] = None,
+    kept_by: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Only the pictures that this recipe keeps for validation.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the degradation.")] = 0,
+    identity_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="MobileFaceNet checkpoint; without it no identity figure.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="Finds the faces for the identity figure.")] = "auto",
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a contact sheet: worst, median and best picture.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the table.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    offline: Annotated[bool, typer.Option("--offline", help="Do not reach the network.")] = False,
+) -> None:
+    """Degrade clean pictures, restore them, and compare with the truth: PSNR, SSIM, NIQE, identity, seconds.
+
+    The degraded input, its bicubic enlargement and the best Gaussian filter of it are rows of the same table.
+    """
+    from restorer.evaluation.evaluate import evaluate as measure
+    from restorer.options import Options
+    from restorer.parts import Parts
+    from restorer.training.datasets import picture_files, split
+    from restorer.training.recipe import load_recipe
+    from restorer.training.sheets import save_picture
+
+    options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
+    parts = Parts(options, say=say)
+    files = picture_files(folder)
+    if kept_by is not None:
+        recipe = load_recipe(kept_by)
+        files = split(files, int(recipe.values.get("data", {}).get("validation", 0)), recipe.seed)[1]
+    result = measure(
+        parts.get_restorer(),
+        parts.model,
+        files[:limit],
+        degrade=degrade,
+        seed=seed,
+        identity=identity_weights,
+        detector=parts.get_detector() if identity_weights is not None else None,
+        progress=lambda line: messages.print(line, style="dim"),
+    )
+    if sheet is not None:
+        save_picture(result.contact_sheet(), sheet)
+        say(f"The worst, the median and the best are in {sheet}.")
+    if as_json:
+        print(json.dumps(result.as_json()))
+        return
+    table = RichTable(
+        title=f"{result.model} on {result.pictures} pictures, {result.size} px, degraded as by {result.degradation}",
+        box=None,
+        header_style="bold",
+    )
+    for heading in ("method", "PSNR dB", "SSIM", "NIQE", "identity", "seconds"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for row in result.rows:
+        figures = ((row.psnr, 2), (row.ssim, 4), (row.niqe, 2), (row.identity, 3), (row.seconds, 3))
+        table.add_row(row.method, *("-" if value is None else f"{value:.{digits}f}" for value, digits in figures))
+    results.print(table)
+    say(f"Best Gaussian filter: sigma {result.gaussian_sigma:g} px. Peak memory: {result.peak_memory_mb:.0f} MB.")

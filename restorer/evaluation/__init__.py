@@ -1,0 +1,1 @@
+"""Measuring restorers on pictures whose truth is known."""

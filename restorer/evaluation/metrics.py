@@ -1,0 +1,61 @@
+"""PSNR, SSIM, NIQE and identity of pictures; the first three are basicsr's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from restorer.networks.basicsr_compat import import_basicsr
+from restorer.networks.mobilefacenet import TEMPLATE, crop_faces, load_mobilefacenet, similarity
+from restorer.training.datasets import Picture, to_tensor
+
+
+def psnr(picture: Picture, truth: Picture) -> float:
+    """Return the peak signal-to-noise ratio in dB over all three channels; infinite for equal pictures."""
+    return float(import_basicsr("basicsr.metrics.psnr_ssim").calculate_psnr(picture, truth, 0))
+
+
+def ssim(picture: Picture, truth: Picture) -> float:
+    """Return the structural similarity, the mean over the three channels."""
+    return float(import_basicsr("basicsr.metrics.psnr_ssim").calculate_ssim(picture, truth, 0))
+
+
+def niqe(picture: Picture) -> float | None:
+    """Return NIQE on the luma, lower is more natural; None for a picture below 192 px, which has too few blocks."""
+    if min(picture.shape[:2]) < 192:
+        return None
+    with np.errstate(all="ignore"):  # a flat block divides by zero; basicsr leaves it out afterwards
+        return float(import_basicsr("basicsr.metrics.niqe").calculate_niqe(picture[..., ::-1], 0))
+
+
+class Identity:
+    """How alike two faces are, by MobileFaceNet on both aligned the same way.
+
+    Args:
+        weights: the published MobileFaceNet checkpoint.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        self._network = load_mobilefacenet(weights)
+
+    def embed(self, pictures: Sequence[Picture], landmarks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return normalised embeddings (n, 256) of faces and their mirror images.
+
+        Args:
+            pictures: RGB, all of one size.
+            landmarks: of each face (5, 2), pixels in edge coordinates.
+        """
+        matrices = torch.from_numpy(
+            np.stack([similarity(np.array(TEMPLATE), np.asarray(points, np.float64)) for points in landmarks])
+        )
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(pictures), 32):
+                faces = crop_faces(to_tensor(pictures[start : start + 32]), matrices[start : start + 32])
+                found.append(torch.cat([self._network(faces), self._network(faces.flip(3))], dim=1))
+        embeddings: NDArray[np.float32] = torch.nn.functional.normalize(torch.cat(found)).numpy()
+        return embeddings
