@@ -115,6 +115,7 @@ def load(table: Table, path: Path, device: str | torch.device = "cpu") -> Loaded
     """
     import torch
 
+    from restorer.networks.unfilled import Unfilled
     from restorer.weights import about, load_state_dict
 
     architecture = architecture_of(table)
@@ -123,7 +124,7 @@ def load(table: Table, path: Path, device: str | torch.device = "cpu") -> Loaded
     own = about(path)
     if own is not None and own.architecture == architecture.name:  # translated when it was written
         arguments = {**architecture.defaults, **own.arguments, **table.arguments}
-        with torch.device("meta"):
+        with Unfilled(), torch.device("meta"):
             network = architecture.build(arguments)
         _check_layout(table.name, path, architecture, state, network)
     else:
@@ -165,11 +166,14 @@ def fit(
     """
     import torch
 
+    from restorer.networks.unfilled import Unfilled
+
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     try:
         arguments = {**architecture.defaults, **architecture.infer(shapes), **given}
-        translated = architecture.convert(dict(state), arguments)
-        with torch.device("meta"):
+        with Unfilled():
+            translated = architecture.convert(dict(state), arguments)
+        with Unfilled(), torch.device("meta"):
             network = architecture.build(arguments)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         reason = f"{error!s} is missing" if isinstance(error, LookupError) else str(error)
