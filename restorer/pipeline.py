@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 OnStage = Callable[[str, float], None]
 """Called with the stage ("detect", "background", "restore", "write") and how far it is, 0 to 1."""
 
+GREY_TINT = 6 / 255
+"""Difference between the channels that a black-and-white photo has at most, up to one pixel in a thousand."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
 
@@ -391,9 +393,10 @@ def _label(photo: Photo) -> str:
 
 
 def _is_grey(photo: Photo) -> bool:
-    """Return whether a photo is black and white; it stays so."""
-    first = photo.pixels[..., :1]
-    return photo.grey or bool((photo.pixels == first).all())
+    """Return whether a photo is black and white, up to the tint that JPEG leaves; it stays so."""
+    step = max(1, round((photo.size[0] * photo.size[1] / 250_000) ** 0.5))
+    sample = _unit(photo.pixels[::step, ::step])
+    return photo.grey or bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT)
 
 
 def _unit(pixels: np.ndarray) -> np.ndarray:

@@ -141,6 +141,15 @@ def test_black_and_white_stays_black_and_white() -> None:
     assert np.abs(image[160, 160].astype(int) - round(0.299 * 255)).max() <= 1
 
 
+def test_black_and_white_with_the_tint_of_jpeg_stays_black_and_white() -> None:
+    buffer = io.BytesIO()
+    grey = np.repeat(smooth_photo(160)[..., :1], 3, axis=2)
+    tinted_grey = np.clip(grey.astype(int) + np.random.default_rng(0).integers(-2, 3, grey.shape), 0, 255)
+    Image.fromarray(tinted_grey.astype(np.uint8)).save(buffer, "JPEG", quality=60)
+    image = restorer(Colour(), [face_at((80, 80), 30)]).restore(buffer.getvalue()).image
+    assert np.ptp(image[130:190, 130:190].astype(int), axis=2).max() <= 8
+
+
 def test_alpha_is_enlarged_with_the_photo(tmp_path: Path) -> None:
     pixels = smooth_photo(100)
     alpha = np.zeros((100, 100), np.uint8)

@@ -16,6 +16,9 @@ from restorer.version import __version__
 
 COMMANDS = {
     "models": "list, download, verify and import weights",
+    "train": "train a model from a recipe",
+    "sample": "draw pictures from a prior",
+    "evaluate": "measure a model on degraded pictures whose truth is known",
 }
 """Subcommands with one line each for the help page; `restorer.cli.NAME` holds the typer app of each."""
 

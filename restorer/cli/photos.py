@@ -19,7 +19,8 @@ EPILOG = "\n\n".join(
         "restore grandma.jpg    (writes grandma_restored.jpg beside it, twice as large)",
         "restore grandma.jpg --scale 8 -o large.png",
         "restore album/ -o restored/    (every photo of the folder, its tree kept)",
-        "Other commands: " + "; ".join(f"restore {name}: {text}" for name, text in COMMANDS.items()) + ".",
+        "Other commands (each has a --help of its own):",
+        *(f"restore {name}    ({text})" for name, text in COMMANDS.items()),
         "Exit codes: 0 all done, 1 some photos failed (each is named), 2 wrong usage, 3 weights missing or not right.",
     ]
 )
