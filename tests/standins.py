@@ -1,31 +1,11 @@
-"""Checkpoints for tests: deterministic stand-in weights in the layouts of the real files, and tables that name them."""
+"""Tables of weights.toml for checkpoint files that tests make."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from pathlib import Path
 from typing import Any
-
-import torch
-
-
-def fill(record: Path) -> dict[str, torch.Tensor]:
-    """Return the stand-in state dict of a golden record: each tensor follows from its key and shape."""
-    described = json.loads(record.read_text())
-    state = {}
-    for key, (shape, mean, deviation) in described["keys"].items():
-        generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
-        state[key] = mean + deviation * torch.randn(shape, generator=generator)
-    return state | {key: torch.tensor(value) for key, value in described["constants"].items()}
-
-
-def save(state: dict[str, Any], path: Path, wrapper: str | None = None) -> Path:
-    """Write a checkpoint as upstream does: a pickle, its state dict below `wrapper` where there is one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({wrapper: state} if wrapper else state, path)
-    return path
 
 
 def sha256(path: Path) -> str:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from restorer.photo import read_photo
-from tests import standins
+from tests import golden, standins
 from tests.hub import Hub
 
 Restore = Callable[..., subprocess.CompletedProcess[str]]
@@ -265,8 +265,9 @@ def test_wrong_usage_says_what_to_type(restore: Restore, tmp_path: Path, argumen
 @pytest.fixture(scope="session")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GFP-GAN of 64 px with stand-in weights, as upstream's file would be."""
-    record = Path(__file__).parent / "golden" / "gfpgan_clean_64_narrow.json"
-    return standins.save(standins.fill(record), tmp_path_factory.mktemp("narrow") / "narrow.pth", "params_ema")
+    path = tmp_path_factory.mktemp("narrow") / "narrow.pth"
+    golden.Record.read(golden.FOLDER / "gfpgan_clean_64_narrow.json").write(path)
+    return path
 
 
 def serve(hub: Hub, tmp_path: Path, **files: tuple[str, Path, dict[str, Any]]) -> dict[str, str]:
