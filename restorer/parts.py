@@ -210,10 +210,12 @@ class Parts:
     def load(self, name: str) -> registry.LoadedNetwork:
         """Return the network of a table, fetched, verified and on the device; once a run."""
         if name not in self._loaded:
-            device = self.device  # an impossible one is an error before any download
+            if self.options.device != "auto":
+                self.device  # noqa: B018 - one that is not there is an error before any download
             table = weights.resolve(name)
+            # Before torch is loaded, which takes seconds: missing weights are said at once.
             path = weights.fetch(table, offline=self.options.offline, on_progress=self.on_download)
-            self._loaded[name] = registry.load(table, path, device.name)
+            self._loaded[name] = registry.load(table, path, self.device.name)
         return self._loaded[name]
 
     def get_detector(self) -> Detector:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -56,23 +57,25 @@ def picture(path: Path, size: tuple[int, int] = (60, 40), seed: int = 0) -> Path
 # -------------------------------------------------------------------------------------------------------- start-up
 
 
+def least_seconds(run: Callable[[], object]) -> float:
+    """Return the least of five runs, in processor seconds of the child: the wall clock counts other programs too."""
+    spent = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
 def test_version_answers_without_loading_anything(restore: Restore) -> None:
     assert restore("--version").stdout.startswith("restore ")
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        restore("--version")
-        seconds.append(time.perf_counter() - begin)
-    assert min(seconds) < 0.25
+    assert least_seconds(lambda: restore("--version")) < 0.25
 
 
 def test_help_is_quick_and_loads_no_torch(restore: Restore) -> None:
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        text = restore("--help").stdout
-        seconds.append(time.perf_counter() - begin)
-    assert min(seconds) < 0.6
+    assert least_seconds(lambda: restore("--help")) < 0.6
+    text = restore("--help").stdout
     for option in ("--scale", "--model", "--background", "--strength", "--offline", "--json", "gfpgan-1.4"):
         assert option in text
     done = subprocess.run(

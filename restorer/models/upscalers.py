@@ -96,10 +96,15 @@ class SRVGGNetModel(UpscalerModel):
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Read width, depth and scale from the shapes of the first and the last convolution."""
         first = shapes.get("body.0.weight")
-        convolutions = [int(key.split(".")[1]) for key, shape in shapes.items() if len(shape) == 4]
-        if first is None or not convolutions:
+        convolutions = [
+            int(key.split(".")[1])
+            for key, shape in shapes.items()
+            if len(shape) == 4 and key.startswith("body.") and key.split(".")[1].isdecimal()
+        ]
+        last = shapes.get(f"body.{max(convolutions, default=0)}.weight")
+        if first is None or last is None or len(first) != 4:
             return {}
-        outputs = shapes[f"body.{max(convolutions)}.weight"][0]
+        outputs = last[0]
         upscale = round((outputs / first[1]) ** 0.5)
         return {"num_feat": first[0], "num_conv": len(convolutions) - 2, "upscale": upscale}
 
