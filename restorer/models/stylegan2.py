@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.conversion import GENERATOR_RULES, Rule, below, generator_arguments, renamed_shapes, translate
+from restorer.models.conversion import GENERATOR_RULES, generator_arguments, renamed_shapes, translate
 from restorer.registry import Architecture, register
 
 if TYPE_CHECKING:
     from torch import nn
 
     from restorer.registry import Shapes, StateDict
-
-RULES: tuple[Rule, ...] = (
-    *below("generator_ema.", "", GENERATOR_RULES),
-    (r"(?:generator|discriminator)\..*", None),  # mmagic keeps the raw generator beside its average
-    *GENERATOR_RULES,
-)
 
 
 class StyleGAN2Model(Architecture):
@@ -29,7 +23,7 @@ class StyleGAN2Model(Architecture):
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Read all arguments from the shapes."""
-        return generator_arguments(renamed_shapes(shapes, RULES))
+        return generator_arguments(renamed_shapes(shapes, GENERATOR_RULES))
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
         """Fold the equalised learning rates, and add the mean latent where the checkpoint has none."""
@@ -40,7 +34,7 @@ class StyleGAN2Model(Architecture):
         with torch.device("meta"):
             network = self.build(arguments)
         assert isinstance(network, StyleGAN2Generator)
-        result = translate(state, RULES, network, equalised_scales(network))
+        result = translate(state, GENERATOR_RULES, network, equalised_scales(network))
         if "latent_avg" not in result and network.mapping is not None:
             layers = {
                 key.removeprefix("mapping."): value for key, value in result.items() if key.startswith("mapping.")

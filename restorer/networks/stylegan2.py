@@ -85,6 +85,7 @@ class Modulation(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, style_dim))
         self.bias = nn.Parameter(torch.empty(channels))
+        self.init_weights()
 
     def forward(self, latent: Tensor) -> Tensor:
         # Styles are small and everything is multiplied by them: they stay in the weights' own precision.
@@ -129,6 +130,7 @@ class StyledConv(nn.Module):
         self.modulation = Modulation(style_dim, in_channels)
         self.noise_gain = nn.Parameter(torch.empty(1))
         self.bias = nn.Parameter(torch.empty(out_channels * (2 if noise == "concat" else 1)))
+        self.init_weights()
 
     def forward(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
         style = self.modulation(latent)
@@ -185,6 +187,7 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.empty(3, in_channels))
         self.modulation = Modulation(style_dim, in_channels)
         self.bias = nn.Parameter(torch.empty(3))
+        self.init_weights()
 
     def forward(self, x: Tensor, latent: Tensor, picture: Tensor | None = None) -> Tensor:
         weight = self.weight * self.modulation(latent)[:, None, :]
@@ -211,6 +214,7 @@ class MappingLayer(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.bias = nn.Parameter(torch.empty(out_features))
+        self.init_weights()
 
     def forward(self, x: Tensor) -> Tensor:
         with own_precision(x):
@@ -294,7 +298,7 @@ class StyleGAN2Generator(nn.Module):
             self.mapping = Mapping(style_dim, n_mlp)
             # The mean of w, which truncation moves towards; a trainer fills it with `update_latent_avg`.
             self.register_buffer("latent_avg", torch.zeros(style_dim))
-        self.constant = nn.Parameter(torch.empty(1, self.widths[4], 4, 4))
+        self.constant = nn.Parameter(torch.randn(1, self.widths[4], 4, 4))
         self.conv1 = StyledConv(self.widths[4], self.widths[4], style_dim, noise=noise)
         self.convs = nn.ModuleList()
         wider = 2 if noise == "concat" else 1
@@ -309,7 +313,6 @@ class StyleGAN2Generator(nn.Module):
         if noise == "add":
             for index in range(self.num_convs):
                 self.register_buffer(f"noise_{index}", torch.randn(self.noise_shape(index)))
-        self.init_weights()
 
     def noise_shape(self, index: int) -> tuple[int, int, int, int]:
         """Return the shape of the noise of convolution `index`: (1, 1, side, side)."""
