@@ -243,7 +243,7 @@ class Parts:
             from restorer.faces.mask import FeatherMask, ParseNetMask
 
             try:
-                self.mask = ParseNetMask(self.load(PARSER))
+                self.mask = ParseNetMask(self.load(PARSER), self.device.precision)
             except WeightsUnavailableError as error:
                 self.mask = FeatherMask()
                 self._mask_warning = f"Faces were pasted with a plain feathered edge: {error.message}"

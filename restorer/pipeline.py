@@ -19,6 +19,7 @@ from restorer import weights
 from restorer.background import Background, resize
 from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
 from restorer.faces import align, paste, select
+from restorer.faces.mask import share
 from restorer.models.base import CropSpec, FaceRestorer
 from restorer.options import Options
 from restorer.parts import Detector, Mask, Parts, Say
@@ -302,6 +303,8 @@ class Restorer:
                     entry.reason = "the network returned not-a-number, also in fp32"
                     continue
                 with record.timed("paste"):
+                    neighbours = [other for _, other in aligned if other is not matrix]
+                    weight = weight * share(matrix, neighbours, restorer.crop.align_size, weight.shape[0])
                     face = _to_picture(output, monochrome=_is_grey(photo))
                     face = _enlarge_face(face, matrix, restorer.crop, image, photo, background)
                     paste.paste(

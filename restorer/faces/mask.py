@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from restorer.device import Device, Precision
+
 if TYPE_CHECKING:
     import torch
 
@@ -53,12 +55,13 @@ class ParseNetMask:
 
     Args:
         loaded: a network whose architecture is a face parser: ParseNet, or BiSeNet with its other order of classes.
+        precision: in which the network computes; only the likeliest class of each pixel counts.
 
     Raises:
         TypeError: the network is no face parser.
     """
 
-    def __init__(self, loaded: LoadedNetwork) -> None:
+    def __init__(self, loaded: LoadedNetwork, precision: Precision = "fp32") -> None:
         from restorer.faces.parsing import FaceParser
 
         if not isinstance(loaded.architecture, FaceParser):
@@ -66,16 +69,16 @@ class ParseNetMask:
         self.name = loaded.table.name
         self._network = loaded.network
         self._kept = loaded.architecture.kept
+        self._device = Device(str(next(loaded.network.parameters()).device), precision)
 
     def __call__(self, restored: torch.Tensor) -> np.ndarray:
         """Return (n, 512, 512) float32 in [0, 1] for restored crops (n, 3, s, s), RGB in about [-1, 1], of any size."""
         import torch
 
-        parameter = next(self._network.parameters())
-        with torch.inference_mode():
+        with torch.inference_mode(), self._device.autocast():
             masks = []
             for crop in restored:  # one by one: a parser's activations at 512 px fill memory faster than time is won
-                picture = crop[None].to(parameter.device, torch.float32).clamp(-1, 1)
+                picture = crop[None].to(self._device.name, torch.float32).clamp(-1, 1)
                 if picture.shape[-1] != PARSE_SIZE:
                     picture = torch.nn.functional.interpolate(
                         picture, size=(PARSE_SIZE, PARSE_SIZE), mode="bilinear", antialias=True

@@ -48,7 +48,7 @@ class RRDBNetModel(UpscalerModel):
     }  # fmt: skip
 
     def flops(self, arguments: Mapping[str, Any]) -> float:
-        """Count the dense blocks at the trunk's resolution and the four convolutions behind them at 2 and 4 times it."""
+        """Count the dense blocks at the trunk's resolution and the convolutions behind them at 2 and 4 times it."""
         width, growth = arguments["num_feat"], arguments["num_grow_ch"]
         dense = 9 * sum((width + i * growth) * growth for i in range(4)) + 9 * (width + 4 * growth) * width
         tail = 9 * width * width * (4 + 16 + 16) + 9 * width * 3 * 16
