@@ -57,6 +57,50 @@ class Trunk(nn.Module):
         return F.leaky_relu_(self.last(x + self.body_last(self.body(x))), 0.2)
 
 
+class UNetTrunk(nn.Module):
+    """The trunk as a small U-Net, which sees far and learns fast: (n, c, s, s) to (n, out, s, s).
+
+    Args:
+        out_channels: the bank's width at the input's resolution.
+        width: channels at the input's resolution; half as many more with each halving.
+        levels: how many times the resolution is halved.
+        in_channels: channels that come in.
+    """
+
+    def __init__(self, out_channels: int, *, width: int, levels: int, in_channels: int = 3) -> None:
+        super().__init__()
+        widths = [width + width * level // 2 for level in range(levels + 1)]
+        self.first = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.down = nn.ModuleList(_two(i, o, stride=2) for i, o in pairwise(widths))
+        self.middle = _two(widths[-1], widths[-1])
+        self.up = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths[::-1]))
+        self.join = nn.ModuleList(_two(2 * width, width) for width in widths[-2::-1])
+        self.last = nn.Conv2d(width, out_channels, 3, padding=1)
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, a=0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = [F.leaky_relu_(self.first(x), 0.2)]
+        for block in self.down:
+            kept.append(block(kept[-1]))
+        x = self.middle(kept.pop())
+        for conv, join in zip(self.up, self.join, strict=True):
+            x = F.leaky_relu_(conv(F.interpolate(x, scale_factor=2.0, mode="nearest")), 0.2)
+            x = join(torch.cat([x, kept.pop()], dim=1))
+        return F.leaky_relu_(self.last(x), 0.2)
+
+
+def _two(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
+    """Return two 3x3 convolutions with leaky ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        nn.LeakyReLU(0.2, inplace=True),
+    )
+
+
 class Decoder(nn.Module):
     """Goes from the trunk's features to the picture, taking in the bank's features at each resolution on the way.
 
@@ -112,6 +156,7 @@ class _Banked(nn.Module):
         unshuffle: int,
         residual: bool,
         rrdb_growth: int,
+        trunk_levels: int = 0,
     ) -> None:
         super().__init__()
         widths = channels(out_size, narrow=narrow, channel_multiplier=channel_multiplier)
@@ -124,13 +169,14 @@ class _Banked(nn.Module):
         self.out_size = out_size
         self.unshuffle = unshuffle
         self.residual = residual
-        self.trunk = Trunk(
-            widths[in_size],
-            width=rrdb_channels,
-            blocks=num_rrdbs,
-            growth=rrdb_growth,
-            in_channels=3 * unshuffle**2,
-        )
+        inputs = 3 * unshuffle**2
+        self.trunk: nn.Module
+        if trunk_levels:
+            self.trunk = UNetTrunk(widths[in_size], width=rrdb_channels, levels=trunk_levels, in_channels=inputs)
+        else:
+            self.trunk = Trunk(
+                widths[in_size], width=rrdb_channels, blocks=num_rrdbs, growth=rrdb_growth, in_channels=inputs
+            )
         self.bank = StyleGAN2Generator(
             bank_size,
             style_dim=style_channels,
@@ -142,8 +188,8 @@ class _Banked(nn.Module):
         above = [width for resolution, width in widths.items() if resolution >= in_size]
         levels = len([resolution for resolution in self.bank.widths if resolution > in_size])
         self.decoder = Decoder(above, narrow=decoder_narrow, levels=levels, last=decoder_last)
-        if residual:  # a training begins at the input itself
-            nn.init.zeros_(self.decoder.to_rgb.weight)
+        if residual:  # a training begins near the input itself
+            nn.init.normal_(self.decoder.to_rgb.weight, std=0.01)
             nn.init.zeros_(self.decoder.to_rgb.bias)  # type: ignore[arg-type]
 
     def _encode(self, pictures: Tensor) -> Tensor:
@@ -279,6 +325,7 @@ class LightGLEAN(_Banked):
         unshuffle: the input is this much larger than `in_size`, and each block of so many pixels becomes channels.
         residual: the network's picture is added to the input in the output's size.
         rrdb_growth: channels that each convolution of a dense block adds.
+        trunk_levels: 0 for the paper's RRDBs; else the trunk is a U-Net that halves the resolution so many times.
         decoder_narrow: factor of the decoder's widths against the bank's.
         decoder_last: width of the convolution before RGB; 0 for 64 times `decoder_narrow`.
     """
@@ -299,6 +346,7 @@ class LightGLEAN(_Banked):
         unshuffle: int = 1,
         residual: bool = False,
         rrdb_growth: int = 32,
+        trunk_levels: int = 0,
     ) -> None:
         super().__init__(
             in_size,
@@ -314,6 +362,7 @@ class LightGLEAN(_Banked):
             unshuffle=unshuffle,
             residual=residual,
             rrdb_growth=rrdb_growth,
+            trunk_levels=trunk_levels,
         )
         width = self.bank.widths[in_size]
         self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))

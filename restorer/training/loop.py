@@ -149,16 +149,27 @@ class Trainer(ABC):
         return batch // self.place.world
 
 
-def adam(module: nn.Module, lr: float, betas: tuple[float, float], *, weight_decay: float = 0.0) -> torch.optim.Adam:
-    """Return Adam over a module's trained parameters, each at the rate times its equalised scale."""
+def adam(module: nn.Module, lr: float, betas: tuple[float, float], *, equalise_plain: bool = False) -> torch.optim.Adam:
+    """Return Adam over a module's trained parameters, each at the rate times its equalised scale.
+
+    Args:
+        module: what learns.
+        lr: the learning rate of a parameter whose scale is 1.
+        betas: of Adam.
+        equalise_plain: treat torch's own convolutions and linear layers, too, as folded equalised ones (GFP-GAN, GPEN).
+    """
     groups: dict[float, list[nn.Parameter]] = {}
     factors = equalised_scales(module)
+    if equalise_plain:
+        for path, part in module.named_modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                factors[f"{path}.weight".lstrip(".")] = part.weight[0].numel() ** -0.5
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(factors[name], []).append(parameter)
     listed = [{"params": parameters, "lr": lr * factor, "factor": factor} for factor, parameters in groups.items()]
     # Adam's epsilon counts in units of the gradient, which equalising divides by the factor: 1e-8 stays negligible.
-    return torch.optim.Adam(listed, lr=lr, betas=betas, eps=1e-8, weight_decay=weight_decay)
+    return torch.optim.Adam(listed, lr=lr, betas=betas, eps=1e-8)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -36,7 +36,10 @@ STAGE: Values = {
     "lr": 0.0025,
     "discriminator_lr": 0.0025,
     "augment": ["color", "translation", "cutout"],
+    "noise": 1.0,
 }
+"""What a stage of growth may set. `noise` is the strength of all noise: where a short training has left to the noise
+what latents should say, a stage without any teaches the generator to do without."""
 
 
 class PriorTrainer(Trainer):
@@ -201,9 +204,17 @@ class PriorTrainer(Trainer):
         return torch.where(keep, first[:, None], second[:, None])
 
     def _pictures(self, latents: Tensor) -> Tensor:
-        return self.generator.synthesize(latents, self.generator.draw_noise(batch=len(latents)))
+        strength = self.stages[self.stage]["noise"]
+        noise = [strength * noise for noise in self.generator.draw_noise(batch=len(latents))]
+        return self.generator.synthesize(latents, noise)
 
     # ---------------------------------------------------------------------------------------------- growing
+
+    def _store_noise(self, generator: StyleGAN2Generator, strength: float) -> None:
+        """Give the generator the stored noise of a stage; the averaged copy takes it over with the next step."""
+        source = torch.Generator().manual_seed(self.recipe.seed)
+        for noise in generator.stored_noise():
+            noise.copy_(strength * torch.randn(noise.shape, generator=source))
 
     def _stage_of(self, step: int) -> int:
         """Return the stage that the step (counted from 1) belongs to."""
@@ -227,6 +238,7 @@ class PriorTrainer(Trainer):
                     if key.startswith("to_rgbs.") and key.count(".") == 2 and key.endswith((".weight", ".bias")):
                         new.get_parameter(key).data.zero_()
             grow_state(self.discriminator.state_dict(), discriminator)
+        self._store_noise(generator, settings["noise"])
         self.generator = placed(generator, place.device)
         self.discriminator = placed(discriminator, place.device)
         self.average_generator = placed(average, place.device).requires_grad_(False)

@@ -88,6 +88,8 @@ class RestorerTrainer(Trainer):
     architecture: ClassVar[str]
     bank: ClassVar[str]
     """The path of the network's part that takes the prior's weights."""
+    equalised: ClassVar[bool] = False
+    """Whether the paper's rate is for equalised learning rates throughout, not only in the bank."""
 
     def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
         super().__init__(recipe, data, place)
@@ -118,7 +120,7 @@ class RestorerTrainer(Trainer):
         judging: list[nn.Module] = [self.discriminator] + ([self.components] if self.components else [])
         self.learning = nn.ModuleList(learning).to(place.device)
         self.judging = nn.ModuleList(judging).to(place.device)
-        self.optimiser = adam(self.learning, values["lr"], betas)
+        self.optimiser = adam(self.learning, values["lr"], betas, equalise_plain=self.equalised)
         self.judging_optimiser = adam(self.judging, values["discriminator_lr"], (0.0, 0.99))
 
         training, kept = split(picture_files(self.folder), values["data"]["validation"], recipe.seed)
@@ -298,14 +300,16 @@ class RestorerTrainer(Trainer):
 
         if not file.is_file():
             raise UsageError(f"There is no prior at {file}.", "Train one first, or correct prior.file in the recipe.")
-        bank = self.network.get_submodule(self.bank)
-        fresh = grow_state({key: value.float() for key, value in load_file(file).items()}, bank)
-        # A bank that takes concatenated noise (GPEN) is wider than its prior in places.
-        if fresh and self.values["prior"]["frozen"]:
+        fresh = self._fill_bank({key: value.float() for key, value in load_file(file).items()})
+        if fresh:
             raise UsageError(
                 f"The prior {file.name} does not fit the network: {fresh[0]} would be missing.",
                 "Give the network the prior's widths (style_dim, narrow, channel_multiplier, size).",
             )
+
+    def _fill_bank(self, prior: dict[str, Tensor]) -> list[str]:
+        """Copy the prior's tensors into the bank; return what the bank has and the prior has not."""
+        return grow_state(prior, self.network.get_submodule(self.bank))
 
     def _load_identity(self) -> MobileFaceNet | None:
         """Return the identity network where a loss wants it and its weights are given."""
@@ -373,8 +377,11 @@ class LightGLEANTrainer(GLEANTrainer):
 class GFPGANTrainer(RestorerTrainer):
     """GFP-GAN: L1, perceptual, adversarial, facial components with Gram style, identity, pyramid (section 3.4)."""
 
-    kind = architecture = "gfpgan"
+    kind = "gfpgan"
+    # The paper's form, whose generator is StyleGAN2; the later "clean" form resamples otherwise and fits no prior.
+    architecture = "gfpgan-original"
     bank = "generator"
+    equalised = True
     defaults: ClassVar[Values] = {
         **RESTORER_DEFAULTS,
         "losses": {
@@ -400,8 +407,37 @@ class GPENTrainer(RestorerTrainer):
 
     kind = architecture = "gpen"
     bank = "generator"
+    equalised = True
     defaults: ClassVar[Values] = {
         **RESTORER_DEFAULTS,
         "prior": {**RESTORER_DEFAULTS["prior"], "frozen": False},
         "losses": {**RESTORER_DEFAULTS["losses"], "l1": 1.0, "matching": 0.02, "adversarial": 1.0},
     }
+
+    def _fill_bank(self, prior: dict[str, Tensor]) -> list[str]:
+        """Copy the prior into the leading channels of the bank, which has twice as many where features come in.
+
+        The weights of the added channels begin at 0, so the network begins as the prior itself.
+        """
+        fresh = widen(prior, self.network.get_submodule(self.bank))
+        mapping = {key.removeprefix("mapping."): value for key, value in prior.items() if key.startswith("mapping.")}
+        return fresh + grow_state(mapping, self.network.get_submodule("mapping"))
+
+
+def widen(prior: dict[str, Tensor], bank: nn.Module) -> list[str]:
+    """Copy a generator's tensors into one that takes concatenated noise; return the names that the prior lacks.
+
+    What the bank has beyond the prior's shape becomes 0, except for modulations, which keep their start: they scale
+    channels whose weights are 0.
+    """
+    fresh = []
+    for name, parameter in bank.named_parameters():
+        if name not in prior:
+            fresh.append(name)
+            continue
+        leading = tuple(slice(0, length) for length in prior[name].shape)
+        with torch.no_grad():
+            if ".modulation." not in name:
+                parameter.zero_()
+            parameter[leading] = prior[name]
+    return fresh

@@ -43,7 +43,12 @@ def save_picture(image: Image.Image, path: Path) -> None:
 
 
 def plot_losses(table: Path, path: Path) -> None:
-    """Draw every column of a losses.csv over the step, each scaled to its own range, and write it as a PNG."""
+    """Draw every column of a losses.csv over the step, each scaled to its own range, and write it as a PNG.
+
+    A run too short for two rows has no plot.
+    """
+    if not table.is_file():
+        return
     with table.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)

@@ -1,0 +1,186 @@
+"""`restore evaluate` and `restore sample`: right figures, the promised JSON, the contact sheet."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from restorer.errors import OutputExistsError, UsageError
+from restorer.evaluation.evaluate import Evaluation, best_gaussian, evaluate
+from restorer.evaluation.metrics import niqe, psnr, ssim
+from restorer.models.base import CropSpec
+from restorer.networks.dcgan import DCGANGenerator
+from restorer.networks.stylegan2 import StyleGAN2Generator
+from restorer.training.datasets import picture_files
+from restorer.training.restoring import LightGLEANTrainer
+from restorer.weights.own import About, write
+from tests.test_training import GLEAN, RESTORER
+
+
+class Same:
+    """A restorer that gives back what it gets."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        self.crop = CropSpec(input_size, output_size, output_size, None)
+
+    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(crops, self.crop.output_size, mode="nearest")
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five textured pictures of 96 px."""
+    folder = tmp_path_factory.mktemp("clean")
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        small = Image.fromarray(rng.integers(0, 256, (24, 24, 3)).astype(np.uint8))
+        small.resize((96, 96), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe whose degradation is noise only."""
+    path = tmp_path_factory.mktemp("recipe") / "noise.toml"
+    path.write_text(
+        'recipe = "glean"\nname = "noisy"\n[degradation]\nsigma = [0.0, 0.0]\ndownsample = [1.0, 1.0]\n'
+        "noise = [15.0, 15.0]\njpeg = [100, 100]\ngrey = 0.0\njitter = 0.0\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def measured(clean: Path, recipe: Path, size: int = 96, input_size: int = 96) -> Evaluation:
+    return evaluate(Same(input_size, size), "same", picture_files(clean), degrade=recipe)
+
+
+def test_the_rows_and_their_figures(clean: Path, recipe: Path) -> None:
+    result = measured(clean, recipe)
+    rows = {row.method: row for row in result.rows}
+    assert list(rows) == ["input", "bicubic", "gaussian", "same", "truth"]
+    # Noise of standard deviation 15 is 20*log10(255/15) dB.
+    assert rows["input"].psnr == pytest.approx(24.6, abs=0.4)
+    assert rows["same"].psnr == pytest.approx(rows["input"].psnr, abs=0.02)
+    assert rows["gaussian"].psnr is not None
+    assert rows["input"].psnr is not None
+    assert rows["gaussian"].psnr > rows["input"].psnr + 0.3
+    assert rows["truth"].psnr is None
+    assert rows["same"].seconds is not None
+    assert rows["input"].seconds is None
+    assert [label for label, _ in result.shots] == ["worst", "median", "best"]
+    assert result.contact_sheet().size == (4 * 96, 16 + 3 * 96)
+
+
+def test_the_same_seed_measures_the_same(clean: Path, recipe: Path) -> None:
+    first, again = measured(clean, recipe).as_json(), measured(clean, recipe).as_json()
+    for row in [*first["rows"], *again["rows"]]:
+        row.pop("seconds")
+    first.pop("peak_memory_mb"), again.pop("peak_memory_mb")
+    assert first == again
+
+
+def test_a_restorer_that_enlarges_gets_a_reduced_input(clean: Path, recipe: Path) -> None:
+    rows = {row.method: row for row in measured(clean, recipe, input_size=24).rows}
+    assert rows["same"].psnr is not None
+    assert rows["input"].psnr is not None
+    assert rows["same"].psnr < rows["input"].psnr
+
+
+def test_figures_of_equal_and_unequal_pictures() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    b = np.clip(a.astype(int) + 5, 0, 255).astype(np.uint8)
+    assert psnr(a, a) == float("inf")
+    assert psnr(a, b) == pytest.approx(20 * np.log10(255 / 5), abs=0.2)
+    assert ssim(a, a) == pytest.approx(1)
+    assert niqe(a) is None
+    sigma, smooth = best_gaussian([a], [a], 256)
+    assert sigma == 0.4
+    assert smooth[0].shape == a.shape
+
+
+def test_no_pictures_and_no_detector_are_errors(clean: Path) -> None:
+    with pytest.raises(UsageError):
+        evaluate(Same(8, 8), "same", [])
+    with pytest.raises(UsageError):
+        evaluate(Same(8, 8), "same", picture_files(clean), identity=clean / "0.png")
+
+
+def command(name: str, *arguments: str) -> None:
+    importlib.import_module(f"restorer.cli.{name}").app(list(arguments), standalone_mode=False)
+
+
+def test_the_command_prints_the_promised_json(
+    clean: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = RESTORER.format(kind="glean", network=GLEAN, steps=1, lr=1e-3)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    command("train", str(tmp_path / "mine.toml"), "--data", str(clean), "-o", str(tmp_path / "run"), "--device", "cpu")
+    model = tmp_path / "run" / "mine.safetensors"
+    capsys.readouterr()
+    sheet = tmp_path / "sheet.png"
+    command(
+        "evaluate",
+        str(model),
+        str(clean),
+        "--degrade",
+        str(recipe),
+        "--limit",
+        "3",
+        "--sheet",
+        str(sheet),
+        "--json",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    )
+    record = json.loads(capsys.readouterr().out)
+    assert record["pictures"] == 3
+    assert record["degradation"] == "noisy"
+    assert [row["method"] for row in record["rows"]] == ["input", "bicubic", "gaussian", "mine", "truth"]
+    assert set(record["rows"][0]) == {"method", "psnr", "ssim", "niqe", "identity", "seconds"}
+    assert record["rows"][0]["identity"] is None
+    assert Image.open(sheet).size == (4 * 32, 16 + 3 * 32)
+    command("evaluate", str(model), str(clean), "--degrade", str(recipe), "--limit", "2", "--device", "cpu")
+    assert "gaussian" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["stylegan2", "dcgan"])
+def test_samples_are_drawn_by_the_seed(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network: torch.nn.Module
+    if kind == "stylegan2":
+        arguments = {"size": 16, "style_dim": 8, "n_mlp": 2, "channel_multiplier": 1, "narrow": 0.03125}
+        network, size = StyleGAN2Generator(**arguments), 16  # type: ignore[arg-type]
+    else:
+        arguments = {"style_dim": 8, "features": 2}
+        network, size = DCGANGenerator(**arguments), 64  # type: ignore[arg-type]
+    prior = tmp_path / "prior.safetensors"
+    write(network.state_dict(), prior, About(kind, arguments))
+    command("sample", str(prior), "-o", str(tmp_path / "a"), "--count", "3", "--device", "cpu")
+    command("sample", str(prior), "-o", str(tmp_path / "b"), "--count", "2", "--device", "cpu")
+    assert (tmp_path / "a/00001.png").read_bytes() == (tmp_path / "b/00001.png").read_bytes()
+    assert (tmp_path / "a/00000.png").read_bytes() != (tmp_path / "a/00001.png").read_bytes()
+    command("sample", str(prior), "-o", str(tmp_path / "sheet.png"), "--count", "4", "--seed", "7", "--device", "cpu")
+    assert Image.open(tmp_path / "sheet.png").size == (2 * size, 2 * size)
+    with pytest.raises(OutputExistsError):
+        command("sample", str(prior), "-o", str(tmp_path / "sheet.png"), "--device", "cpu")
+
+
+def test_a_restorer_is_no_prior(tmp_path: Path, clean: Path) -> None:
+    from restorer.training.loop import Place
+    from restorer.training.recipe import parse_recipe
+    from tests.test_training import NETWORKS
+
+    text = RESTORER.format(kind="lightglean", network=NETWORKS["lightglean"], steps=1, lr=1e-3)
+    trainer = LightGLEANTrainer(parse_recipe(text, tmp_path, "test"), clean, Place(torch.device("cpu")))
+    file = trainer.export(tmp_path)[0]
+    with pytest.raises(UsageError, match="not a prior"):
+        command("sample", str(file), "-o", str(tmp_path / "x.png"), "--device", "cpu")

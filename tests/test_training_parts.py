@@ -1,0 +1,290 @@
+"""The parts of a training: data, degradations, losses, discriminator, augmentation, geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from restorer.errors import UnreadablePhotoError, UsageError
+from restorer.models.templates import FACEXLIB
+from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
+from restorer.networks.gpen import GPEN
+from restorer.networks.mobilefacenet import HEIGHT, TEMPLATE, WIDTH, crop_faces, load_mobilefacenet
+from restorer.networks.stylegan2 import StyleGAN2Generator, equalised_scales
+from restorer.training.augment import augment
+from restorer.training.datasets import PictureSet, picture_files, read_square, split, to_pictures, to_tensor
+from restorer.training.degradations import DEFAULTS, Degradation
+from restorer.training.geometry import component, identity_crops, jitter, warp
+from restorer.training.loop import adam, follow
+from restorer.training.losses import feature_loss, gram, path_lengths, pyramid_loss, r1_penalty
+from restorer.training.restoring import widen
+
+STILL = np.array([[[1.0, 0, 0], [0, 1, 0]]])
+
+
+def picture(size: int = 64, seed: int = 0) -> np.ndarray:
+    """Return a smooth colour picture."""
+    small = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8))
+    return np.asarray(small.resize((size, size), Image.Resampling.BICUBIC))
+
+
+# ----------------------------------------------------------------------------------------------------- data
+
+
+def test_the_split_depends_on_seed_and_names_only() -> None:
+    files = [Path(f"{index:03d}.png") for index in range(50)]
+    training, kept = split(files, 10, seed=1)
+    assert len(kept) == 10
+    assert sorted(training + kept) == files
+    assert split(files, 10, seed=1) == (training, kept)
+    assert split(files, 10, seed=2)[1] != kept
+    with pytest.raises(UsageError):
+        split(files, 50, seed=1)
+
+
+def test_folders_and_files_that_are_no_data_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        picture_files(tmp_path / "nowhere")
+    with pytest.raises(UsageError):
+        picture_files(tmp_path)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(UnreadablePhotoError):
+        read_square(tmp_path / "broken.jpg", 8)
+
+
+def test_a_picture_set_gives_middle_squares_and_mirrors(tmp_path: Path) -> None:
+    wide = np.zeros((8, 16, 3), np.uint8)
+    wide[:, 4:8] = 200
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    pictures = PictureSet(picture_files(tmp_path), 8)
+    assert (pictures[0][:, :4] == 200).all()
+    assert (pictures[0][:, 4:] == 0).all()
+    drawn = pictures.draw(40, np.random.default_rng(0), mirror=True)
+    assert {int(p[0, 0, 0]) for p in drawn} == {0, 200}
+    assert {int(p[0, 0, 0]) for p in pictures.draw(40, np.random.default_rng(0), mirror=False)} == {200}
+
+
+def test_bytes_and_tensors_go_both_ways() -> None:
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    assert (to_pictures(to_tensor([pixels]))[0] == pixels).all()
+    assert to_pictures(torch.full((1, 3, 1, 1), 9.0))[0].max() == 255
+
+
+# ---------------------------------------------------------------------------------------------- degradations
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([16, 48, 64]))
+def test_a_degradation_is_decided_by_its_generator(seed: int, size: int) -> None:
+    degradation = Degradation.of(DEFAULTS, size)
+    clean = picture(size)
+    first = degradation(clean, np.random.default_rng(seed))
+    again = degradation(clean, np.random.default_rng(seed))
+    assert first.enlarged().shape == clean.shape
+    assert first.enlarged().dtype == np.uint8
+    assert (first.enlarged() == again.enlarged()).all()
+    truth = first.truth(clean)
+    assert (np.ptp(truth, axis=2) == 0).all() if first.grey else (truth == clean).all()
+
+
+def only(**given: object) -> dict[str, object]:
+    """Return a degradation that does nothing but what is given."""
+    nothing = {"sigma": [0.0, 0.0], "downsample": [1.0, 1.0], "noise": [0.0, 0.0], "jpeg": [100, 100]}
+    return {**DEFAULTS, **nothing, "grey": 0.0, "jitter": 0.0, **given}
+
+
+def error(values: dict[str, object], size: int = 64) -> float:
+    clean = picture(size)
+    worse = [Degradation.of(values, size)(clean, np.random.default_rng(seed)) for seed in range(4)]
+    return float(np.mean([(w.enlarged().astype(float) - w.truth(clean)) ** 2 for w in worse]))
+
+
+def test_each_part_of_the_degradation_does_its_work() -> None:
+    nothing = error(only())
+    assert nothing < 3  # JPEG at 100
+    assert error(only(sigma=[30.0, 30.0])) > 5 * nothing
+    assert error(only(downsample=[16.0, 16.0])) > 10 * nothing
+    assert error(only(jpeg=[5, 5])) > 10 * nothing
+    assert error(only(jitter=1.0)) > 10 * nothing
+    noise = error(only(noise=[10.0, 10.0]))
+    assert noise == pytest.approx(100, rel=0.25)
+
+
+def test_blur_shrinks_with_the_picture() -> None:
+    large, small = Degradation.of(DEFAULTS, 512), Degradation.of(DEFAULTS, 128)
+    assert (large.kernel, large.sigma[1]) == (41, 10.0)
+    assert (small.kernel, small.sigma[1]) == (11, 2.5)
+    assert small.downsample == large.downsample
+
+
+def test_a_range_that_falls_is_an_error() -> None:
+    with pytest.raises(UsageError):
+        Degradation.of({**DEFAULTS, "noise": [5, 1]}, 64)
+
+
+# ---------------------------------------------------------------------------------------------------- losses
+
+
+def test_r1_of_a_linear_discriminator_is_half_its_squared_weight() -> None:
+    weight = torch.randn(3, 4, 4)
+    pictures = torch.randn(5, 3, 4, 4, requires_grad=True)
+    penalty = r1_penalty((pictures * weight).sum((1, 2, 3)), pictures)
+    assert float(penalty.detach()) == pytest.approx(0.5 * float(weight.square().sum()), rel=1e-5)
+
+
+def test_path_lengths_of_a_scaling_grow_with_it() -> None:
+    latents = torch.randn(64, 3, 8, requires_grad=True)
+    found = []
+    for scale in (1.0, 3.0):
+        torch.manual_seed(0)
+        picture = (latents * scale).sum(1)[:, :, None, None].expand(-1, -1, 4, 4)
+        found.append(float(path_lengths(picture, latents).mean().detach()))
+    assert found[1] == pytest.approx(3 * found[0], rel=1e-4)
+
+
+def test_losses_are_zero_for_what_was_wanted() -> None:
+    features = [torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)]
+    assert float(feature_loss(features, features)) == 0
+    assert float(feature_loss([2 * f for f in features], features)) == pytest.approx(1, rel=1e-3)
+    assert gram(features[0]).shape == (2, 4, 4)
+    wanted = torch.rand(1, 3, 8, 8)
+    assert float(pyramid_loss([wanted, nn.functional.avg_pool2d(wanted, 2)], wanted)) == pytest.approx(0, abs=1e-6)
+
+
+def test_adam_moves_effective_weights_by_their_scale() -> None:
+    network = StyleGAN2Generator(8, style_dim=4, n_mlp=1, narrow=0.01)
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    optimiser = adam(network, 0.01, (0.0, 0.99))
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    for name, factor in equalised_scales(network).items():
+        moved = (before[name] - network.get_parameter(name).detach()).abs().max()
+        assert float(moved) == pytest.approx(0.01 * factor, rel=1e-3)
+
+
+def test_an_average_follows() -> None:
+    a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+    middle = (a.weight + b.weight).detach() / 2
+    follow(a, b, 0.5)
+    assert torch.allclose(a.weight, middle)
+    follow(a, b, 0.0)
+    assert torch.equal(a.weight, b.weight)
+
+
+# --------------------------------------------------------------------------------------------- discriminator
+
+
+def test_a_growing_discriminator_begins_as_the_smaller_one() -> None:
+    torch.manual_seed(0)
+    small = StyleGAN2Discriminator(16, narrow=0.03)
+    large = StyleGAN2Discriminator(32, narrow=0.03)
+    fresh = grow_state(small.state_dict(), large)
+    assert all(key.startswith(("from_rgb.32", "blocks.32")) for key in fresh)
+    pictures = torch.randn(4, 3, 32, 32)
+    expected = small(nn.functional.avg_pool2d(pictures, 2))
+    assert torch.allclose(large(pictures, alpha=0.0), expected, atol=1e-5)
+    assert not torch.allclose(large(pictures), expected, atol=1e-2)
+
+
+def test_the_discriminator_sees_how_alike_a_group_is() -> None:
+    torch.manual_seed(0)
+    network = StyleGAN2Discriminator(8, narrow=0.05)
+    one = torch.randn(1, 3, 8, 8)
+    alike = network(one.expand(4, -1, -1, -1))
+    assert torch.allclose(alike, alike[:1].expand(4, -1))
+    alone = network(one)
+    mixed = network(torch.cat([one, torch.randn(3, 3, 8, 8)]))
+    assert torch.allclose(alone, alike[:1], atol=1e-3)
+    assert not torch.allclose(mixed[:1], alike[:1], atol=1e-3)
+
+
+# ---------------------------------------------------------------------------------- augmentation and geometry
+
+
+@pytest.mark.parametrize("kind", ["color", "translation", "cutout"])
+def test_augmentation_is_random_and_differentiable(kind: str) -> None:
+    torch.manual_seed(1)
+    pictures = torch.rand(4, 3, 16, 16, requires_grad=True)
+    changed = augment(pictures, [kind])
+    assert changed.shape == pictures.shape
+    assert not torch.equal(changed[0], changed[1])
+    torch.autograd.backward([changed.sum()])
+    assert pictures.grad is not None
+    assert float(pictures.grad.abs().sum()) > 0
+
+
+def test_translation_moves_whole_pixels() -> None:
+    torch.manual_seed(0)
+    pictures = torch.rand(16, 3, 16, 16) + 1
+    moved = augment(pictures, ["translation"])
+    kept = set(pictures.flatten().tolist()) | {0.0}
+    assert set(moved.flatten().tolist()) <= kept
+    with pytest.raises(UsageError):
+        augment(pictures, ["rotation"])
+
+
+def test_a_warp_and_its_matrix_agree() -> None:
+    rng = np.random.default_rng(0)
+    dots = np.zeros((64, 64, 3), np.uint8)
+    dots[20:23, 30:33] = 255
+    matrix = jitter(64, 0.1, 0.1, 10, rng)
+    moved = warp(dots, matrix).astype(float)[..., 0]
+    ys, xs = np.indices(moved.shape) + 0.5
+    centre = np.array([(xs * moved).sum(), (ys * moved).sum()]) / moved.sum()
+    assert centre == pytest.approx(matrix @ (31.5, 21.5, 1), abs=0.15)
+
+
+def test_identity_crops_put_the_landmarks_on_the_template() -> None:
+    matrices = identity_crops(256, STILL)
+    points = np.array(TEMPLATE) @ matrices[0, :, :2].numpy().T + matrices[0, :, 2].numpy()
+    assert np.abs(points - np.array(FACEXLIB.points) * 256).max() < 4  # two templates of the same face
+
+
+def test_crops_follow_a_moved_face() -> None:
+    still = to_tensor([picture(64)])
+    matrix = jitter(64, 0.1, 0.05, 10, np.random.default_rng(3))[None]
+    moved = to_tensor([warp(picture(64), matrix[0])])
+    crops = [crop_faces(still, identity_crops(64, STILL)), crop_faces(moved, identity_crops(64, matrix))]
+    assert crops[0].shape == (1, 3, HEIGHT, WIDTH)
+    assert float((crops[0] - crops[1]).abs().mean()) < 0.03
+    mouths = [component(still, "mouth", STILL, 24), component(moved, "mouth", matrix, 24)]
+    assert float((mouths[0] - mouths[1]).abs().mean()) < 0.03
+    other = component(still, "left_eye", STILL, 24)
+    assert float((mouths[0] - other).abs().mean()) > 0.06
+
+
+def test_a_widened_bank_begins_as_the_prior() -> None:
+    torch.manual_seed(0)
+    prior = StyleGAN2Generator(16, style_dim=8, n_mlp=2, narrow=0.02)
+    nn.init.normal_(prior.conv1.bias)
+    network = GPEN(16, style_dim=8, n_mlp=2, narrow=0.02)
+    assert widen(prior.state_dict(), network.generator) == []
+    w = torch.randn(2, 8)
+    silent = [torch.zeros(prior.noise_shape(index)) for index in range(prior.num_convs)]
+    features = [
+        torch.randn(2, network.generator.widths[shape[2]], *shape[2:])
+        for shape in map(prior.noise_shape, range(prior.num_convs))
+    ]
+    expected = prior.synthesize(w, silent)
+    assert torch.allclose(network.generator.synthesize(w, features), expected, atol=1e-4)
+
+
+def test_mobilefacenet_tells_faces_apart(shared: Path) -> None:
+    network = load_mobilefacenet(shared / "weights/mobilefacenet_068.ckpt")
+    files = picture_files(shared / "data/faces256")[:6]
+    faces = to_tensor([read_square(path, 128) for path in files])
+    matrices = identity_crops(128, np.repeat(STILL, len(files), axis=0))
+    with torch.no_grad():
+        embeddings = nn.functional.normalize(network(crop_faces(faces, matrices)))
+        mirrored = nn.functional.normalize(network(crop_faces(faces, matrices).flip(3)))
+    alike = embeddings @ mirrored.T
+    assert float(alike.diagonal().min()) > 0.8
+    assert float((alike - torch.diag(alike.diagonal())).max()) < 0.6
