@@ -32,6 +32,8 @@ class Options:
         precision: "auto", "fp32", "bf16" or "fp16".
         batch_size: faces of one photo that are restored together; None = by device.
         tile: side of an upscaler's tile in input pixels; None = by network.
+        match_color: give restored faces the brightness and colours that the photo has there.
+        grain: give restored faces the grain that the photo has there.
         seed: draws other noise than the stored one in models that have noise; None = the stored one.
         format: "keep", "png", "jpg", "webp" or "tiff".
         quality: of JPEG and WebP, 1 to 100.
@@ -57,6 +59,8 @@ class Options:
     precision: str = "auto"
     batch_size: int | None = None
     tile: int | None = None
+    match_color: bool = True
+    grain: bool = False
     seed: int | None = None
     format: str = "keep"
     quality: int = 95

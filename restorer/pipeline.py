@@ -18,7 +18,7 @@ import numpy as np
 from restorer import weights
 from restorer.background import Background, resize
 from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
-from restorer.faces import align, paste, select
+from restorer.faces import align, paste, select, tone
 from restorer.faces.mask import share
 from restorer.models.base import CropSpec, FaceRestorer
 from restorer.options import Options
@@ -291,14 +291,14 @@ class Restorer:
             progress("restore", start / len(aligned))
             part = aligned[start : start + batch]
             with record.timed("align"):
-                crops = _stack([_crop(photo, matrix, restorer.crop) for _, matrix in part])
+                crops = [_crop(photo, matrix, restorer.crop) for _, matrix in part]
             with record.timed("restore"):
-                outputs = self._run(restorer, crops, [entry for entry, _ in part])
+                outputs = self._run(restorer, _stack(crops), [entry for entry, _ in part])
             if outputs is None:
                 continue
             with record.timed("mask"):
                 masks = mask(outputs)
-            for (entry, matrix), output, weight in zip(part, outputs, masks, strict=True):
+            for (entry, matrix), crop, output, weight in zip(part, crops, outputs, masks, strict=True):
                 if not np.isfinite(output.numpy()).all():
                     entry.reason = "the network returned not-a-number, also in fp32"
                     continue
@@ -306,11 +306,23 @@ class Restorer:
                     neighbours = [other for _, other in aligned if other is not matrix]
                     weight = weight * share(matrix, neighbours, restorer.crop.align_size, weight.shape[0])
                     face = _to_picture(output, monochrome=_is_grey(photo))
+                    face = self._toned(face, crop, weight, matrix, restorer.crop)
                     face = _enlarge_face(face, matrix, restorer.crop, image, photo, background)
                     paste.paste(
                         image, face, weight, matrix, photo.size, restorer.crop.align_size, self.options.strength
                     )
                 entry.restored = True
+
+    def _toned(
+        self, face: np.ndarray, original: np.ndarray, weight: np.ndarray, matrix: np.ndarray, crop: CropSpec
+    ) -> np.ndarray:
+        """Give a restored crop the colours of the crop it was made from, and its grain where that is asked for."""
+        if self.options.match_color:
+            face = tone.match_color(face, original, weight)
+        if self.options.grain:
+            pixel = _pitch(matrix) * face.shape[0] / crop.align_size
+            face = tone.add_grain(face, original, weight, pixel=pixel, seed=self.options.seed or 0)
+        return face
 
     def _run(self, restorer: FaceRestorer, crops: torch.Tensor, entries: list[FaceRecord]) -> torch.Tensor | None:
         """Return restored crops, or None with the reason in each face's record when memory does not suffice."""
@@ -437,12 +449,16 @@ def _to_picture(output: torch.Tensor, *, monochrome: bool) -> np.ndarray:
     return np.repeat((picture @ LUMA)[..., None], 3, axis=2) if monochrome else picture
 
 
+def _pitch(matrix: np.ndarray) -> float:
+    """Return how many pixels of the aligned crop one pixel of the photo spans."""
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
 def _enlarge_face(
     face: np.ndarray, matrix: np.ndarray, crop: CropSpec, image: np.ndarray, photo: Photo, background: Background
 ) -> np.ndarray:
     """Enlarge a restored crop that is smaller than its place in the result, by its surroundings' upscaler."""
-    per_photo_pixel = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    wanted = crop.align_size / per_photo_pixel * image.shape[1] / photo.size[0]
+    wanted = crop.align_size / _pitch(matrix) * image.shape[1] / photo.size[0]
     if wanted <= face.shape[0] * 1.1:
         return face
     side = round(wanted)

@@ -136,7 +136,7 @@ def test_a_dark_16_bit_photo_is_not_taken_for_8_bit() -> None:
 
 def test_black_and_white_stays_black_and_white() -> None:
     photo = np.repeat(smooth_photo(160)[..., :1], 3, axis=2)
-    image = restorer(Colour(), [face_at((80, 80), 30)]).restore(photo).image
+    image = restorer(Colour(), [face_at((80, 80), 30)], match_color=False).restore(photo).image
     assert (image == image[..., :1]).all()
     assert np.abs(image[160, 160].astype(int) - round(0.299 * 255)).max() <= 1
 
@@ -197,10 +197,51 @@ def test_faces_left_alone_are_listed_and_are_no_failure() -> None:
 def test_strength_blends() -> None:
     photo = tinted(200, 200)
     values = [
-        int(restorer(Colour(), [face_at((100, 100), 40)], strength=s).restore(photo).image[200, 200, 0])
+        int(
+            restorer(Colour(), [face_at((100, 100), 40)], strength=s, match_color=False)
+            .restore(photo)
+            .image[200, 200, 0]
+        )
         for s in (0, 0.5, 1)
     ]
     assert values == [100, pytest.approx(178, abs=1), 255]
+
+
+def test_colours_are_matched_unless_asked_otherwise() -> None:
+    photo = smooth_photo(200)
+
+    class Warmer(Identity):
+        def restore(self, crops: torch.Tensor) -> torch.Tensor:
+            return crops + torch.tensor([0.2, 0.0, -0.2]).view(1, 3, 1, 1)
+
+    plain = Restorer("none", background="lanczos", device="cpu").restore(photo).image.astype(float)
+    middle = (slice(180, 220), slice(180, 220))
+    changes = [
+        restorer(Warmer(256), [face_at((100, 100), 30)], match_color=match).restore(photo).image[middle] - plain[middle]
+        for match in (True, False)
+    ]
+    assert abs(changes[0][..., 0].mean()) < 6
+    assert changes[1][..., 0].mean() > 15
+
+
+def test_grain_is_added_only_where_asked_for() -> None:
+    photo = np.clip(smooth_photo(200) * 0.6 + np.random.default_rng(0).normal(40, 8, (200, 200, 1)), 0, 255)
+    photo = photo.astype(np.uint8)
+
+    class Plastic(Identity):
+        def restore(self, crops: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.avg_pool2d(crops, 9, 1, 4)
+
+    spread = [
+        np.diff(
+            restorer(Plastic(256), [face_at((100, 100), 40)], grain=grain).restore(photo).image[150:250, 150:250],
+            axis=0,
+        )
+        .astype(np.int8)
+        .std()
+        for grain in (False, True)
+    ]
+    assert spread[1] > 1.5 * spread[0]
 
 
 def test_no_face_is_a_success_with_a_warning() -> None:
