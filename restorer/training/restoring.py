@@ -70,6 +70,7 @@ RESTORER_DEFAULTS: Values = {
     "lr": 1e-4,
     "lr_end": 1e-4,
     "warmup": 0,
+    "clip": 0.0,
     "betas": [0.9, 0.99],
     "discriminator_lr": 1e-4,
     "adversarial_from": 0,
@@ -158,6 +159,8 @@ class RestorerTrainer(Trainer):
         total = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         backward(total)
         self.average(self.learning)
+        # One bad batch must not throw the weights far off, which at these rates ends a training.
+        norm = nn.utils.clip_grad_norm_(self.learning.parameters(), values["clip"] or math.inf)
         self.optimiser.step()
         found = {name: value.detach() for name, value in losses.items()}
         if adversarial:
@@ -165,7 +168,9 @@ class RestorerTrainer(Trainer):
         seen = step * values["batch"]
         half_life = min(values["ema_pictures"], 0.1 * seen)
         follow(self.average_network, self.network, 0.5 ** (values["batch"] / max(half_life, 1e-8)))
-        found["psnr"] = -10 * torch.log10((output.detach().clamp(-1, 1) - clean).square().mean() / 4)
+        found["gradient"] = norm.detach()
+        found["psnr"] = _psnr(output.detach().clamp(-1, 1), clean)
+        found["gain"] = found["psnr"] - _psnr(degraded, clean)
         return found
 
     def sample(self) -> Image.Image:
@@ -327,6 +332,11 @@ class RestorerTrainer(Trainer):
 
     def _pyramid_heads(self) -> PyramidHeads:
         raise UsageError(f"{self.architecture!r} has no pyramid loss.", "Set losses.pyramid to 0.")
+
+
+def _psnr(pictures: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean over pictures (n, 3, h, w) of their signal-to-noise ratio in dB, both in [-1, 1]."""
+    return -10 * torch.log10((pictures - wanted).square().mean((1, 2, 3)) / 4 + 1e-10).mean()
 
 
 class PyramidHeads(nn.Module):
