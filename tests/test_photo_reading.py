@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from restorer.errors import MissingSupportError, UnreadablePhotoError
-from restorer.photo import formats, ifd, photo_from_array, read_photo
+from restorer.photo import decoding, formats, ifd, photo_from_array, read_photo
 from restorer.photo.color import srgb_profile
 from tests.photo_files import Array, cmyk_profile, exif_block, grey_profile, png, ramp_alpha, saved, scene, three
 
@@ -417,6 +417,16 @@ def test_large_photos_are_read_and_pillows_guard_is_put_back(monkeypatch: pytest
         thread.join()
     assert [photo.size for photo in photos] == [(48, 32)] * 8
     assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "HEIF"])
+def test_the_largest_size_holds_for_every_format(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _heic("RGB", RGB) if kind == "HEIF" else saved(Image.fromarray(RGB), kind)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 48 * 32)
+    assert read_photo(data).size == (48, 32)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 48 * 32 - 1)
+    with pytest.raises(UnreadablePhotoError, match="48 x 32 pixels"):
+        read_photo(data)
 
 
 def test_more_pixels_than_memory_holds_are_refused_before_decoding() -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import textwrap
@@ -30,6 +31,7 @@ from restorer.photo import (
     suffix_for,
     write_photo,
 )
+from restorer.photo.color import srgb_profile
 from tests.photo_files import NOTE, again, png, ramp_alpha, saved, scene, written
 
 RGB = scene()
@@ -192,6 +194,11 @@ def test_the_same_run_gives_the_same_bytes(format: str, monkeypatch: pytest.Monk
     assert written(photo, format, note=NOTE) == first
 
 
+def test_the_srgb_profile_tells_no_time() -> None:
+    """The library stamps its profiles with the present hour (ICC.1 7.2.8: six numbers from byte 24)."""
+    assert struct.unpack(">6H", srgb_profile()[24:36]) == (2000, 1, 1, 0, 0, 0)
+
+
 # ------------------------------------------------------------------------------------------------ formats and limits
 
 
@@ -252,7 +259,7 @@ def test_suffixes() -> None:
         ("WEBP", (16_383, 16_383), (16_384, 10), ("png", "tiff", "jpg")),
         ("BMP", (20_000, 20_000), (40_000, 40_000), ("png",)),
         ("TIFF", (30_000, 30_000), (40_000, 40_000), ("png",)),
-        ("HEIF", (65_535, 10), (65_536, 10), ("png", "tiff")),
+        ("HEIF", (65_528, 10), (65_529, 10), ("png", "tiff")),
         ("PNG", (1_000_000, 10), (2**31, 10), ()),
     ],
 )
@@ -277,14 +284,14 @@ def test_16_bits_and_alpha_count_towards_the_limit_in_bytes() -> None:
         check_output_size("TIFF", 35_000, 35_000, None, channels=4)
 
 
-@pytest.mark.parametrize(("format", "side"), [("JPEG", 65_500), ("WEBP", 16_383)])
-def test_the_limits_are_the_encoders_own(format: str, side: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("format", "side", "other"), [("JPEG", 65_500, 2), ("WEBP", 16_383, 2), ("HEIF", 65_528, 64)])
+def test_the_limits_are_the_encoders_own(format: str, side: int, other: int, tmp_path: Path) -> None:
     photo = photo_from_array(RGB)
-    for shape in ((2, side, 3), (side, 2, 3)):
+    for shape in ((other, side, 3), (side, other, 3)):
         write_photo(tmp_path / "a", np.zeros(shape, np.uint8), like=photo, format=format)
         assert read_photo(tmp_path / "a").size == (shape[1], shape[0])
     with pytest.raises(PhotoTooLargeError):
-        write_photo(tmp_path / "b", np.zeros((2, side + 1, 3), np.uint8), like=photo, format=format)
+        write_photo(tmp_path / "b", np.zeros((other, side + 1, 3), np.uint8), like=photo, format=format)
     assert not (tmp_path / "b").exists()
 
 

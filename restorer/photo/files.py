@@ -59,7 +59,10 @@ def _flush_folder(folder: Path) -> None:
     """Make the rename itself last through a power cut, where folders can be flushed."""
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder that may be written but not read; the file itself is whole
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -61,8 +61,8 @@ FORMATS: dict[str, Format] = {
             "TIFF", (".tif", ".tiff"), 2**31 - 1, _FOUR_GIB, 16, True, frozenset({"icc", "exif", "xmp", "iptc", "dpi"})
         ),
         Format("BMP", (".bmp", ".dib"), 2**31 - 1, _FOUR_GIB, 8, False, frozenset({"dpi"})),
-        # x265 opens no encoder beyond 65,535.
-        Format("HEIF", (".heic", ".heif", ".hif"), 65_535, None, 10, True, frozenset({"icc", "exif", "xmp", "dpi"})),
+        # Coded in whole blocks of 8 below 65,536. (Strips of 16 pixels and less end at 4,216; those fail on writing.)
+        Format("HEIF", (".heic", ".heif", ".hif"), 65_528, None, 10, True, frozenset({"icc", "exif", "xmp", "dpi"})),
         Format("AVIF", (".avif",)),
         Format("GIF", (".gif",)),
     )

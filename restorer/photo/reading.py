@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import features
 
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import color, containers, decoding, exif, formats, ifd, tiff, xmp
@@ -99,14 +100,14 @@ class _Carried:
         self._xmp: bytes | None = None
         self._orientation: int | None = None
 
-    def take_exif(self, block: bytes | None, *, oriented: bool = True) -> None:
-        """Take an EXIF block; `oriented` says whether its orientation is still to be applied."""
+    def take_exif(self, block: bytes | None) -> None:
+        """Take an EXIF block, with or without prefix."""
         if not block:
             return
         found = exif.clean(block)
         self._exif = found.data
         self.warnings += found.problems
-        if found.has_orientation and oriented:
+        if found.has_orientation:
             self._orientation = found.orientation
 
     def take_xmp(self, packet: bytes | None) -> None:
@@ -324,6 +325,8 @@ def _read_by_pillow(data: bytes, kind: str) -> Photo:
 
 
 def _read_avif(data: bytes) -> Photo:
+    if not features.check("avif"):
+        raise UndecodableError("this installation of Pillow was built without AVIF")
     photo = _read_by_pillow(data, "AVIF")
     # The first "pixi" property lists the bits of each channel (ISO 23008-12, 6.5.6).
     at = data.find(b"pixi")
@@ -343,8 +346,7 @@ def _read_heif(data: bytes) -> Photo:
     bits = int(info.get("bit_depth") or 8)
     carried = _Carried("HEIF")
     carried.icc_profile = info.get("icc_profile")
-    # The container's own rotation was applied by the decoder; EXIF's repeats it and must not be applied again.
-    carried.take_exif(info.get("exif"), oriented=False)
+    carried.take_exif(info.get("exif"))
     carried.take_xmp(info.get("xmp"))
     nclx = info.get("nclx_profile") or {}
     if carried.icc_profile is None and nclx.get("color_primaries", 1) not in (1, 2, 5, 6):
@@ -362,6 +364,7 @@ def _read_heif(data: bytes) -> Photo:
         decoded = decoding.separated(pixels, grey=pixels.ndim == 2)
     if heif.premultiplied_alpha:
         decoded = decoding.unmultiplied(decoded)
+    # The container's own rotation was applied by the decoder; EXIF's repeats it and must not be applied again.
     photo = carried.photo(decoded, oriented=False)
     photo.bits = bits
     return photo

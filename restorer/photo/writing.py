@@ -148,7 +148,6 @@ def _fit_alpha(out: Outgoing, format: formats.Format) -> None:
         share = out.alpha.astype(np.float32)[..., None] / np.float32(top)
         flat = out.pixels * share + np.float32(top) * (1 - share)
         out.pixels = np.clip(np.rint(flat), 0, top).astype(out.pixels.dtype)
-        out.grey = out.grey and is_grey(out.pixels)
         out.warnings.append(
             f"{format.name} holds no transparency; the photo was laid over white. PNG, WebP and TIFF keep it."
         )
