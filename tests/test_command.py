@@ -18,33 +18,10 @@ from PIL import Image
 
 from restorer.photo import read_photo
 from tests import golden, standins
+from tests.conftest import Restore
 from tests.hub import Hub
 
-Restore = Callable[..., subprocess.CompletedProcess[str]]
-
 PLAIN = ("--model", "none", "--background", "lanczos")
-
-
-@pytest.fixture
-def restore(tmp_path: Path) -> Restore:
-    """Run `restore` in an empty folder and return the finished process."""
-    root = Path(__file__).resolve().parents[1]
-
-    def run(*arguments: str, code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-        done = subprocess.run(
-            [sys.executable, "-m", "restorer", *arguments],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200", **environment},
-            timeout=240,
-            check=False,
-        )
-        assert code is None or done.returncode == code, done.stdout + done.stderr
-        return done
-
-    return run
 
 
 def picture(path: Path, size: tuple[int, int] = (60, 40), seed: int = 0) -> Path:

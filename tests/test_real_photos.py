@@ -1,0 +1,104 @@
+"""The whole command on real photographs, its weights from a stand-in of the Hub: real detector, stand-in restorer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restorer.photo import read_photo
+from tests import golden
+from tests.conftest import Restore
+from tests.hub import Hub
+from tests.test_command import NARROW, serve
+
+DETECTOR = "retinaface-mobilenet0.25"
+ARGUMENTS = (
+    "--model", "narrow", "--detector", DETECTOR, "--background", "lanczos", "--precision", "fp32", "--json",
+)  # fmt: skip
+
+
+@pytest.fixture
+def files(shared: Path, tmp_path: Path) -> dict[str, tuple[str, Path, dict[str, object]]]:
+    """The files that the stand-in serves: the real detector, and a GFP-GAN of 64 px with stand-in weights."""
+    narrow = tmp_path / "served" / "narrow.pth"
+    narrow.parent.mkdir()
+    golden.Record.read(golden.FOLDER / "gfpgan_clean_64_narrow.json").write(narrow)
+    detector = shared / "weights" / "retinaface_mobilenet0.25.pth"
+    return {"narrow": ("gfpgan", narrow, NARROW), DETECTOR: ("retinaface", detector, {"network_name": "mobile0.25"})}
+
+
+def test_a_group_photo_from_file_to_file(
+    restore: Restore,
+    shared: Path,
+    tmp_path: Path,
+    files: dict[str, tuple[str, Path, dict[str, object]]],
+) -> None:
+    photo = shared / "data" / "photos" / "diffbir_whole_Queen.jpeg"
+    with Hub() as hub:
+        environment = serve(hub, tmp_path, **files)
+        done = restore(str(photo), "-o", "queen.png", *ARGUMENTS, **environment)
+        assert hub.downloads("retinaface_mobilenet0.25.pth") == hub.downloads("narrow.pth") == 1
+        asked = len(hub.requests)
+        again = restore(str(photo), "-o", "again.png", *ARGUMENTS, "--offline", **environment)
+        assert len(hub.requests) == asked
+    record = json.loads(done.stdout)
+    assert record["status"] == "ok"
+    assert record["detector"] == DETECTOR
+    assert [face["restored"] for face in record["faces"]] == [True] * 4
+    assert record["output_size"] == [2 * side for side in record["input_size"]]
+    assert any("feathered edge" in warning for warning in record["warnings"])  # ParseNet cannot be had
+    assert (tmp_path / "queen.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+    assert json.loads(again.stdout)["faces"] == record["faces"]
+    # Faces are changed, what is far from them is the enlarged photo.
+    result = read_photo(tmp_path / "queen.png").pixels.astype(int)
+    restore(str(photo), "-o", "plain.png", "--model", "none", "--background", "lanczos", **environment)
+    change = np.abs(result - read_photo(tmp_path / "plain.png").pixels.astype(int)).max(2)
+    for face in record["faces"]:
+        x0, y0, x1, y1 = (round(2 * value) for value in face["box"])
+        assert change[y0:y1, x0:x1].mean() > 10
+    assert change[:60, 500:700].max() == 0
+
+
+def test_a_look_alike_detector_is_refused(
+    restore: Restore,
+    shared: Path,
+    tmp_path: Path,
+    files: dict[str, tuple[str, Path, dict[str, object]]],
+) -> None:
+    """It has the keys and shapes of the real one and finds wrong faces: only the hash tells them apart."""
+    photo = shared / "data" / "photos" / "diffbir_whole_Queen.jpeg"
+    false = (shared / "weights" / "lookalike_retinaface_mobilenet0.25.pth").read_bytes()
+    with Hub() as hub:
+        environment = serve(hub, tmp_path, **files)
+        hub.serve_instead("retinaface_mobilenet0.25.pth", false)
+        done = restore(str(photo), "-o", "queen.png", *ARGUMENTS, code=3, **environment)
+    assert "38ec7bb3" in done.stderr
+    assert "ed6fa7d4" in done.stderr
+    assert not (tmp_path / "queen.png").exists()
+
+
+def test_all_photos_of_the_collection_are_enlarged(restore: Restore, shared: Path, tmp_path: Path) -> None:
+    """Each keeps its depth, its alpha, its profile, its EXIF and its upright size; side files make no noise."""
+    source = shared / "data" / "photos"
+    plain = ("--model", "none", "--background", "lanczos", "--scale", "0.5")
+    done = restore(str(source), "-o", "out", *plain, "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(records) == 110
+    assert {record["status"] for record in records} == {"ok"}
+    for record in records:
+        before, after = read_photo(Path(record["input"])), read_photo(tmp_path / record["output"])
+        assert after.size == tuple(max(1, round(side / 2)) for side in before.size)
+        assert after.pixels.dtype == before.pixels.dtype
+        assert (after.alpha is None) == (before.alpha is None)
+        assert after.icc_profile == before.icc_profile
+        assert after.format == before.format
+        first, second = (Image.open(path).getexif() for path in (record["input"], tmp_path / record["output"]))
+        assert second.get(0x0112, 1) == 1
+        kept = set(first) - {0x0112, 0x0100, 0x0101, 0x011A, 0x011B, 0x0128, 0x0213}
+        assert kept <= set(second), record["input"]
+    shutil.rmtree(tmp_path / "out")
