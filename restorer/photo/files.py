@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from pathlib import Path
 
 from restorer.errors import UnwritableOutputError
+from restorer.photo import temporary
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space on that disk, or choose another place with -o.",
@@ -22,7 +22,7 @@ _REMEDIES = {
 }
 
 
-def write_whole(target: Path, content: bytes) -> None:
+def write_whole(target: Path, content: bytes | memoryview) -> None:
     """Write a file's whole content, or leave the target as it was.
 
     The content goes to a hidden `.part` file in the target's folder, is flushed to the disk and renamed over the
@@ -31,28 +31,17 @@ def write_whole(target: Path, content: bytes) -> None:
     Raises:
         UnwritableOutputError: no permission, a full disk, a folder in the target's place, no such folder.
     """
-    # The name is unique, so that two processes never share it, and short, so that long targets do not pass a limit.
-    part = target.parent / f".restorer-{uuid.uuid4().hex}.part"
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder of that name is in the way")
-        try:
-            # Opened by number and mode, so that the result gets the permissions that any new file here gets.
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with temporary.part_in(target.parent) as part:
+            part.stream.write(content)
+            part.move_to(target)
         _flush_folder(target.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "Choose another place with -o.")
         raise UnwritableOutputError(target, f"{target} cannot be written: {reason}.", remedy) from error
-
-
-_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows
 
 
 def _flush_folder(folder: Path) -> None:
