@@ -36,7 +36,7 @@ class Options:
         grain: give restored faces the grain that the photo has there.
         seed: draws other noise than the stored one in models that have noise; None = the stored one.
         format: "keep", "png", "jpg", "webp" or "tiff".
-        quality: of JPEG and WebP, 1 to 100.
+        quality: of JPEG, WebP and HEIC, 1 to 100; None = 95, and a lossless WebP stays lossless.
         strip_metadata: drop everything but the colour profile.
         offline: never reach for the network.
 
@@ -63,7 +63,7 @@ class Options:
     grain: bool = False
     seed: int | None = None
     format: str = "keep"
-    quality: int = 95
+    quality: int | None = None
     strip_metadata: bool = False
     offline: bool = False
 
@@ -77,7 +77,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name.replace('_', '-')} {value:g} is outside its range.", "Use 0 to 1.")
-        if not 1 <= self.quality <= 100:
+        if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"--quality {self.quality} is outside its range.", "Use 1 to 100.")
         for name, least in (("max_faces", 1), ("batch_size", 1), ("tile", 32), ("min_face", 1), ("seed", 0)):
             value = getattr(self, name)

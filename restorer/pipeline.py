@@ -63,14 +63,19 @@ class Result:
         return dict(self.record["seconds"])
 
     def save(
-        self, target: Path | str | BinaryIO, *, format: str = "PNG", quality: int = 95, strip_metadata: bool = False
+        self,
+        target: Path | str | BinaryIO,
+        *,
+        format: str = "PNG",
+        quality: int | None = None,
+        strip_metadata: bool = False,
     ) -> list[str]:
         """Write the photo with everything that the input carried; return warnings about what the format cannot hold.
 
         Args:
             target: a file, written beside and renamed, or a binary stream.
             format: "JPEG", "PNG", "WEBP", "TIFF", "BMP" or "HEIF".
-            quality: of JPEG and WebP, 1 to 100.
+            quality: of JPEG, WebP and HEIC, 1 to 100; None = 95, and a lossless WebP stays lossless.
             strip_metadata: drop everything but the colour profile.
 
         Raises:
@@ -78,7 +83,8 @@ class Result:
             PhotoTooLargeError: the format cannot hold a picture of this size.
         """
         where = Path(target) if isinstance(target, str) else target
-        check_output_size(format, self.image.shape[1], self.image.shape[0], where if isinstance(where, Path) else None)
+        size = self.image.shape[1], self.image.shape[0]
+        _check_size(format, size, self.photo, where if isinstance(where, Path) else None)
         return write_photo(
             where,
             self.image,
@@ -209,7 +215,7 @@ class Restorer:
         record.input_size = photo.size
         size = self.output_size(photo.size)
         if format is not None:
-            check_output_size(format, *size, photo.path)
+            _check_size(format, size, photo, photo.path)
 
         progress("detect", 0)
         with record.timed("detect"):
@@ -403,6 +409,11 @@ def _open(source: Path | bytes | np.ndarray | Photo) -> Photo:
     return photo_from_array(source) if isinstance(source, np.ndarray) else read_photo(source)
 
 
+def _check_size(format: str, size: tuple[int, int], photo: Photo, path: Path | None) -> None:
+    """Raise `PhotoTooLargeError` when a format cannot hold the photo at this size."""
+    check_output_size(format, *size, path, channels=3 if photo.alpha is None else 4, bits=photo.bits)
+
+
 def _label(photo: Photo) -> str:
     return str(photo.path) if photo.path else "The photo"
 
@@ -423,7 +434,8 @@ def _unit(pixels: np.ndarray) -> np.ndarray:
 def _like(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return values in [0, 1] as an integer type, rounded and clipped."""
     top = np.iinfo(dtype).max
-    return np.clip(np.rint(values * top), 0, top).astype(dtype)
+    rounded: np.ndarray = np.clip(np.rint(values * top), 0, top).astype(dtype)
+    return rounded
 
 
 def _crop(photo: Photo, matrix: np.ndarray, crop: CropSpec) -> np.ndarray:

@@ -109,7 +109,9 @@ def restore(
         typer.Option(help="Tile side in pixels of the photo; smaller needs less memory.", rich_help_panel=BACKGROUND),
     ] = None,
     format: Annotated[str, typer.Option(help="keep, png, jpg, webp or tiff.", rich_help_panel=PICTURE)] = "keep",
-    quality: Annotated[int, typer.Option(help="Of JPEG and WebP, 1 to 100.", rich_help_panel=PICTURE)] = 95,
+    quality: Annotated[
+        int | None, typer.Option(help="Of JPEG, WebP and HEIC, 1 to 100; otherwise 95.", rich_help_panel=PICTURE)
+    ] = None,
     strip_metadata: Annotated[
         bool, typer.Option("--strip-metadata", help="Drop all but the colour profile.", rich_help_panel=PICTURE)
     ] = False,
