@@ -16,6 +16,10 @@ from restorer.version import __version__
 
 COMMANDS = {
     "models": "list, download, verify and import weights",
+    "faces": "number the faces of a photo, for --faces",
+    "doctor": "check this machine: versions, devices, folders, weights, network",
+    "config": "show which options are in force, and where each comes from",
+    "completion": "print what lets your shell complete options and names",
     "train": "train a model from a recipe",
     "sample": "draw pictures from a prior",
     "evaluate": "measure a model on degraded pictures whose truth is known",

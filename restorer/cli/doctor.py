@@ -1,0 +1,77 @@
+"""`restore doctor`: is everything here that a restoration needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from restorer.cli.console import results
+
+if TYPE_CHECKING:
+    from restorer.doctor import Check
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+MARKS = {
+    "ok": "[green]ok[/]     ",
+    "note": "[yellow]note[/]   ",
+    "broken": "[bold red]BROKEN[/] ",
+    "skipped": "skipped",
+}
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no network.")] = False,
+) -> None:
+    """Check this machine: versions, devices, folders, weights, network.
+
+    Packages are imported, devices compute, folders are written to, files are verified, the Hub is asked. Exit code 1
+    when something is broken; each such line says what to do.
+    """
+    checks: list[Check] = []
+    for check in _checks(offline):
+        if not as_json:
+            _show(check, first=not checks or checks[-1].group != check.group)
+        checks.append(check)
+    broken = [check for check in checks if check.status == "broken"]
+    if as_json:
+        print(json.dumps({"ok": not broken, "checks": [asdict(check) for check in checks]}, indent=2))
+    elif broken:
+        results.print(f"\n[bold red]{len(broken)} broken:[/] {escape(', '.join(check.name for check in broken))}")
+    else:
+        results.print("\nNothing is broken.")
+    raise typer.Exit(1 if broken else 0)
+
+
+def _checks(offline: bool) -> Iterator[Check]:
+    """Yield all checks, that of the settings files last."""
+    from restorer import config
+    from restorer.cli import settings
+    from restorer.doctor import Check, examine
+    from restorer.errors import RestorerError
+
+    yield from examine(offline=offline)
+    files = [str(path) for path in config.places() if path.is_file()]
+    try:
+        found = settings.load()
+    except RestorerError as error:
+        yield Check("Settings", "restore.toml", "broken", error.message, error.remedy, {"files": files})
+    else:
+        detail = f"{', '.join(files)}: {', '.join(found) or 'empty'}" if files else "no restore.toml, here or of yours"
+        yield Check("Settings", "restore.toml", "ok", detail, facts={"files": files})
+
+
+def _show(check: Check, *, first: bool) -> None:
+    """Print one check, under the heading of its group."""
+    if first:
+        results.print(f"[bold]{check.group}[/]")
+    results.print(f"  {MARKS[check.status]} {escape(check.name)}: {escape(check.detail)}")
+    if check.remedy:
+        results.print(f"          {escape(check.remedy)}")

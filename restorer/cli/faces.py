@@ -1,0 +1,142 @@
+"""`restore faces PHOTO`: the faces of a photo as a list and as a picture, with the numbers that `--faces` means."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from restorer.cli.console import messages, say
+from restorer.cli.settings import Configured
+from restorer.errors import OutputExistsError
+from restorer.version import __version__
+
+if TYPE_CHECKING:
+    from restorer.faces.detect import Face
+    from restorer.options import Options
+    from restorer.photo import Photo
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+DRAWN = "numbered faces"
+"""Stands in the note of a drawing in place of a model; runs over folders pass it over, and it may be replaced."""
+
+
+@app.command(cls=Configured, no_args_is_help=True)
+def faces(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo; - reads it from stdin.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The picture with the numbers; default: PHOTO_faces beside it.")
+    ] = None,
+    only_json: Annotated[
+        bool, typer.Option("--json", help="Print the list and nothing else; draw only where -o says so.")
+    ] = False,
+    detector: Annotated[str, typer.Option(help="Face detector, as for a restoration.")] = "auto",
+    min_score: Annotated[float, typer.Option(help="How sure the detector must be of a face: 0 to 1.")] = 0.9,
+    min_face: Annotated[
+        float | None, typer.Option(help="Faces below this many pixels would be left alone; below 20 looks closer.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of that name.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    offline: Annotated[bool, typer.Option("--offline", help="Never reach for the network.")] = False,
+) -> None:
+    """Number the faces of a photo.
+
+    A JSON list goes to stdout: number, box, landmarks, score and, for a face that would be left alone, the reason. A
+    picture shows the numbers. `restore PHOTO --faces 2,5` then restores these.
+    """
+    from restorer.faces import select
+    from restorer.options import Options
+    from restorer.parts import Parts
+    from restorer.photo import read_photo
+    from restorer.weights import ProgressBar
+
+    options = Options(
+        model="auto", detector=detector, min_score=min_score, min_face=min_face, device=device, offline=offline
+    )
+    stdin = str(photo) == "-"
+    opened = read_photo(sys.stdin.buffer.read() if stdin else photo)
+    target, format = _target(photo, out, opened, overwrite) if out or not (only_json or stdin) else (None, "")
+    with ProgressBar(messages) as on_download:
+        parts = Parts(options, say=say, on_download=on_download)
+        found = parts.get_detector().detect(opened.pixels)
+    reasons = select.choose(found, opened.size, min_face=min_face)
+    if target is not None:
+        _draw(target, format, opened, found, reasons)
+    entries = (_entry(number, *each) for number, each in enumerate(zip(found, reasons, strict=True), 1))
+    lines = ",\n".join(f"  {json.dumps(entry)}" for entry in entries)
+    print(f"[\n{lines}\n]" if found else "[]")
+    if not only_json:
+        _explain(photo, target, reasons, options)
+
+
+def _entry(number: int, face: Face, reason: str | None) -> dict[str, Any]:
+    """Return one face as it stands in the list; coordinates as in a record."""
+    return {
+        "number": number,
+        "box": [round(float(value), 2) for value in face.box],
+        "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+        "score": round(float(face.score), 4),
+        "reason": reason,
+    }
+
+
+def _target(photo: Path, out: Path | None, opened: Photo, overwrite: bool) -> tuple[Path, str]:
+    """Return the drawing's file and format; refuses the photo itself, and a file that is no drawing of ours."""
+    from restorer.photo import output_format, read_note, suffix_for
+
+    if out is None or out.is_dir():
+        format = output_format(opened.format, "keep")
+        out = (out or photo.parent) / f"{photo.stem}_faces{suffix_for(format, photo.suffix)}"
+    else:
+        format = output_format(opened.format, "keep", out.suffix or ".png")
+        out = out if out.suffix else out.with_suffix(".png")
+    if out.exists():
+        if photo.exists() and out.samefile(photo):
+            raise OutputExistsError(out, f"{out} is the photo itself; it is never overwritten.", "Choose another -o.")
+        note = read_note(out)
+        if not overwrite and (note is None or note.model != DRAWN):
+            raise OutputExistsError(
+                out,
+                f"{out} exists already and is no drawing of faces.",
+                "Use --overwrite to replace it, or another -o.",
+            )
+    return out, format
+
+
+def _draw(target: Path, format: str, photo: Photo, found: list[Face], reasons: list[str | None]) -> None:
+    """Write the picture with the numbers."""
+    from restorer.photo import Note, write_photo
+    from restorer.report.numbered import Mark, draw
+
+    marks = [
+        Mark(number, face.box, reason is not None)
+        for number, (face, reason) in enumerate(zip(found, reasons, strict=True), 1)
+    ]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    note = Note(tool="restorer", version=__version__, model=DRAWN, fingerprint=photo.sha256)
+    write_photo(target, draw(photo.pixels, marks), like=photo, format=format, quality=90, note=note)
+
+
+def _explain(photo: Path, target: Path | None, reasons: list[str | None], options: Options) -> None:
+    """Say where the picture is, and what to type to restore some of these faces."""
+    count = len(reasons)
+    say(f"{count or 'No'} face{'' if count == 1 else 's'} found" + (f"; {target} shows them." if target else "."))
+    if not count:
+        say("Faces that are hard to see are found with --min-score 0.6, small ones with --min-face 10.")
+        return
+    chosen = [number for number, reason in enumerate(reasons, 1) if reason is None][:2] or [1]
+    # What decides which faces are found decides their numbers too.
+    words = ["restore", str(photo), "--faces", ",".join(map(str, chosen))]
+    for name, value, default in (
+        ("detector", options.detector, "auto"),
+        ("min-score", f"{options.min_score:g}", "0.9"),
+        ("min-face", f"{options.min_face:g}" if options.min_face is not None else None, None),
+    ):
+        if value is not None and value != default:
+            words += [f"--{name}", value]
+    say(f"To restore only some of them: {shlex.join(words)}")

@@ -1,0 +1,60 @@
+"""Options out of restore.toml, put under those of the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from typer.core import TyperCommand
+
+from restorer import config
+from restorer.cli.signatures import Parameter, parameters
+from restorer.errors import RestorerError
+
+
+def photo_options() -> list[Parameter]:
+    """Return the options of `restore PHOTO` that restore.toml may set."""
+    from restorer.cli import photos
+
+    return [each for each in parameters(photos.restore) if each.flags and not each.instant]
+
+
+def load() -> dict[str, config.Setting]:
+    """Return what the files say; raises `UsageError` where one is wrong."""
+    return config.load(config.Option(each.long, each.kind, each.many) for each in photo_options())
+
+
+class Configured(TyperCommand):
+    """A command that takes from restore.toml what its command line leaves open: `@app.command(cls=Configured)`.
+
+    Its options that `restore PHOTO` has too, under the same long name, are those that a file may set.
+    """
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the files before the command line is; not for the help page, which must show whatever they hold."""
+        if "--help" not in args and not extra.get("resilient_parsing") and self.callback is not None:
+            settings = load()
+            mine = [each for each in parameters(self.callback) if each.long in settings]
+            extra["default_map"] = {each.name: settings[each.long].value for each in mine}
+            extra["obj"] = {each.name: (each.long, settings[each.long]) for each in mine}
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error about an option names the file that set it."""
+        try:
+            return super().invoke(ctx)
+        except RestorerError as error:
+            if error.exit_code == 2:
+                _name_origin(error, ctx)
+            raise
+
+
+def _name_origin(error: RestorerError, ctx: Any) -> None:
+    """Add to the remedy which file set the option that the message speaks of."""
+    for name, (long, setting) in (ctx.obj or {}).items():
+        source = ctx.get_parameter_source(name)
+        if source is None or source.name != "DEFAULT_MAP":
+            continue
+        if re.search(rf"--{re.escape(long)}(?![\w-])", error.message):
+            where = f"{setting.origin} sets {long}."
+            error.remedy = f"{error.remedy} {where}" if error.remedy else where

@@ -1,0 +1,1 @@
+"""What people look at: numbered faces, and the page with the photos before and after."""
