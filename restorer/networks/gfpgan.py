@@ -15,7 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from restorer.networks.stylegan2 import StyleGAN2Generator, Upsampling, bilinear_upsample, channels, fir_blur
+from restorer.networks.stylegan2 import (
+    StyleGAN2Generator,
+    Upsampling,
+    bilinear_upsample,
+    channels,
+    fir_blur,
+    quick_layout,
+)
 
 
 class ResBlock(nn.Module):
@@ -44,7 +51,7 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         main = F.leaky_relu_(self.conv1(x), 0.2)
         if self.strided:
-            main, skip = fir_blur(main, (2, 2)), self.skip(fir_blur(x, (1, 1), stride=2))
+            main, skip = fir_blur(main, 2), self.skip(fir_blur(x, 1, stride=2))
         elif self.direction == "down":
             main, skip = F.avg_pool2d(main, 2), self.skip(F.avg_pool2d(x, 2))
         else:
@@ -97,7 +104,7 @@ class GFPGAN(nn.Module):
 
     def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Return restored faces; `noise` replaces the generator's stored noise, one tensor for each convolution."""
-        x = F.leaky_relu_(self.first(faces), 0.2)
+        x = F.leaky_relu_(self.first(quick_layout(faces)), 0.2)
         skips = []
         for block in self.down:
             x = block(x)

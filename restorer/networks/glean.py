@@ -7,13 +7,13 @@ LightGLEAN). Only what reaches the output is built: the bank has no RGB branch a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from restorer.networks.stylegan2 import StyleGAN2Generator, channels
+from restorer.networks.stylegan2 import StyleGAN2Generator, channels, quick_layout
 
 
 class DenseBlock(nn.Module):
@@ -110,15 +110,23 @@ class Decoder(nn.Module):
         narrow: factor of the decoder's own widths; 1 gives them the bank's.
         levels: for how many resolutions above the input's there are features of the bank; None for all.
         last: width of the convolution before RGB.
+        skips: channels of the input that come in again at each resolution above, none by default.
     """
 
     def __init__(
-        self, widths: Sequence[int], *, narrow: float = 1.0, levels: int | None = None, last: int = 64
+        self,
+        widths: Sequence[int],
+        *,
+        narrow: float = 1.0,
+        levels: int | None = None,
+        last: int = 64,
+        skips: Sequence[int] = (),
     ) -> None:
         super().__init__()
         own = [widths[0], *(max(int(width * narrow), 1) for width in widths[1:])]
         levels = len(widths) - 1 if levels is None else levels
         taken = [0, *(width if level < levels else 0 for level, width in enumerate(widths[1:]))]
+        taken = [bank + skip for bank, skip in zip_longest(taken, (0, *skips), fillvalue=0)]
         self.up = nn.ModuleList(
             nn.Conv2d(here + bank, 4 * above, 3, padding=1)
             for (here, above), bank in zip(pairwise(own), taken, strict=False)
@@ -126,12 +134,15 @@ class Decoder(nn.Module):
         self.conv = nn.Conv2d(own[-1] + taken[-1], last, 3, padding=1)
         self.to_rgb = nn.Conv2d(last, 3, 3, padding=1)
 
-    def forward(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Return the picture; `features` are the bank's, from twice the input's resolution to its own."""
+    def forward(self, x: Tensor, features: Sequence[Tensor], skips: Sequence[Tensor] = ()) -> Tensor:
+        """Return the picture; `features` are the bank's, from twice the input's resolution to its own.
+
+        `skips` are the input itself at these resolutions, its finer pixels as channels, as far as there are any.
+        """
         for level, conv in enumerate(self.up):
             x = F.pixel_shuffle(conv(x), 2)
-            if level < len(features):
-                x = torch.cat([x, features[level]], dim=1)
+            joined = [x, *features[level : level + 1], *skips[level : level + 1]]
+            x = torch.cat(joined, dim=1) if len(joined) > 1 else x
         x = F.leaky_relu_(self.conv(x), 0.2)
         picture: Tensor = self.to_rgb(x)
         return picture
@@ -157,6 +168,7 @@ class _Banked(nn.Module):
         residual: bool,
         rrdb_growth: int,
         trunk_levels: int = 0,
+        decoder_skips: bool = False,
     ) -> None:
         super().__init__()
         widths = channels(out_size, narrow=narrow, channel_multiplier=channel_multiplier)
@@ -187,7 +199,18 @@ class _Banked(nn.Module):
         )
         above = [width for resolution, width in widths.items() if resolution >= in_size]
         levels = len([resolution for resolution in self.bank.widths if resolution > in_size])
-        self.decoder = Decoder(above, narrow=decoder_narrow, levels=levels, last=decoder_last)
+        self.skips = [2**k for k in reversed(range(unshuffle.bit_length() - 1))] if decoder_skips else []
+        self.decoder = Decoder(
+            above,
+            narrow=decoder_narrow,
+            levels=levels,
+            last=decoder_last,
+            skips=[3 * factor**2 for factor in self.skips],
+        )
+        if decoder_skips:
+            for part in self.decoder.modules():
+                if isinstance(part, nn.Conv2d):
+                    nn.init.kaiming_normal_(part.weight, a=0.2)
         if residual:  # a training begins near the input itself
             nn.init.normal_(self.decoder.to_rgb.weight, std=0.01)
             nn.init.zeros_(self.decoder.to_rgb.bias)  # type: ignore[arg-type]
@@ -198,12 +221,13 @@ class _Banked(nn.Module):
         if pictures.shape[1:] != (3, side, side):
             expected = f"(n, 3, {side}, {side})"
             raise ValueError(f"This network takes pictures of shape {expected}, not {tuple(pictures.shape)}.")
-        features: Tensor = self.trunk(F.pixel_unshuffle(pictures, self.unshuffle))
+        features: Tensor = self.trunk(quick_layout(F.pixel_unshuffle(pictures, self.unshuffle)))
         return features
 
     def _decode(self, pictures: Tensor, trunk: Tensor, taken: Sequence[Tensor]) -> Tensor:
         """Return the output picture; with `residual`, what the network adds to the input in the output's size."""
-        picture: Tensor = self.decoder(trunk, taken)
+        skips = [F.pixel_unshuffle(pictures, factor) for factor in self.skips]
+        picture: Tensor = self.decoder(trunk, taken, [skip.to(trunk.dtype) for skip in skips])
         if not self.residual:
             return picture
         if pictures.shape[-1] != self.out_size:
@@ -325,6 +349,7 @@ class LightGLEAN(_Banked):
         unshuffle: the input is this much larger than `in_size`, and each block of so many pixels becomes channels.
         residual: the network's picture is added to the input in the output's size.
         rrdb_growth: channels that each convolution of a dense block adds.
+        decoder_skips: the input comes in again at each resolution of the decoder that it has (with `unshuffle`).
         trunk_levels: 0 for the paper's RRDBs; else the trunk is a U-Net that halves the resolution so many times.
         decoder_narrow: factor of the decoder's widths against the bank's.
         decoder_last: width of the convolution before RGB; 0 for 64 times `decoder_narrow`.
@@ -347,6 +372,7 @@ class LightGLEAN(_Banked):
         residual: bool = False,
         rrdb_growth: int = 32,
         trunk_levels: int = 0,
+        decoder_skips: bool = False,
     ) -> None:
         super().__init__(
             in_size,
@@ -363,6 +389,7 @@ class LightGLEAN(_Banked):
             residual=residual,
             rrdb_growth=rrdb_growth,
             trunk_levels=trunk_levels,
+            decoder_skips=decoder_skips,
         )
         width = self.bank.widths[in_size]
         self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))

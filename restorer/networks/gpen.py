@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from restorer.networks.stylegan2 import Mapping, StyleGAN2Generator, channels, fir_blur
+from restorer.networks.stylegan2 import Mapping, StyleGAN2Generator, channels, fir_blur, quick_layout
 
 
 class GPEN(nn.Module):
@@ -51,10 +51,10 @@ class GPEN(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return restored faces."""
-        x = F.leaky_relu_(self.first(faces), 0.2)
+        x = F.leaky_relu_(self.first(quick_layout(faces)), 0.2)
         features = [x]
         for conv in self.down:
-            x = F.leaky_relu_(conv(fir_blur(x, (2, 2))), 0.2)
+            x = F.leaky_relu_(conv(fir_blur(x, 2)), 0.2)
             features.append(x)
         w = self.mapping(F.leaky_relu_(self.to_z(x.flatten(1)), 0.2))
         # From 4x4 on, each resolution's features serve both of its convolutions; 4x4 has only one.
