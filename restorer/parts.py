@@ -266,6 +266,15 @@ class Parts:
         except WeightsUnavailableError as error:
             return Lanczos(), f"Background: lanczos, because {name} cannot be had: {error.message}"
 
+    def background_name(self, size: tuple[int, int]) -> str:
+        """Return what a photo of this size is to be enlarged by, without loading anything."""
+        if self.background is not None:
+            return self.background.name
+        name = self.options.background
+        if name == "auto":
+            name = "lanczos" if self.options.scale <= 1 else self._automatic_background(size)[0]
+        return name if name == "lanczos" else weights.resolve(name).name
+
     def _upscaler(self, name: str) -> Background:
         return NetworkUpscaler(self.load(name), self.device, self.options.tile)
 

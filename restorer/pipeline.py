@@ -181,21 +181,30 @@ class Restorer:
             record.fail(error)
         return record
 
-    def restore(self, photo: Path | str | bytes | np.ndarray | Photo, *, on_stage: OnStage | None = None) -> Result:
+    def restore(
+        self,
+        photo: Path | str | bytes | np.ndarray | Photo,
+        *,
+        on_stage: OnStage | None = None,
+        record: Record | None = None,
+        format: str | None = None,
+    ) -> Result:
         """Restore one photo.
 
         Args:
             photo: a file, its bytes, pixels (h, w, 3) RGB uint8 or uint16, or a `Photo`.
             on_stage: told how far the work is.
+            record: what is written into on the way, so that it can be read also when an error ends the work.
+            format: what the result will be written in; a size that it cannot hold is refused before the work.
 
         Raises:
             PhotoError: the photo cannot be read, or a face that was to be restored was not.
             WeightsError: weights are missing or not verified.
         """
         source = Path(photo) if isinstance(photo, str) else photo
-        record = self.new_record(str(source) if isinstance(source, Path) else "-")
+        record = record or self.new_record(str(source) if isinstance(source, Path) else "-")
         with record.timed("total"):
-            result = self._restore(source, record, on_stage)
+            result = self._restore(source, record, on_stage, format)
         result.record["seconds"] = record.as_dict()["seconds"]
         return result
 
