@@ -49,6 +49,20 @@ def test_crops(name: str, arguments: dict[str, Any], expected: tuple[Any, ...]) 
     assert (crop.input_size, crop.output_size, crop.align_size, crop.template) == expected
 
 
+def test_every_shipped_face_table_says_what_it_takes() -> None:
+    """Before anything is downloaded: from the table alone."""
+    without_template = set()
+    for name, table in weights.tables().items():
+        found = registry.architecture_of(table)
+        registry.check_arguments(name, found, table.arguments)
+        if isinstance(found, FaceModel):
+            crop = found.crop({**found.defaults, **table.arguments})
+            assert crop.output_size >= crop.input_size > 0, name
+            if crop.template is None:
+                without_template.add(name)
+    assert without_template == {"glean-cat8", "glean-cat16"}
+
+
 @pytest.mark.parametrize("name", ["glean", "lightglean"])
 def test_an_unknown_template_is_refused(name: str) -> None:
     found = model(name)
