@@ -1,6 +1,6 @@
 """What options and arguments a command has, read from the signature of its function.
 
-Typer's own objects for this change from version to version; annotations do not.
+The commands that Typer makes of the functions know it too, but their attributes change from version to version.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
 from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
+from typer.utils import get_params_from_function
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,17 @@ class Parameter:
 
 def parameters(function: Callable[..., Any]) -> list[Parameter]:
     """Return the options and arguments of a command's function, in their order."""
-    function = inspect.unwrap(function)
-    hints = typing.get_type_hints(function, include_extras=True)
     found = []
-    for name, given in inspect.signature(function).parameters.items():
-        notes = getattr(hints[name], "__metadata__", ())
-        info = next((each for each in notes if isinstance(each, ParameterInfo)), None)
-        if info is None:  # the context
+    for name, given in get_params_from_function(inspect.unwrap(function)).items():
+        if isinstance(given.annotation, type) and issubclass(given.annotation, typer.Context):
             continue
-        kind, many = _kind(hints[name])
+        info, default = given.default, None
+        if not isinstance(info, ParameterInfo):  # as Typer takes a plain parameter: with a default it is an option
+            info, default = (ArgumentInfo(), None) if info is given.empty else (OptionInfo(), info)
+        elif info.default is not ...:
+            default = info.default
+        kind, many = _kind(given.annotation)
         flags, negative = _flags(name, kind, info)
-        default = None if given.default is inspect.Parameter.empty else given.default
         found.append(
             Parameter(
                 name=name,
@@ -85,8 +87,6 @@ def parameters(function: Callable[..., Any]) -> list[Parameter]:
 def _kind(hint: Any) -> tuple[type, bool]:
     """Return the plain type of a parameter, and whether it takes several values."""
     origin = typing.get_origin(hint)
-    if origin is typing.Annotated:
-        return _kind(typing.get_args(hint)[0])
     if origin in (typing.Union, types.UnionType):
         return _kind(next(each for each in typing.get_args(hint) if each is not types.NoneType))
     if origin is list:
