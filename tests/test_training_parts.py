@@ -22,8 +22,10 @@ from restorer.training.augment import augment
 from restorer.training.datasets import PictureSet, picture_files, read_square, split, to_pictures, to_tensor
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.geometry import component, identity_crops, jitter, warp
-from restorer.training.loop import adam, follow
+from restorer.training.loop import Place, adam, follow
 from restorer.training.losses import feature_loss, gram, path_lengths, pyramid_loss, r1_penalty
+from restorer.training.prior import PriorTrainer
+from restorer.training.recipe import parse_recipe
 from restorer.training.restoring import widen
 
 STILL = np.array([[[1.0, 0, 0], [0, 1, 0]]])
@@ -110,18 +112,18 @@ def test_each_part_of_the_degradation_does_its_work() -> None:
     nothing = error(only())
     assert nothing < 3  # JPEG at 100
     assert error(only(sigma=[30.0, 30.0])) > 5 * nothing
-    assert error(only(downsample=[16.0, 16.0])) > 10 * nothing
+    assert error(only(downsample=[64.0, 64.0])) > 10 * nothing
     assert error(only(jpeg=[5, 5])) > 10 * nothing
     assert error(only(jitter=1.0)) > 10 * nothing
     noise = error(only(noise=[10.0, 10.0]))
     assert noise == pytest.approx(100, rel=0.25)
 
 
-def test_blur_shrinks_with_the_picture() -> None:
+def test_blur_and_reduction_shrink_with_the_picture() -> None:
     large, small = Degradation.of(DEFAULTS, 512), Degradation.of(DEFAULTS, 128)
     assert (large.kernel, large.sigma[1]) == (41, 10.0)
     assert (small.kernel, small.sigma[1]) == (11, 2.5)
-    assert small.downsample == large.downsample
+    assert (large.downsample, small.downsample) == ((0.8, 8.0), (0.8, 2.0))
 
 
 def test_a_range_that_falls_is_an_error() -> None:
@@ -275,6 +277,22 @@ def test_a_widened_bank_begins_as_the_prior() -> None:
     ]
     expected = prior.synthesize(w, silent)
     assert torch.allclose(network.generator.synthesize(w, features), expected, atol=1e-4)
+
+
+def test_a_stage_without_noise_draws_the_same_face_whatever_the_noise(tmp_path: Path) -> None:
+    Image.fromarray(picture(16)).save(tmp_path / "a.png")
+    text = (
+        'recipe = "prior"\nname = "quiet"\n[network]\nstyle_dim = 8\nn_mlp = 1\nnarrow = 0.02\n'
+        "[discriminator]\nnarrow = 0.02\n[[stages]]\nsize = 8\npictures = 4\nbatch = 2\nnoise = {noise}\n"
+    )
+    for strength in (0.0, 1.0):
+        recipe = parse_recipe(text.replace("{noise}", str(strength)), tmp_path, "test")
+        trainer = PriorTrainer(recipe, tmp_path, Place(torch.device("cpu")))
+        torch.nn.init.ones_(trainer.generator.conv1.noise_gain)
+        w = torch.randn(1, trainer.generator.num_latents, 8)
+        first, second = trainer._pictures(w), trainer._pictures(w)
+        assert torch.equal(first, second) == (strength == 0)
+        assert float(trainer.generator.noise_0.abs().sum()) == 0 or strength > 0
 
 
 def test_mobilefacenet_tells_faces_apart(shared: Path) -> None:

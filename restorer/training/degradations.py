@@ -1,7 +1,7 @@
 """Blind degradation: blur, downsampling, noise and JPEG of random strength, as GFP-GAN is trained on (section 4.1).
 
-The published numbers are for faces of 512 px. For a face of another size blur and kernel shrink with it, so that the
-same face loses the same things; the factor of downsampling, noise and JPEG quality stay as they are.
+The published numbers are for faces of 512 px. For faces of another size blur, kernel and the largest factor of
+downsampling shrink with them, so that the same face loses the same things: at worst it is left with 64 px.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULTS: Values = {
     "jitter": 0.3,
     "jitter_shift": 20.0,
 }
-"""GFP-GAN's own numbers; sigma and kernel in pixels of the reference size, noise and shift in levels of 255."""
+"""GFP-GAN's own numbers; sigma, kernel and factor for the reference size, noise and shift in levels of 255."""
 
 Float = NDArray[np.float32]
 
@@ -99,11 +99,12 @@ class Degradation:
             if len(given) != 2 or not 0 <= given[0] <= given[1]:
                 raise UsageError(f"The degradation's {name} is {given}.", "Give a range, [lowest, highest].")
         factor = size / values["reference_size"]
+        lowest = max(values["downsample"][0], 0.05)
         return cls(
             kernel=2 * max(round((values["kernel"] * factor - 1) / 2), 1) + 1,
             isotropic=values["isotropic"],
             sigma=(values["sigma"][0] * factor, values["sigma"][1] * factor),
-            downsample=(max(values["downsample"][0], 0.05), max(values["downsample"][1], 0.05)),
+            downsample=(lowest, max(values["downsample"][1] * factor, lowest)),
             noise=(values["noise"][0], values["noise"][1]),
             jpeg=(int(values["jpeg"][0]), int(values["jpeg"][1])),
             grey=values["grey"],
