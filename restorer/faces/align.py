@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LEAST_EXPLAINED = 0.3
 """How much of the template's spread a similarity of the landmarks must explain. A frontal face explains nearly all of
 it, a full profile, whose landmarks stand in one line, about half, a mirrored or scrambled one nearly nothing."""
+FADE = 0.2
+"""Share of the crop's side, outside the photo, over which its mirror image gives way to a blurred one."""
 SMALLEST_FACE = 2.0
 """Spread of the landmarks (root mean square, pixels) below which their noise decides the angle."""
 
@@ -56,8 +58,9 @@ def estimate(landmarks: np.ndarray, template: Template, size: float) -> np.ndarr
 def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Return an aligned crop, antialiased where the face is larger than the crop.
 
-    Where the crop reaches beyond the photo, the photo is mirrored at its edge, as in the pictures that face models are
-    trained on (FFHQ); a flat fill would put an edge into the crop that is none of the face's.
+    Where the crop reaches beyond the photo, the photo is mirrored at its edge and, farther out, blurred, much as in the
+    pictures that face models are trained on (FFHQ). A flat fill would put an edge into the crop that is none of the
+    face's; the mirror image alone can show a second pair of eyes.
 
     Args:
         pixels: (h, w, 3) RGB, uint8 or uint16.
@@ -73,13 +76,29 @@ def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     x0, y0 = int(np.floor(left)) - reach, int(np.floor(top)) - reach
     x1, y1 = int(np.ceil(right)) + reach, int(np.ceil(bottom)) + reach
     region = _mirrored(pixels, (x0, y0, x1, y1))
-    inverse[:, 2] -= (x0, y0)
-    region, inverse = resample.reduce(region, inverse)
+    region, to_region = resample.reduce(region, inverse - [[0, 0, x0], [0, 0, y0]])
     crop = np.empty((size, size, 3), np.float32)
     for rows, columns in resample.tiles((0, 0, size, size)):
-        crop[rows, columns] = resample.sample_tile(region, inverse, rows, columns, 3)
+        crop[rows, columns] = resample.sample_tile(region, to_region, rows, columns, 3)
     crop /= np.iinfo(pixels.dtype).max
-    return np.clip(crop, 0, 1, out=crop)
+    np.clip(crop, 0, 1, out=crop)
+    if left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
+        _fade(crop, inverse, (pixels.shape[1], pixels.shape[0]))
+    return crop
+
+
+def _fade(crop: np.ndarray, inverse: np.ndarray, photo_size: tuple[int, int]) -> None:
+    """Blur a crop in place where it lies outside the photo, the more the farther out."""
+    size = crop.shape[0]
+    centres = np.arange(size) + 0.5
+    x, y = (inverse[i, 0] * centres[None] + inverse[i, 1] * centres[:, None] + inverse[i, 2] for i in (0, 1))
+    beyond = [np.maximum(np.maximum(-at, at - end), 0) for at, end in zip((x, y), photo_size, strict=True)]
+    distance = np.hypot(*beyond) / resample.pitch(inverse)
+    share = np.minimum(distance / (FADE * size), 1).astype(np.float32)[..., None]
+    # A blur so wide costs nothing at a sixteenth of the size.
+    coarse = cv2.resize(crop, (max(size // 16, 1),) * 2, interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), coarse.shape[0] / 12, borderType=cv2.BORDER_REPLICATE)
+    crop += (cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) - crop) * share
 
 
 def _mirrored(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:

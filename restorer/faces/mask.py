@@ -110,14 +110,30 @@ def share(matrix: np.ndarray, others: Sequence[np.ndarray], align_size: int, siz
         align_size: side in pixels of the crops that the matrices lead to.
         size: side of the result, any.
     """
-    middle = np.array([[0.5, 0.55]]) * align_size  # a little below the crop's middle: between the eyes and the mouth
+    middle = np.array([0.5, 0.55]) * align_size  # a little below the crop's middle: between the eyes and the mouth
+    near = _near(matrix, others, middle, align_size)
+    if not near:
+        return np.ones((size, size), np.float32)
     steps = (np.arange(_COARSE) + 0.5) * (align_size / _COARSE)
     crop = np.stack(np.meshgrid(steps, steps), axis=-1)
     photo = (crop - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     own = np.linalg.norm(crop - middle, axis=-1)
     weights = np.ones((_COARSE, _COARSE))
-    for other in others:
+    for other in near:
         theirs = np.linalg.norm(photo @ other[:, :2].T + other[:, 2] - middle, axis=-1)
         weights = np.minimum(weights, np.clip(0.5 + (theirs - own) / (NEIGHBOUR_BORDER * align_size), 0, 1))
     weights = weights * weights * (3 - 2 * weights)
     return cv2.resize(weights.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _near(matrix: np.ndarray, others: Sequence[np.ndarray], middle: np.ndarray, align_size: int) -> list[np.ndarray]:
+    """Return the other faces that can have a share in a crop; in a crowd, most are too far away."""
+    if not len(others):
+        return []
+    linear, shift = np.stack(others)[..., :2], np.stack(others)[..., 2]
+    middles = np.linalg.solve(linear, (middle - shift)[..., None])[..., 0]
+    apart = np.linalg.norm(middles - np.linalg.solve(matrix[:, :2], middle - matrix[:, 2]), axis=-1)
+    reach = 0.75 * align_size  # from the middle to the farthest corner
+    scale, scales = np.sqrt(np.linalg.det(matrix[:, :2])), np.sqrt(np.linalg.det(linear))
+    far = (apart - reach / scale) * scales >= reach + NEIGHBOUR_BORDER * align_size / 2
+    return [other for other, is_far in zip(others, far, strict=True) if not is_far]

@@ -5,13 +5,14 @@ centre of its first pixel is at 0.5. Scaling a picture is then a plain multiplic
 half pixel is taken off in one place, `_warp`, where OpenCV counts pixel centres as integers.
 
 OpenCV's bilinear warp of floats is exact in position but soft; its bicubic and Lanczos warps round positions to 1/32
-pixel. Its Lanczos *resize* is exact. So a picture is first enlarged by a whole factor with Lanczos, and then warped
-bilinearly: at three samples a pixel the bilinear step softens little.
+pixel. So a picture is first enlarged by a whole factor with Lanczos, and then warped bilinearly: at three samples a
+pixel the bilinear step softens little, and the Lanczos weights make up for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -103,11 +104,53 @@ def sample_tile(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: s
     x1 = max(min(int(np.ceil(right)) + REACH, width), x0 + 1)
     y1 = max(min(int(np.ceil(bottom)) + REACH, height), y0 + 1)
     seen = source[y0:y1, x0:x1]
-    fine = cv2.resize(seen, None, fx=factor, fy=factor, interpolation=cv2.INTER_LANCZOS4)
+    fine = _finer(seen, factor)
     local = inverse.copy()
     local[:, 2] -= (x0, y0)
     local *= factor
     return _warp(fine, local, rows, columns, cv2.BORDER_REPLICATE)
+
+
+def _finer(source: np.ndarray, factor: int) -> np.ndarray:
+    """Enlarge float32 (h, w, 3) by a whole factor with Lanczos; each of its phases is a filter of nine taps."""
+    height, width = source.shape[:2]
+    one = np.ones(1, np.float32)
+    kernels = _phases(factor)
+    rows = np.empty((height, factor, width, 3), np.float32)
+    for i, kernel in enumerate(kernels):
+        rows[:, i] = cv2.sepFilter2D(source, -1, one, kernel, borderType=cv2.BORDER_REPLICATE)
+    tall = rows.reshape(height * factor, width, 3)
+    # Merging the phases' channels puts them side by side: the columns of the enlarged picture.
+    phases = [cv2.sepFilter2D(tall, -1, kernel, one, borderType=cv2.BORDER_REPLICATE) for kernel in kernels]
+    return cv2.merge(phases).reshape(height * factor, width * factor, 3)
+
+
+@lru_cache
+def _phases(factor: int) -> np.ndarray:
+    """Return the weights (factor, 9) of the pixels around each of the positions that a pixel is divided into.
+
+    They are Lanczos weights, sharpened by what the bilinear step softens on average: at a step of w radians its
+    response is about 1 - w^2 / 12, and that of the filter (-1, 14, -1) / 12 is about 1 + w^2 / 12.
+    """
+    distance = np.arange(-4, 5) - ((np.arange(factor) + 0.5) / factor - 0.5)[:, None]
+    before, here, after = (_lanczos(distance + step / factor) for step in (1, 0, -1))
+    weights: np.ndarray = (14 * here - before - after) / 12
+    return weights.astype(np.float32)
+
+
+def _lanczos(distance: np.ndarray) -> np.ndarray:
+    """Return Lanczos weights (a = 3) of pixels at these distances (n, k), corrected to keep ramps and parabolas exact.
+
+    Plain Lanczos weights, even when made to sum to one, shift a slope by up to some thousandths of a pixel and give
+    smooth shades a ripple. A smooth window times 1, x and x^2, as much as is needed, puts the three moments right.
+    """
+    weights = np.where(abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0)
+    window = np.where(abs(distance) < 3.5, np.cos(np.pi * distance / 7) ** 2, 0)
+    powers = distance[:, None] ** np.arange(3)[:, None]  # (n, 3, k)
+    missing = np.array([1, 0, 0]) - (powers @ weights[..., None])[..., 0]
+    shares = np.linalg.solve((powers * window[:, None]) @ powers.swapaxes(1, 2), missing[..., None])
+    corrected: np.ndarray = weights + window * (shares * powers).sum(axis=1)
+    return corrected
 
 
 def sample_plane(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: slice) -> np.ndarray:

@@ -1,0 +1,166 @@
+"""The architectures of detector and parsers: facexlib's own results, nothing fetched, nothing heavy imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from restorer.errors import CheckpointLayoutError, InvalidTableError
+from restorer.faces.parsing import PASTED, BiSeNetModel, FaceParser, ParseNetModel
+from restorer.networks.facexlib_networks import facexlib_module
+from restorer.registry import LoadedNetwork, architectures, load
+from restorer.weights import Table
+
+SMALL_PARSER = {"in_size": 64, "out_size": 64, "min_feat_size": 32, "base_ch": 32, "parsing_ch": 19, "res_depth": 2}
+
+
+def randomised(network: nn.Module) -> nn.Module:
+    """Give a network parameters and statistics that leave no branch silent."""
+    torch.manual_seed(0)
+    for name, value in network.state_dict().items():
+        if name.endswith("running_var"):
+            value.copy_(torch.rand_like(value) + 0.5)
+        elif value.is_floating_point() and value.dim() < 2:
+            value.copy_(torch.randn_like(value) * 0.1 + (1 if name.endswith("weight") else 0))
+    return network.eval()
+
+
+def reload(tmp_path: Path, network: nn.Module, architecture: str, prefix: str = "", **arguments: Any) -> LoadedNetwork:
+    """Save a network as a checkpoint and load it by a table."""
+    path = tmp_path / "network.pth"
+    torch.save({prefix + key: value for key, value in network.state_dict().items()}, path)
+    return load(Table("test", architecture=architecture, arguments=arguments), path)
+
+
+@pytest.mark.parametrize("backbone", ["mobile0.25", "resnet50"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_retinaface_is_facexlibs(tmp_path: Path, backbone: str, prefix: str) -> None:
+    from facexlib.detection.retinaface import RetinaFace
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # facexlib calls torchvision with a keyword that is deprecated
+        theirs = randomised(RetinaFace(backbone, device="cpu"))
+    ours = reload(tmp_path, theirs, "retinaface", prefix)
+    assert ours.arguments["network_name"] == backbone
+    rgb = torch.rand(2, 3, 64, 96) * 255
+    with torch.inference_mode():
+        mean = torch.tensor([104.0, 117.0, 123.0])[:, None, None]
+        boxes, scores, landmarks = theirs(rgb.flip(1) - mean)
+        rows = ours.network(rgb / 127.5 - 1)
+    expected = torch.cat([boxes, scores[..., 1:], landmarks], -1)
+    assert rows.shape == expected.shape
+    assert (rows - expected).abs().max() < 1e-4 * expected.std()
+
+
+def test_parsenet_is_facexlibs_without_its_picture(tmp_path: Path) -> None:
+    theirs = randomised(facexlib_module("parsenet").ParseNet(**SMALL_PARSER))
+    ours = reload(tmp_path, theirs, "parsenet", in_size=64, out_size=64)
+    assert {key: ours.arguments[key] for key in SMALL_PARSER} == SMALL_PARSER
+    crops = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        logits = ours.network(crops)
+        assert torch.allclose(logits, theirs(crops)[0], atol=1e-4)
+    assert logits.shape == (2, 19, 64, 64)
+    assert not any("out_img" in key for key in ours.network.state_dict())
+
+
+def test_bisenet_is_facexlibs_first_output_with_the_inputs_it_was_trained_on(tmp_path: Path) -> None:
+    theirs = randomised(facexlib_module("bisenet").BiSeNet(19))
+    ours = reload(tmp_path, theirs, "bisenet")
+    crops = torch.rand(1, 3, 64, 96)
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    with torch.inference_mode():
+        logits = ours.network(crops * 2 - 1)
+        assert torch.allclose(logits, theirs((crops - mean) / deviation)[0], rtol=1e-3, atol=1e-4)
+    assert logits.shape == (1, 19, 64, 96)
+
+
+def test_official_sizes_have_the_published_number_of_values() -> None:
+    """The sizes of the upstream files, to a percent: four bytes a value, and little besides."""
+    files = {"retinaface": 109_497_761, "parsenet": 85_331_193, "bisenet": 53_289_463}
+    for name, size in files.items():
+        architecture = architectures()[name]
+        with torch.device("meta"):
+            network = architecture.build(architecture.defaults)
+        values = sum(value.numel() for value in network.state_dict().values())
+        assert 0.9 * size < 4 * values <= size
+
+
+def test_building_neither_warns_nor_reaches_for_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a network was built with a download")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("error")
+        for name in ("retinaface", "parsenet", "bisenet"):
+            architecture = architectures()[name]
+            network = architecture.build(architecture.defaults)
+            assert all(value.is_meta for value in network.state_dict().values())
+
+
+def test_registering_is_light_and_facexlib_stays_unimported() -> None:
+    code = """
+import sys
+import restorer.faces.retinaface, restorer.faces.parsing
+assert not {"torch", "cv2", "facexlib"} & set(sys.modules), "registering imported too much"
+from restorer.registry import architectures
+found = architectures()
+for name in ("retinaface", "parsenet", "bisenet"):
+    arguments = dict(found[name].defaults)
+    if name == "retinaface":
+        arguments["network_name"] = "mobile0.25"
+    found[name].build(arguments)
+assert not {"facexlib", "numba", "scipy", "filterpy", "torchvision"} & set(sys.modules), "building imported too much"
+import facexlib.detection
+assert facexlib.detection.init_detection_model.__module__ == "facexlib.detection"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_an_unknown_backbone_is_named() -> None:
+    with pytest.raises(InvalidTableError, match="vgg") as caught:
+        architectures()["retinaface"].build({"network_name": "vgg"})
+    assert "mobile0.25" in str(caught.value.remedy)
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointLayoutError):
+        reload(tmp_path, nn.Linear(3, 3), "retinaface")
+
+
+def test_class_tables_name_the_same_parts_in_each_parsers_own_order() -> None:
+    """Upstream's mask table fits ParseNet only; with BiSeNet it would keep cloth for hair."""
+    parsenet, bisenet = ParseNetModel(), BiSeNetModel()
+    assert parsenet.kept == (*range(1, 14), 15)
+    assert bisenet.kept == (*range(1, 14), 17)
+    assert set(parsenet.classes) == set(bisenet.classes)
+    for parser in (parsenet, bisenet):
+        assert isinstance(parser, FaceParser)
+        assert len(parser.classes) == 19
+        assert {parser.classes[number] for number in parser.kept} == PASTED
+    assert [bisenet.classes[number] for number in (2, 4, 16, 17, 18)] == [
+        "left-brow",
+        "left-eye",
+        "clothes",
+        "hair",
+        "hat",
+    ]
+    assert [parsenet.classes[number] for number in (3, 4, 6, 13, 18)] == [
+        "glasses",
+        "left-eye",
+        "left-brow",
+        "hair",
+        "clothes",
+    ]
