@@ -81,7 +81,7 @@ def _side(box: Box) -> float:
 
 def _line_width(size: tuple[int, int], box: Box) -> int:
     """Return the width of a box's line: seen in the whole picture, and never a bar across a small face."""
-    return max(2, min(round(max(size) / 250), round(_side(box) / 15)))
+    return max(2, min(round(_extent(size) / 250), round(_side(box) / 15)))
 
 
 def _frame(pen: ImageDraw.ImageDraw, box: Box, width: int, *, thin: bool) -> None:
@@ -89,7 +89,10 @@ def _frame(pen: ImageDraw.ImageDraw, box: Box, width: int, *, thin: bool) -> Non
     x0, y0, x1, y1 = box
     line = max(1, width // 2) if thin else width
     edge = max(1, round(width / 3))
-    for reach, stroke, colour in ((line + edge, line + 2 * edge, _PAPER), (line, line, _LEFT_INK if thin else _INK)):
+    for reach, stroke, colour in (
+        (line + 2 * edge, line + 2 * edge, _PAPER),
+        (line + edge, line, _LEFT_INK if thin else _INK),
+    ):
         outer = (round(x0) - reach, round(y0) - reach, round(x1) + reach - 1, round(y1) + reach - 1)
         pen.rectangle(outer, outline=colour, width=stroke)
 
@@ -118,7 +121,13 @@ def _plate(
 
 def _plate_height(size: tuple[int, int], box: Box) -> float:
     """Return the height of a plate: a share of the face, between what can be read and what would shout."""
-    return min(max(_side(box) * 0.3, max(size) / 70, 16.0), max(size) / 20)
+    extent = _extent(size)
+    return max(16.0, min(max(_side(box) * 0.3, extent / 70), extent / 20))
+
+
+def _extent(size: tuple[int, int]) -> float:
+    """Return the length that lines and numbers go by: the long side, or less in a narrow strip."""
+    return min(max(size), 3 * min(size))
 
 
 def _spots(box: Box, wide: float, high: float, gap: float, size: tuple[int, int]) -> list[Box]:
