@@ -229,6 +229,21 @@ def test_an_import_recognises_the_file(
     assert {key: complete[key] for key in arguments} == arguments
 
 
+@by_architecture
+def test_an_import_says_what_it_leaves_out(
+    architecture: str, state: Callable[[], dict[str, Tensor]], arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    model = registry.architectures()[architecture]
+    others = {"discriminator.convs.0.weight": torch.zeros(5)} if architecture == "glean" else {}
+    left = registry.unused(model, state() | others, {**model.defaults, **arguments})
+    values = sum(value.numel() for key, value in state().items() if re.match(DEAD.get(architecture, "nothing"), key))
+    filters = sum(value.numel() for key, value in state().items() if key.endswith(".kernel") and "to_rgbs" not in key)
+    if architecture in DEAD:
+        assert sum(left.values()) == values + filters + len(others) * 5
+    else:
+        assert all("kernel" in branch or "blur" in branch or "upsample" in branch for branch in left), left
+
+
 def test_arguments_that_cannot_be_are_named(tmp_path: Path) -> None:
     torch.save(glean_state(), tmp_path / "file.pth")
     with pytest.raises(InvalidTableError, match="in_sise"):

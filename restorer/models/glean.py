@@ -129,7 +129,7 @@ class GLEANModel(FaceModel):
         result = translate(state, self._rules(dict.fromkeys(state, ())), network, equalised_scales(network))
         wanted = len(network.get_parameter("to_latents.bias"))
         for name in ("to_latents.weight", "to_latents.bias"):
-            if len(result[name]) == wanted + arguments["style_channels"]:
+            if name in result and len(result[name]) == wanted + arguments["style_channels"]:
                 result[name] = result[name][:wanted].clone()  # a view would keep the rest in memory
         return result
 
