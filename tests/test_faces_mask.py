@@ -167,8 +167,8 @@ def test_a_small_face_before_a_large_one_keeps_its_place() -> None:
 def test_no_neighbour_that_has_a_share_is_left_out(scale: float, degrees: float, x: float, y: float) -> None:
     mine, other = similarity(1, 0, (0, 0)), similarity(scale, degrees, (x, y))
     middle = np.array([0.5, 0.55]) * 512
-    centres = np.stack(np.meshgrid(np.arange(0, 513, 16), np.arange(0, 513, 16)), -1)
+    centres = np.stack(np.meshgrid(np.arange(4, 512, 8), np.arange(4, 512, 8)), -1)
     own = np.linalg.norm(centres - middle, axis=-1)
     theirs = np.linalg.norm(centres @ other[:, :2].T + other[:, 2] - middle, axis=-1)
-    shares = 0.5 + (theirs - own) / (NEIGHBOUR_BORDER * 512) < 0.99
+    shares = 0.5 + (theirs - own) / (NEIGHBOUR_BORDER * 512) < 0.95
     assert (share(mine, [other], 512, 64) < 1).any() or not shares.any()
