@@ -26,11 +26,12 @@ DEFAULTS: Values = {
     "downsample": [0.8, 8.0],
     "noise": [0.0, 20.0],
     "jpeg": [60, 100],
-    "grey": 0.01,
-    "jitter": 0.3,
+    "grey": 0.0,
+    "jitter": 0.0,
     "jitter_shift": 20.0,
 }
-"""GFP-GAN's own numbers; sigma, kernel and factor for the reference size, noise and shift in levels of 255."""
+"""GFP-GAN's formula, which is blur, reduction, noise and JPEG, with its own numbers: sigma, kernel and factor for the
+reference size, noise in levels of 255. Grey and shifted colours, which its training adds, are left to the recipe."""
 
 Float = NDArray[np.float32]
 
