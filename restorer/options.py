@@ -32,7 +32,8 @@ class Options:
         precision: "auto", "fp32", "bf16" or "fp16".
         batch_size: faces of one photo that are restored together; None = by device.
         tile: side of an upscaler's tile in input pixels; None = by network.
-        match_color: give restored faces the brightness and colours that the photo has there.
+        match_color: give restored faces the brightness and colours that the photo has there; a black-and-white photo
+            stays so.
         grain: give restored faces the grain that the photo has there.
         seed: draws other noise than the stored one in models that have noise; None = the stored one.
         format: "keep", "png", "jpg", "webp" or "tiff".

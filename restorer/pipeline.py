@@ -320,7 +320,7 @@ class Restorer:
                 with record.timed("paste"):
                     neighbours = [other for _, other in aligned if other is not matrix]
                     weight = weight * share(matrix, neighbours, restorer.crop.align_size, weight.shape[0])
-                    face = _to_picture(output, monochrome=_is_grey(photo))
+                    face = _to_picture(output, monochrome=self._stays_grey(photo))
                     face = self._toned(face, crop, weight, matrix, restorer.crop)
                     face = _enlarge_face(face, matrix, restorer.crop, image, photo, background)
                     paste.paste(
@@ -338,6 +338,10 @@ class Restorer:
             pixel = _pitch(matrix) * face.shape[0] / crop.align_size
             face = tone.add_grain(face, original, weight, pixel=pixel, seed=self.options.seed or 0)
         return face
+
+    def _stays_grey(self, photo: Photo) -> bool:
+        """Return whether faces are made black and white: they keep the colours of the photo, unless asked otherwise."""
+        return self.options.match_color and _is_grey(photo)
 
     def _run(self, restorer: FaceRestorer, crops: torch.Tensor, entries: list[FaceRecord]) -> torch.Tensor | None:
         """Return restored crops, or None with the reason in each face's record when memory does not suffice."""
@@ -368,7 +372,7 @@ class Restorer:
         if not np.isfinite(outputs.numpy()).all():
             entry.reason = "the network returned not-a-number, also in fp32"
             return
-        face = _to_picture(outputs[0], monochrome=_is_grey(photo))
+        face = _to_picture(outputs[0], monochrome=self._stays_grey(photo))
         with record.timed("paste"):
             unit = face.shape[0] / side
             cut = face[
