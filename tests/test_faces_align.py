@@ -175,3 +175,17 @@ def test_extract_does_not_change_its_arguments() -> None:
     align.extract(photo, matrix, 64)
     assert np.array_equal(photo, before[0])
     assert np.array_equal(matrix, before[1])
+
+
+def test_the_middle_of_the_mouth_counts_where_the_template_says_so() -> None:
+    """GLEAN's template has the eyes and the middle of the mouth: a lower mouth means a larger face, not the same one."""
+    from restorer.models.templates import EYES_AND_MOUTH
+
+    points = np.array(EYES_AND_MOUTH.points) * 300 + 40
+    exact = align.estimate(points, EYES_AND_MOUTH, 1024)
+    points[3:] += (0, 30)
+    lower = align.estimate(points, EYES_AND_MOUTH, 1024)
+    assert exact is not None
+    assert lower is not None
+    assert np.hypot(*exact[:, 0]) == pytest.approx(1024 / 300)
+    assert np.hypot(*lower[:, 0]) < 0.97 * np.hypot(*exact[:, 0])

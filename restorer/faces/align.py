@@ -29,7 +29,7 @@ def estimate(landmarks: np.ndarray, template: Template, size: float) -> np.ndarr
 
     Args:
         landmarks: (5, 2), pixels of the photo in edge coordinates (pixel centres at +0.5).
-        template: where they shall be; only its `used` points count.
+        template: where they shall be; `Template.pairs` says which points count.
         size: side of the crop in pixels.
 
     Returns:
@@ -39,13 +39,11 @@ def estimate(landmarks: np.ndarray, template: Template, size: float) -> np.ndarr
     points = np.asarray(landmarks, np.float64)
     if points.shape != (len(template.points), 2) or not np.isfinite(points).all():
         return None
-    used = list(template.used)
-    source = points[used] @ (1, 1j)
-    target = np.asarray(template.points, np.float64)[used] @ (1, 1j) * size
+    source, target = (np.array(pairs) @ (1, 1j) for pairs in template.pairs(points.tolist(), size))
     source_mean, target_mean = source.mean(), target.mean()
     source, target = source - source_mean, target - target_mean
     spread = float(np.sum(abs(source) ** 2))
-    if not SMALLEST_FACE <= np.sqrt(spread / len(used)) < 1e6:
+    if not SMALLEST_FACE <= np.sqrt(spread / len(source)) < 1e6:
         return None
     factor = np.sum(source.conj() * target) / spread  # scale and rotation as one complex number
     explained = abs(factor) ** 2 * spread / np.sum(abs(target) ** 2)
