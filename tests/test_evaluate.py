@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from restorer.errors import OutputExistsError, UsageError
+from restorer.errors import CheckpointLayoutError, OutputExistsError, UsageError
 from restorer.evaluation.evaluate import Evaluation, best_gaussian, evaluate
+from restorer.evaluation.lpips import load_lpips
 from restorer.evaluation.metrics import niqe, psnr, ssim
 from restorer.models.base import CropSpec
 from restorer.networks.dcgan import DCGANGenerator
@@ -105,6 +106,31 @@ def test_figures_of_equal_and_unequal_pictures() -> None:
     assert smooth[0].shape == a.shape
 
 
+def test_lpips_is_the_weighted_distance_of_unit_features(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+    alexnet = {f"features.{n}.weight": torch.randn(o, i, k, k) / (i * k * k) ** 0.5 for n, (o, i, k) in shapes.items()}
+    alexnet |= {f"features.{n}.bias": torch.zeros(o) for n, (o, _, _) in shapes.items()}
+    linear = {f"lin{n}.model.1.weight": torch.rand(1, o, 1, 1) for n, (o, _, _) in enumerate(shapes.values())}
+    torch.save(alexnet, tmp_path / "alex.pth")
+    torch.save(linear, tmp_path / "lin.pth")
+    network = load_lpips(tmp_path / "alex.pth", tmp_path / "lin.pth")
+    a, b = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
+    assert network(a, a).abs().max() == 0
+    assert (network(a, b) > 0).all()
+    # Only the first layer counts: by hand, at each place 1 minus the cosine, twice, with equal weights.
+    linear = {key: value * 0 + (key == "lin0.model.1.weight") for key, value in linear.items()}
+    torch.save(linear, tmp_path / "lin.pth")
+    network = load_lpips(tmp_path / "alex.pth", tmp_path / "lin.pth")
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    seen = [((x / 2 + 0.5).permute(0, 2, 3, 1) - mean).div(std).permute(0, 3, 1, 2) for x in (a, b)]
+    first = [torch.relu(torch.nn.functional.conv2d(x, alexnet["features.0.weight"], stride=4, padding=2)) for x in seen]
+    expected = 2 - 2 * torch.cosine_similarity(first[0], first[1]).mean((1, 2))
+    assert torch.allclose(network(a, b), expected, atol=1e-2)
+    with pytest.raises(CheckpointLayoutError):
+        load_lpips(tmp_path / "lin.pth", tmp_path / "alex.pth")
+
+
 def test_no_pictures_and_no_detector_are_errors(clean: Path) -> None:
     with pytest.raises(UsageError):
         evaluate(Same(8, 8), "same", [])
@@ -145,7 +171,7 @@ def test_the_command_prints_the_promised_json(
     assert record["pictures"] == 3
     assert record["degradation"] == "noisy"
     assert [row["method"] for row in record["rows"]] == ["input", "bicubic", "gaussian", "mine", "truth"]
-    assert set(record["rows"][0]) == {"method", "psnr", "ssim", "niqe", "identity", "seconds"}
+    assert set(record["rows"][0]) == {"method", "psnr", "ssim", "niqe", "identity", "seconds", "lpips"}
     assert record["rows"][0]["identity"] is None
     assert Image.open(sheet).size == (4 * 32, 16 + 3 * 32)
     command("evaluate", str(model), str(clean), "--degrade", str(recipe), "--limit", "2", "--device", "cpu")

@@ -108,7 +108,7 @@ decoder_last = 8"""
 NETWORKS = {
     "glean": GLEAN,
     "lightglean": GLEAN.replace("in_size = 16", "in_size = 8").replace(
-        "unshuffle = 2", "unshuffle = 4\nbank_size = 16"
+        "unshuffle = 2", "unshuffle = 4\nbank_size = 16\nresidual = true\ntrunk_levels = 1\ndecoder_skips = true"
     ),
     "gfpgan": "out_size = 32\nnum_style_feat = 16\nchannel_multiplier = 1.0\nnarrow = 0.0625",
     "gpen": "size = 32\nstyle_dim = 16\nn_mlp = 2\nchannel_multiplier = 1.0\nnarrow = 0.03125",

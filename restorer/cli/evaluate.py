@@ -30,6 +30,10 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="MobileFaceNet checkpoint; without it no identity figure.")
     ] = None,
     detector: Annotated[str, typer.Option(help="Finds the faces for the identity figure.")] = "auto",
+    lpips_weights: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="ALEXNET LINEAR", help="torchvision's AlexNet and lpips' linear weights, for LPIPS."),
+    ] = None,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a contact sheet: worst, median and best picture.")
     ] = None,
@@ -62,6 +66,7 @@ def evaluate(
         degrade=degrade,
         seed=seed,
         identity=identity_weights,
+        lpips=lpips_weights,
         detector=parts.get_detector() if identity_weights is not None else None,
         progress=lambda line: messages.print(line, style="dim"),
     )
@@ -76,10 +81,17 @@ def evaluate(
         box=None,
         header_style="bold",
     )
-    for heading in ("method", "PSNR dB", "SSIM", "NIQE", "identity", "seconds"):
+    for heading in ("method", "PSNR dB", "SSIM", "NIQE", "identity", "seconds", *(["LPIPS"] if lpips_weights else [])):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for row in result.rows:
-        figures = ((row.psnr, 2), (row.ssim, 4), (row.niqe, 2), (row.identity, 3), (row.seconds, 3))
+        figures: tuple[tuple[float | None, int], ...] = (
+            (row.psnr, 2),
+            (row.ssim, 4),
+            (row.niqe, 2),
+            (row.identity, 3),
+            (row.seconds, 3),
+        )
+        figures += ((row.lpips, 4),) if lpips_weights else ()
         table.add_row(row.method, *("-" if value is None else f"{value:.{digits}f}" for value, digits in figures))
     results.print(table)
     say(f"Best Gaussian filter: sigma {result.gaussian_sigma:g} px. Peak memory: {result.peak_memory_mb:.0f} MB.")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restorer.errors import UsageError
+from restorer.evaluation.lpips import distances, load_lpips
 from restorer.evaluation.metrics import Identity, niqe, psnr, ssim
 from restorer.models.base import FaceRestorer
 from restorer.training.datasets import Picture, read_square, to_pictures, to_tensor
@@ -46,10 +47,11 @@ class Row:
     niqe: float | None = None
     identity: float | None = None
     seconds: float | None = None
+    lpips: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as it stands in the JSON, rounded to four digits behind the point."""
-        values = {name: getattr(self, name) for name in ("psnr", "ssim", "niqe", "identity", "seconds")}
+        values = {name: getattr(self, name) for name in ("psnr", "ssim", "niqe", "identity", "seconds", "lpips")}
         return {"method": self.method} | {
             name: None if value is None else round(value, 4) for name, value in values.items()
         }
@@ -129,6 +131,7 @@ def evaluate(
     seed: int = 0,
     identity: Path | None = None,
     detector: LandmarkDetector | None = None,
+    lpips: tuple[Path, Path] | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Evaluation:
     """Measure a restorer on clean pictures, each degraded as the seed and its place in the list say.
@@ -141,6 +144,7 @@ def evaluate(
         seed: of the degradation.
         identity: MobileFaceNet weights; None leaves the identity out.
         detector: finds the faces for the identity; needed with `identity`.
+        lpips: the AlexNet and the linear weights of LPIPS; None leaves it out.
         progress: told what is being done.
 
     Raises:
@@ -182,6 +186,12 @@ def evaluate(
     if identity is not None and detector is not None:
         progress("comparing identities")
         faces = _identities(Identity(identity), detector, columns, rows)
+
+    if lpips is not None:
+        progress("measuring LPIPS")
+        network = load_lpips(*lpips)
+        for method, pictures in columns.items():
+            rows[method].lpips = float(np.mean(distances(network, pictures, truths)))
 
     order = np.argsort(gains)
     chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
