@@ -1,44 +1,59 @@
-"""Many photos: find them, name their outputs, and restore one after the other without one harming another."""
+"""Many photos: named, skipped where they are done, read ahead and written behind the work; none harms another."""
 
 from __future__ import annotations
 
-import glob
+import errno
+import hashlib
+import io
+import logging
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from restorer.errors import OutputExistsError, RestorerError, UnreadablePhotoError, UnwritableOutputError, UsageError
-from restorer.photo import PICTURE_SUFFIXES, Photo, output_format, read_note, read_photo
-from restorer.pipeline import OnStage, Restorer
+from restorer.errors import OutputExistsError, PhotoError, RestorerError, UnreadablePhotoError, UnwritableOutputError
+from restorer.estimate import expected_bytes
+from restorer.finding import Job
+from restorer.journal import Journal
+from restorer.naming import Template, assign, key
+from restorer.photo import FORMATS, Photo, output_format, read_note, read_photo, temporary
+from restorer.photo.files import write_whole
+from restorer.photo.header import read_header
+from restorer.pipeline import OnStage, Restorer, Result
 from restorer.record import Record
+from restorer.weights.digest import sha256_of
 
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "HEIF": ".heic"}
-"""The suffix of an output whose format is not that of its input's name."""
+HEAVY = 100_000_000
+"""Pixels; photos beyond are not read ahead, and results beyond not written behind, to spare memory."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """One photo to restore.
-
-    Attributes:
-        source: the photo's file.
-        folder: where the output goes.
-        target: the output's file, where the user named it; otherwise it is found from the name template.
-    """
-
-    source: Path
-    folder: Path
-    target: Path | None = None
+FAILED_BEFORE = "it failed in an earlier run; --retry-failed tries it again"
+PASSING = frozenset({"UnwritableOutput", "OutputExists", "MissingSupport"})
+"""Failures that do not lie in the photo: a rerun tries these photos again without being asked."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_log = logging.getLogger(__name__)
 
 
 @dataclass
 class Summary:
-    """How a run ended, photo by photo."""
+    """How a run ended, photo by photo.
+
+    Attributes:
+        records: one for each photo that was looked at, in order.
+        seconds: from beginning to end.
+        interrupted: whether the user ended it early.
+        abandoned: whether the user did so twice: threads may still be at work, and what they were writing was removed.
+    """
 
     records: list[Record] = field(default_factory=list)
     seconds: float = 0.0
+    interrupted: bool = False
+    abandoned: bool = False
 
     def count(self, status: str) -> int:
         """Return how many photos ended with a status."""
@@ -50,93 +65,95 @@ class Summary:
         return [record for record in self.records if record.status == "failed"]
 
 
-def find_photos(arguments: Sequence[str], out: Path | None) -> list[Job]:
-    """Return a job for each photo that the arguments name: files, folders (recursively) and globs, in a stable order.
+@dataclass
+class _Work:
+    """A photo on its way through a run."""
 
-    Inside folders, hidden files and folders, files without a picture's suffix, what lies in the output folder, and
-    pictures that carry this tool's own note are passed over.
-
-    Raises:
-        UsageError: an argument names nothing, or `out` names a file for several photos.
-    """
-    found: dict[Path, Path] = {}  # photo -> its place below the output folder
-    folders = False
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            folders = True
-            for photo in _walk(path, out):
-                found.setdefault(photo, photo.parent.relative_to(path))
-        elif path.exists() or path.is_symlink():
-            found.setdefault(path, Path())
-        else:
-            matches = _matches(argument)
-            if not matches:
-                raise UsageError(
-                    f"{argument}: there is no such file or folder.",
-                    "Check the name; quote names with spaces. `restore --help` lists the commands.",
-                )
-            for match in map(Path, matches):
-                for photo in _walk(match, out) if match.is_dir() else [match]:
-                    found.setdefault(photo, Path())
-                folders |= match.is_dir()
-    if out is not None and out.suffix.lower() in PICTURE_SUFFIXES and not out.is_dir():
-        if len(found) == 1 and not folders:
-            return [Job(next(iter(found)), out.parent, out)]
-        raise UsageError(
-            f"-o {out} names one picture, but {len(found)} photos were given.", "Name a folder: -o restored/"
-        )
-    return [Job(photo, out / below if out else photo.parent) for photo, below in found.items()]
-
-
-def _matches(pattern: str) -> list[str]:
-    """Return what a glob names, in order; nothing when it is no glob."""
-    # pathlib cannot take a pattern that begins with a root or a drive.
-    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []  # noqa: PTH207
-
-
-def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Yield the pictures below a folder in the order of their names."""
-    skip = out.resolve() if out else None
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (skip is None or (here / name).resolve() != skip)
-        )
-        for name in sorted(files):
-            path = here / name
-            if name.startswith(".") or path.suffix.lower() not in PICTURE_SUFFIXES:
-                continue
-            if read_note(path) is None:
-                yield path
+    job: Job
+    record: Record
+    photo: Photo | None = None
+    fingerprint: str | None = None
+    postponed: bool = False  # too large to be read before its turn
+    failed_before: bool = False
 
 
 class Batch:
     """A run over many photos with one `Restorer`.
 
+    While one photo is restored, the next is read and the one before is written, each in a thread of its own; at most
+    these three are in memory. Networks work on one photo at a time, so its bytes do not depend on its neighbours.
+
     Args:
         restorer: what restores them.
-        name: template of an output's name without suffix: {stem}, {model}, {scale}.
-        overwrite: replace outputs that exist.
+        overwrite: replace results that exist.
         dry_run: read each photo and say what would be done, but do not do it.
-
-    Raises:
-        UsageError: the template has an unknown field, or would put an output into another folder.
+        resume: skip what an earlier run has done, or has failed to do.
+        retry_failed: try again what failed in an earlier run.
     """
 
     def __init__(
-        self, restorer: Restorer, *, name: str = "{stem}_restored", overwrite: bool = False, dry_run: bool = False
+        self,
+        restorer: Restorer,
+        *,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        resume: bool = True,
+        retry_failed: bool = False,
     ) -> None:
         self._restorer = restorer
-        self._name = name
         self._overwrite = overwrite
         self._dry_run = dry_run
-        self._claimed: dict[str, Path] = {}
-        self._stem("probe")
+        self._resume = resume
+        self._retry_failed = retry_failed
+        self._journals: dict[Path, Journal] = {}
+        self._photos: set[tuple[int, int]] = set()
+        self._disk_full = False
+        self.summary = Summary()
+
+    # -------------------------------------------------------------------------------------------------------- naming
+
+    def plan(self, jobs: Sequence[Job], name: str = "{stem}_restored") -> list[Job]:
+        """Return the jobs with the files that they will write.
+
+        Args:
+            jobs: all photos of the run, also those that other machines take.
+            name: template of a result's name without suffix: {stem}, {model}, {scale}.
+
+        Raises:
+            UsageError: the template has an unknown field, or would put a result into another folder.
+        """
+        template = Template(name, self._restorer.parts.model, self._restorer.options.scale)
+        seen = [replace(job, header=read_header(job.source)) for job in jobs]
+        planned = assign(seen, template, requested=self._restorer.options.format, owned=self._owns)
+        # `restore *.jpg` names the results of its first run as well, the second time.
+        targets = {key(job.target) for job in planned if job.target}
+        planned = [job for job in planned if key(job.source) not in targets or read_note(job.source) is None]
+        self._photos = {found for job in planned if (found := _identity(job.source)) is not None}
+        return planned
+
+    def _owns(self, job: Job, target: Path) -> bool:
+        journal = self._journal(job)
+        return self._resume and journal is not None and journal.belongs(job.source, target)
+
+    def _journal(self, job: Job) -> Journal | None:
+        if job.journal is None:
+            return None
+        return self._journals.setdefault(job.journal, Journal(job.journal))
+
+    def is_there(self, job: Job) -> bool:
+        """Return whether a photo will only be compared with its result, as far as can be told without reading it."""
+        target, journal = _target(job), self._journal(job)
+        if not self._resume:
+            return False
+        if journal is not None and not self._retry_failed and journal.failure(target) is not None:
+            return True
+        return not self._overwrite and os.path.lexists(target)
+
+    # --------------------------------------------------------------------------------------------------- the whole run
 
     def run(
         self,
-        jobs: Iterable[Job],
+        jobs: Sequence[Job],
         *,
         on_start: Callable[[Job], OnStage | None] | None = None,
         on_record: Callable[[Record], None] | None = None,
@@ -144,104 +161,291 @@ class Batch:
         """Restore each photo; a bad one is recorded and the next one taken.
 
         Args:
-            jobs: the photos.
+            jobs: the photos, from `plan`, or a part of them.
             on_start: told before each photo; returns what is told how far that photo is.
-            on_record: told how each photo ended.
+            on_record: told how each photo ended, in the order of the jobs.
 
         Raises:
             WeightsError: weights are missing or not verified.
-            KeyboardInterrupt: the user interrupts; the photo in hand leaves nothing behind.
+            KeyboardInterrupt: the user interrupts. The photo in hand is given up, and leaves nothing behind; results
+                that are being written are finished, unless the user interrupts again. `summary` tells how far it came.
         """
-        summary, begin = Summary(), time.perf_counter()
-        for job in jobs:
-            stage = on_start(job) if on_start else None
-            record = self._one(job, stage)
-            summary.records.append(record)
-            if on_record:
-                on_record(record)
-        summary.seconds = time.perf_counter() - begin
+        self.summary = summary = Summary()
+        begin = time.perf_counter()
+        reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
+        under_way: deque[Future[Record]] = deque()
+
+        def report(*, wait: bool) -> None:
+            while under_way and (wait or under_way[0].done()):
+                wait_for([under_way[0]])  # if this is interrupted, the photo stays in the queue
+                record = under_way.popleft().result()
+                summary.records.append(record)
+                if on_record:
+                    on_record(record)
+
+        self._sweep(jobs)
+        try:
+            ahead = [reader.submit(self._read, job) for job in jobs[:1]]
+            for number, job in enumerate(jobs, 1):
+                work = ahead.pop().result()
+                ahead = [reader.submit(self._read, following) for following in jobs[number : number + 1]]
+                on_stage = on_start(job) if on_start else None
+                if work.postponed:
+                    report(wait=True)
+                    work = self._read(job, ahead=False)
+                result = self._restore(work, on_stage)
+                report(wait=result is not None)  # one result at a time waits to be written
+                under_way.append(writer.submit(self._finish, work, result))
+                if result is not None and result.image.size // 3 > HEAVY:
+                    report(wait=True)
+            report(wait=True)
+        except KeyboardInterrupt:
+            summary.interrupted = True
+            raise
+        finally:
+            try:
+                reader.shutdown(wait=False, cancel_futures=True)
+                report(wait=True)
+                reader.shutdown()
+                writer.shutdown()
+                self._sweep(jobs)
+                for journal in self._journals.values():
+                    journal.close()
+            except KeyboardInterrupt:
+                summary.interrupted = summary.abandoned = True
+                temporary.remove_mine()
+                raise
+            finally:
+                summary.seconds = time.perf_counter() - begin
         return summary
 
-    def _one(self, job: Job, on_stage: OnStage | None) -> Record:
-        """Restore one photo, or find that it is done, or why it cannot be."""
-        record = self._restorer.new_record(str(job.source))
+    def _sweep(self, jobs: Sequence[Job]) -> None:
+        """Remove what killed runs left in the folders that this one writes to."""
+        if not self._dry_run:
+            for folder in {_target(job).parent for job in jobs}:
+                temporary.remove_abandoned(folder)
+
+    @contextmanager
+    def _failing(self, work: _Work) -> Iterator[None]:
+        """Turn an error that concerns this photo alone into its record."""
+        record, source = work.record, work.job.source
         try:
-            with record.timed("read"):
-                photo = read_photo(job.source)
-            record.input_size, record.output_size = photo.size, self._restorer.output_size(photo.size)
-            target, format = self._target(job, photo)
-            if self._is_done(photo, target, record):
-                return record
-            if self._dry_run:
-                record.status, record.reason, record.output = "skipped", "dry run", str(target)
-                record.warn(*photo.warnings)
-                return record
-            _make_folder(target.parent)
-            done = self._restorer.restore_file(job.source, target, format, photo=photo, on_stage=on_stage)
-            done.seconds["read"] = done.seconds.get("read", 0.0) + record.seconds["read"]
-            done.seconds["total"] = done.seconds.get("total", 0.0) + record.seconds["read"]
-            return done
+            yield
         except RestorerError as error:
             if error.exit_code != 1:
                 raise
+            self._disk_full |= isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
             record.fail(error)
-        except OSError as error:  # the file vanished, or its folder cannot be read
-            record.fail(UnreadablePhotoError(job.source, f"{job.source} cannot be read: {error.strerror or error}."))
-        return record
+        except Exception as error:  # noqa: BLE001 - whatever a library raises; the reason goes into the record
+            _log.debug("%s", source, exc_info=True)
+            if work.photo is None and isinstance(error, OSError):  # it vanished, or cannot be opened
+                reason = f"{source} cannot be read: {error.strerror or error}."
+                record.fail(UnreadablePhotoError(source, reason, "Check the file and its folder."))
+            else:
+                reason = f"{source} could not be restored: {type(error).__name__}: {error}."
+                record.fail(PhotoError(source, reason, "Run it alone with -v, which shows where this happened."))
 
-    def _is_done(self, photo: Photo, target: Path, record: Record) -> bool:
-        """Return whether the output is there and made by the same input, options and model; refuse any other one."""
-        if self._overwrite or not target.exists():
-            if target.exists() and photo.path is not None and target.samefile(photo.path):
-                raise OutputExistsError(
-                    target, f"{target} is the photo itself; the original is never overwritten.", "Choose another -o."
-                )
-            return False
-        note = read_note(target)
-        if note is not None and note.fingerprint == self._restorer.note(photo.sha256).fingerprint:
+    # ------------------------------------------------------------------------------------------------ reading, ahead
+
+    def _read(self, job: Job, ahead: bool = True) -> _Work:
+        """Read a photo, or find that there is nothing to do for it."""
+        work = _Work(job, self._restorer.new_record(str(job.source)))
+        with self._failing(work), work.record.timed("read"):
+            if job.problem is not None:
+                raise UnreadablePhotoError(job.source, job.problem, "Change its permissions.")
+            if not self._is_settled(work):
+                size = job.header.size or (0, 0)
+                if ahead and size[0] * size[1] > HEAVY:
+                    work.postponed = True
+                else:
+                    work.photo = read_photo(job.source)
+        return work
+
+    def _is_settled(self, work: _Work) -> bool:
+        """Return whether the photo is done, or failed before, as its record then says; refuse to replace other files.
+
+        Bytes are compared, not sizes and times: those can be the same for another picture, and reading a photo takes a
+        small part of the time that restoring it does.
+        """
+        job, record, target, journal = work.job, work.record, _target(work.job), self._journal(work.job)
+        there = os.path.lexists(target)
+        if there and _identity(target) in self._photos:
+            raise OutputExistsError(
+                target,
+                f"{target} is one of the photos themselves; an original is never overwritten.",
+                "Choose another -o or --name.",
+            )
+        if there and not self._overwrite:
+            fingerprint = self._fingerprint(sha256_of(job.source))
+            if not (self._resume and self._is_made(job, fingerprint)):
+                raise self._in_the_way(job)
+            work.fingerprint = fingerprint
             record.status, record.output, record.reason = "skipped", str(target), "done already"
             return True
-        raise OutputExistsError(
+        failure = journal.failure(target) if journal is not None and self._resume and not self._retry_failed else None
+        if failure is not None and failure.fingerprint == self._fingerprint(sha256_of(job.source)):
+            record.status, record.error, record.reason = "failed", failure.record["error"], FAILED_BEFORE
+            work.failed_before = True
+            return True
+        return False
+
+    def _fingerprint(self, sha256: str) -> str:
+        return self._restorer.note(sha256).fingerprint
+
+    def _is_made(self, job: Job, fingerprint: str) -> bool:
+        """Return whether the file at a job's target was made with this fingerprint: by its own note, or the journal."""
+        target, journal = _target(job), self._journal(job)
+        note = read_note(target)
+        if note is not None:
+            return note.fingerprint == fingerprint
+        return journal is not None and journal.made(target, fingerprint)
+
+    def _in_the_way(self, job: Job) -> OutputExistsError:
+        target = _target(job)
+        return OutputExistsError(
             target,
-            f"{target} exists already and was not made from this photo with these options.",
+            f"{target} exists already"
+            + (" and was not made from this photo with these options." if self._resume else "."),
             "Use --overwrite to replace it, or another -o or --name.",
         )
 
-    def _target(self, job: Job, photo: Photo) -> tuple[Path, str]:
-        """Return the output's file and format; no two photos of a run share one, whatever the disk thinks of case."""
-        requested = self._restorer.options.format
-        if job.target is not None:
-            format = output_format(photo.format, requested, job.target.suffix)
-            return self._claim(job.target, job.source), format
-        format = output_format(photo.format, requested, None)
-        suffix = job.source.suffix
-        if format != photo.format or suffix.lower() not in PICTURE_SUFFIXES:
-            suffix = SUFFIXES[format]
-        path = job.folder / f"{self._stem(job.source.stem)}{suffix}"
-        if self._claimed.get(_key(path), job.source) != job.source:
-            path = job.folder / f"{self._stem(job.source.name.replace('.', '_'))}{suffix}"
-        return self._claim(path, job.source), format
+    # ----------------------------------------------------------------------------------------------- the work itself
 
-    def _claim(self, path: Path, source: Path) -> Path:
-        if self._claimed.setdefault(_key(path), source) != source:
-            raise OutputExistsError(
-                path,
-                f"{path} is already the output of {self._claimed[_key(path)]} in this run.",
-                "Use a --name that tells them apart, or restore them into different folders.",
+    def _restore(self, work: _Work, on_stage: OnStage | None) -> Result | None:
+        """Restore a photo that was read; None when there is nothing to write."""
+        photo, record, job = work.photo, work.record, work.job
+        if photo is None:
+            return None
+        record.input_size, record.output_size = photo.size, self._restorer.output_size(photo.size)
+        work.fingerprint = self._fingerprint(photo.sha256)
+        with self._failing(work):
+            if job.format is None:
+                format = output_format(photo.format, self._restorer.options.format, _target(job).suffix)
+                work.job = job = replace(job, format=format)
+            self._check_place(job, record.output_size)
+            if not self._dry_run:
+                return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage)
+            record.status, record.reason, record.output = "skipped", "dry run", str(job.target)
+            record.warn(*photo.warnings)
+        return None
+
+    def _check_place(self, job: Job, size: tuple[int, int]) -> None:
+        """Refuse a photo before the work when its result could not be written; no folder is made yet."""
+        target = _target(job)
+        folder = next(place for place in target.absolute().parents if os.path.lexists(place))
+        if not folder.is_dir():
+            raise UnwritableOutputError(
+                target, f"{target} cannot be written: {folder} is no folder.", "Choose another place with -o."
             )
-        return path
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UnwritableOutputError(
+                target,
+                f"{target} cannot be written: the folder {folder} is read-only for you.",
+                "Choose a folder that you may write to with -o, or change its permissions.",
+            )
+        wanted = expected_bytes(job.format or "PNG", size[0] * size[1], self._restorer.options.scale)
+        if self._disk_full and shutil.disk_usage(folder).free < wanted / 2:
+            raise UnwritableOutputError(
+                target,
+                f"{target} cannot be written: the disk is full.",
+                "Free some space on that disk, or choose another place with -o.",
+            )
 
-    def _stem(self, stem: str) -> str:
-        scale = f"{self._restorer.options.scale:g}"
+    # ---------------------------------------------------------------------------------------------- writing, behind
+
+    def _finish(self, work: _Work, result: Result | None) -> Record:
+        """Write a result, and the line in the journal; return the finished record."""
+        record = work.record
+        sha256 = None
+        if result is not None:
+            with self._failing(work), record.timed("write"):
+                sha256 = self._write(work, result)
+        seconds = record.seconds
+        seconds["total"] = seconds.get("total", 0.0) + seconds.get("read", 0.0) + seconds.get("write", 0.0)
         try:
-            name = self._name.format(stem=stem, model=self._restorer.parts.model, scale=scale)
-        except (KeyError, IndexError, ValueError) as error:
-            raise UsageError(
-                f"--name {self._name!r} has a field that is not known: {error}.", "Use {stem}, {model} and {scale}."
-            ) from error
-        if not name or "/" in name or os.sep in name or "\0" in name:
-            raise UsageError(f"--name {self._name!r} makes no file name.", "Use -o to choose the folder.")
-        return name
+            self._remember(work, sha256)
+        except OSError as error:
+            record.warn(f"The journal cannot be written: {error.strerror or error}.")
+        return record
+
+    def _write(self, work: _Work, result: Result) -> str | None:
+        """Write a result, unless another run was quicker; return the hash of its bytes."""
+        job, record, target, options = work.job, work.record, _target(work.job), self._restorer.options
+        assert job.format is not None
+        assert work.fingerprint is not None
+        content = io.BytesIO()
+        lost = result.save(content, format=job.format, quality=options.quality, strip_metadata=options.strip_metadata)
+        sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
+        noted, journal = self._is_noted(job), self._journal(job)
+        with ExitStack() as alone:
+            if journal is not None and not (noted and _is_beside(job)):
+                try:
+                    alone.enter_context(journal.alone())
+                    if not noted:
+                        line = {**record.as_dict(), "status": "writing"}
+                        journal.add(
+                            line, source=job.source, target=target, fingerprint=work.fingerprint,
+                            result_sha256=sha256, lasting=True,
+                        )  # fmt: skip
+                except OSError as error:
+                    if not noted:
+                        message = f"{target} cannot be written, since the journal cannot: {error.strerror or error}."
+                        raise UnwritableOutputError(target, message, "Choose another place with -o.") from error
+            if os.path.lexists(target) and not self._overwrite:  # it was not there when the work began
+                if not self._is_made(job, work.fingerprint):
+                    raise self._in_the_way(job)
+                record.status, record.reason = "skipped", "another run has just done it"
+            else:
+                _make_folder(target.parent)
+                write_whole(target, content.getbuffer())
+        record.warn(*lost)
+        record.output = str(target)
+        return sha256
+
+    def _is_noted(self, job: Job) -> bool:
+        """Return whether the result tells itself what it was made from."""
+        return not self._restorer.options.strip_metadata and "xmp" in FORMATS[job.format or "BMP"].holds
+
+    def _remember(self, work: _Work, sha256: str | None) -> None:
+        """Write down how a photo went, as far as later runs cannot see it from the result itself."""
+        job, record, journal, target = work.job, work.record, self._journal(work.job), _target(work.job)
+        if journal is None or self._dry_run or work.failed_before:
+            return
+        kind = record.error["kind"] if record.error else None
+        if record.status == "failed":
+            if kind in PASSING:
+                return
+            if work.fingerprint is None:
+                with suppress(OSError):  # it cannot be read at all: any run tries it again
+                    work.fingerprint = self._fingerprint(sha256_of(job.source))
+        else:
+            assert work.fingerprint is not None
+            if record.status == "skipped" and journal.knows(target, work.fingerprint):
+                return
+            if _is_beside(job) and self._is_noted(job) and journal.failure(target) is None:
+                return  # among the photos themselves a journal is only kept for what would be forgotten without it
+        journal.add(
+            record.as_dict(), source=job.source, target=target, fingerprint=work.fingerprint, result_sha256=sha256
+        )
+
+
+def _target(job: Job) -> Path:
+    assert job.target is not None, "Batch.plan names the results"
+    return job.target
+
+
+def _is_beside(job: Job) -> bool:
+    """Return whether the result stands beside its photo."""
+    return job.folder == job.source.parent
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what a file is on its disk, whatever name or link leads to it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_folder(folder: Path) -> None:
@@ -251,7 +455,3 @@ def _make_folder(folder: Path) -> None:
         raise UnwritableOutputError(
             folder, f"The folder {folder} cannot be made: {error.strerror}.", "Choose another place with -o."
         ) from error
-
-
-def _key(path: Path) -> str:
-    return os.path.normpath(path.absolute()).casefold()

@@ -131,6 +131,7 @@ def test_a_folder_with_broken_files_finishes_and_names_them(restore: Restore, tm
     assert all(records[name]["error"]["kind"] == "UnreadablePhoto" for name in failed)
     assert all(name in done.stderr for name in failed)
     written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    assert written.pop(0) == ".restorer-journal.jsonl"
     assert written == ["deep/er/good_restored.png", "good_restored.jpg", "one_restored.png", "whole_restored.jpg"]
     again = restore("in", "-o", "out", *PLAIN, "--json", code=1)
     assert [json.loads(line)["status"] for line in again.stdout.splitlines()].count("skipped") == 4
@@ -147,7 +148,7 @@ def test_names_that_would_collide_are_told_apart(restore: Restore, tmp_path: Pat
     for name in ("a.jpg", "a.png", "A.bmp"):
         picture(tmp_path / "in" / name)
     restore("in", "-o", "out", "--format", "png", *PLAIN)
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
 
 
 def test_globs_names_and_odd_paths(restore: Restore, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from restorer import Restorer
-from restorer.batch import find_photos
+from restorer.finding import find_photos
 from restorer.parts import Parts
 from restorer.photo import read_note, read_photo
 from tests import standins
@@ -108,7 +108,7 @@ def test_a_drawing_is_drawn_again_and_anything_else_kept(folder: Path, capsys: C
 def test_a_run_over_the_folder_passes_drawings_over(folder: Path, capsys: Capture) -> None:
     restore(capsys, "faces", "a.png")
     assert read_note(folder / "a_faces.png") is not None
-    assert [job.source.name for job in find_photos([str(folder)], None)] == ["a.png"]
+    assert [job.source.name for job in find_photos([str(folder)], None).jobs] == ["a.png"]
 
 
 def test_faces_below_min_face_are_listed_with_the_reason(folder: Path, capsys: Capture) -> None:

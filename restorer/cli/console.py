@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -33,3 +35,21 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def shown(text: object) -> str:
+    """Return text as it may stand in a line of the terminal: a file's name can hold anything.
+
+    Line ends, control codes, what turns the writing direction and what is no valid text become escapes; markup is
+    escaped too.
+    """
+    return escape("".join(char if _is_harmless(char) else _escaped(char) for char in str(text)))
+
+
+def _is_harmless(char: str) -> bool:
+    direction = "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
+    return not direction and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()

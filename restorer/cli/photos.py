@@ -51,8 +51,9 @@ def _print_version(value: bool) -> None:
 @app.command(epilog=EPILOG, no_args_is_help=True)
 def restore(
     photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders, globs; - reads one photo from stdin.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="PHOTO...", help="Photos, folders, globs; - reads one photo from stdin."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -124,6 +125,26 @@ def restore(
             "--overwrite", help="Replace results that exist; never the photos themselves.", rich_help_panel=FILES
         ),
     ] = False,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also the photos in this list, one a line or separated by NUL bytes; - reads the list from stdin.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Only the I-th of N parts of the photos: one a machine.", rich_help_panel=FILES
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Skip what an earlier run has done or failed to do.", rich_help_panel=RUN)
+    ] = True,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try again what failed in an earlier run.", rich_help_panel=RUN),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=RUN)
     ] = False,
@@ -163,11 +184,13 @@ def restore(
         "quality": quality, "strip_metadata": strip_metadata, "device": device, "precision": precision,
         "batch_size": batch_size, "seed": seed, "offline": offline,
     }  # fmt: skip
-    from restorer.cli.run import Run
+    if not photos and files_from is None:
+        raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
+    from restorer.cli.run import Request, Run
     from restorer.pipeline import Restorer
     from restorer.weights import ProgressBar
 
-    signal.signal(signal.SIGTERM, _terminate)
+    _hear_signals()
     with ProgressBar(messages) as on_download:  # also when quiet: nothing is downloaded without a word
         restorer = Restorer(
             model,
@@ -178,15 +201,28 @@ def restore(
             **options,
         )
         run = Run(restorer, json_lines=json_lines, quiet=quiet, verbose=verbose)
-        if "-" in photos:
-            if photos != ["-"]:
-                raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
-            code = run.stream(out)
-        else:
-            code = run.files(photos, out, name=name, overwrite=overwrite, dry_run=dry_run)
+        request = Request(
+            photos or [],
+            files_from=files_from,
+            out=out,
+            name=name,
+            shard=shard,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            resume=resume,
+            retry_failed=retry_failed,
+        )
+        code = run.photos(request)
     raise typer.Exit(code)
 
 
-def _terminate(_signal: int, _frame: object) -> None:
-    """Treat a polite request to stop like Ctrl-C: the photo in hand leaves nothing half-written."""
+def _hear_signals() -> None:
+    """Treat polite requests to stop like Ctrl-C: the photo in hand leaves nothing half-written."""
+    for name in ("SIGTERM", "SIGHUP"):  # the latter when a terminal is closed; Windows has none
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
+            signal.signal(number, _stop)
+
+
+def _stop(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt

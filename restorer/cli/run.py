@@ -1,35 +1,58 @@
-"""How a run over photos looks: progress while it works, a line or a record for each photo, a summary at the end."""
+"""How a run over photos looks: what to expect of it, a line or a record for each photo, a summary at the end."""
 
 from __future__ import annotations
 
 import io
 import json
+import logging
+import os
+import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from restorer.batch import Batch, Job, Summary, find_photos
-from restorer.cli.console import duration, messages, results
-from restorer.errors import RestorerError, UsageError
-from restorer.photo import check_output_size, output_format, read_photo
+from restorer.batch import FAILED_BEFORE, Batch, Summary
+from restorer.cli.console import duration, messages, results, shown
+from restorer.cli.progress import shown_progress
+from restorer.errors import OutputExistsError, RestorerError, UsageError
+from restorer.estimate import Estimate, load_of
+from restorer.finding import Found, Job, find_photos, read_list, shard
+from restorer.forecast import Forecast, forecast
+from restorer.photo import PICTURE_SUFFIXES, check_output_size, output_format, read_photo
 
 if TYPE_CHECKING:
-    from restorer.pipeline import OnStage, Restorer
+    from restorer.pipeline import Restorer
     from restorer.record import Record
 
-STAGES = {"detect": (0.0, 0.1), "background": (0.1, 0.4), "restore": (0.4, 0.95), "write": (0.95, 1.0)}
-"""Which part of a photo's bar each stage moves."""
-WORDS = {
-    "detect": "looking for faces",
-    "background": "enlarging the picture",
-    "restore": "restoring faces",
-    "write": "writing",
-}
+LONG_RUN = 5
+"""Photos from which on a run says beforehand what to expect."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line says about files.
+
+    Attributes:
+        photos: files, folders and globs.
+        files_from: a list of more; "-" is stdin.
+        out: a picture file or a folder; None = beside each photo.
+        name: template of results' names.
+        shard: "I/N", the part of the photos that is this run's.
+        overwrite, dry_run, resume, retry_failed: see `restorer.batch.Batch`.
+    """
+
+    photos: Sequence[str]
+    files_from: Path | None = None
+    out: Path | None = None
+    name: str = "{stem}_restored"
+    shard: str | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+    resume: bool = True
+    retry_failed: bool = False
 
 
 class Run:
@@ -39,7 +62,7 @@ class Run:
         restorer: what restores the photos.
         json_lines: print one record a photo on stdout.
         quiet: print errors only.
-        verbose: print timings and each face.
+        verbose: print timings, each face, and where unexpected errors happened.
     """
 
     def __init__(self, restorer: Restorer, *, json_lines: bool, quiet: bool, verbose: bool) -> None:
@@ -47,26 +70,70 @@ class Run:
         self._json = json_lines
         self._quiet = quiet
         self._verbose = verbose
+        if verbose:
+            log = logging.getLogger("restorer.batch")
+            log.setLevel(logging.DEBUG)
+            log.addHandler(logging.StreamHandler(sys.stderr))
 
-    def files(self, photos: list[str], out: Path | None, *, name: str, overwrite: bool, dry_run: bool) -> int:
+    def photos(self, request: Request) -> int:
+        """Do what was asked for; return the exit code."""
+        if "-" in request.photos:
+            if list(request.photos) != ["-"] or request.files_from:
+                raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
+            return self.stream(request.out, overwrite=request.overwrite)
+        return self.files(request)
+
+    def files(self, request: Request) -> int:
         """Restore files and folders; return the exit code."""
-        jobs = find_photos(photos, out)
-        batch = Batch(self._restorer, name=name, overwrite=overwrite, dry_run=dry_run)
-        with self._progress(len(jobs)) as progress:
-            summary = batch.run(jobs, on_start=progress, on_record=self._show)
-        if not jobs and not self._quiet:
-            messages.print("No photos were found.")
-        elif len(jobs) > 1 and not self._quiet:
-            self._summarise(summary)
-        return 1 if summary.failed else 0
+        listed = _listed(request.files_from) if request.files_from else ()
+        found = find_photos(request.photos, request.out, listed=listed)
+        batch = Batch(
+            self._restorer,
+            overwrite=request.overwrite,
+            dry_run=request.dry_run,
+            resume=request.resume,
+            retry_failed=request.retry_failed,
+        )
+        jobs = batch.plan(found.jobs, request.name)
+        if request.shard:
+            jobs = shard(jobs, request.shard)
+        self._say_found(found, jobs)
+        scale = self._restorer.options.scale
+        loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
+        several = len(jobs) >= LONG_RUN and not self._quiet
+        expected = forecast(self._restorer, jobs, loads, trial=several)
+        if several:
+            self._say_expected(expected, jobs)
+        try:
+            with shown_progress(jobs, Estimate(loads, expected.rates, time.monotonic()), quiet=self._quiet) as watch:
 
-    def stream(self, out: Path | None) -> int:
+                def on_record(record: Record) -> None:
+                    watch.end(record)
+                    self._show(record)
+
+                batch.run(jobs, on_start=watch.begin, on_record=on_record)
+        except KeyboardInterrupt:
+            self._summarise(batch.summary, len(jobs))
+            if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
+                print("Interrupted.", file=sys.stderr, flush=True)
+                sys.stdout.flush()
+                os._exit(130)
+            raise
+        if len(jobs) > 1 and not self._quiet:
+            self._summarise(batch.summary, len(jobs))
+        return 1 if batch.summary.failed else 0
+
+    def stream(self, out: Path | None, *, overwrite: bool = False) -> int:
         """Restore one photo from stdin to stdout, or to a file; return the exit code."""
-        data = sys.stdin.buffer.read()
-        if self._json and out is None:
+        if out is None and self._json:
             raise UsageError("--json prints records where the picture would go.", "Name a file with -o.")
+        if out is not None and (out.suffix.lower() not in PICTURE_SUFFIXES or out.is_dir()):
+            raise UsageError(f"-o {out} names no picture, and a photo from stdin has no name.", "Use -o NAME.jpg.")
+        data = sys.stdin.buffer.read()
         record = self._restorer.new_record("-")
         try:
+            if out is not None and os.path.lexists(out) and not overwrite:
+                raise OutputExistsError(out, f"{out} exists already.", "Use --overwrite to replace it, or another -o.")
             photo = read_photo(data)
             format = output_format(photo.format, self._restorer.options.format, out.suffix if out else None)
             check_output_size(format, *self._restorer.output_size(photo.size), None)
@@ -84,75 +151,96 @@ class Run:
 
     # ---------------------------------------------------------------------------------------------------- what is seen
 
-    @contextmanager
-    def _progress(self, count: int) -> Iterator[_Starter]:
-        """Show photo, stage, how far it is and the time left, while stderr is a terminal."""
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn() if count > 1 else TextColumn(""),
-            TimeRemainingColumn(elapsed_when_finished=True),
+    def _say_found(self, found: Found, jobs: Sequence[Job]) -> None:
+        """Say what was passed over, and when nothing is left."""
+        if self._quiet:
+            return
+        if found.unsupported:
+            kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(found.unsupported.items()))
+            messages.print(f"[yellow]Note:[/] pictures of kinds that are not read were passed over: {shown(kinds)}.")
+        if not jobs:
+            own = f" ({_plural(found.own, 'result')} of this tool passed over)" if found.own else ""
+            messages.print(f"No photos were found{own}.")
+
+    def _say_expected(self, expected: Forecast, jobs: Sequence[Job]) -> None:
+        """Say how many photos there are, how long they take and how much disk."""
+        there = f", {expected.there} of them looked at in an earlier run" if expected.there else ""
+        need = expected.megabytes * 1e6
+        messages.print(
+            f"{_plural(len(jobs), 'photo')}{there}: about {duration(expected.seconds)}, about {_size(need)} on disk."
         )
-        progress = Progress(*columns, console=messages, transient=True, disable=self._quiet or not messages.is_terminal)
-        with progress:
-            yield _Starter(progress, count)
+        folder = jobs[0].folder.absolute()
+        folder = next(place for place in (folder, *folder.parents) if place.is_dir())
+        free = shutil.disk_usage(folder).free
+        if free < need:
+            messages.print(f"[yellow]Note:[/] only {_size(free)} are free there.")
 
     def _show(self, record: Record) -> None:
         """Print what became of one photo."""
         if self._json:
-            print(json.dumps(record.as_dict(), ensure_ascii=False), flush=True)
+            print(_json_line(record), flush=True)
         if record.status == "failed" and record.error:
-            messages.print(f"[bold red]Failed:[/] {escape(str(record.error['message']))}")
-            if record.error["remedy"]:
-                messages.print(f"  {escape(str(record.error['remedy']))}")
+            messages.print(f"[bold red]Failed:[/] {shown(record.error['message'])}")
+            remedy = FAILED_BEFORE.capitalize() + "." if record.reason == FAILED_BEFORE else record.error["remedy"]
+            if remedy:
+                messages.print(f"  {shown(remedy)}")
         if self._quiet:
             return
         for warning in record.warnings:
-            messages.print(f"[yellow]Note:[/] {escape(record.input)}: {escape(warning)}")
+            messages.print(f"[yellow]Note:[/] {shown(record.input)}: {shown(warning)}")
         if self._json or record.status == "failed" or record.output in (None, "-"):
             return
-        results.print(escape(_line(record)))
+        results.print(shown(_line(record)))
         if self._verbose:
             stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
-            messages.print(escape(f"  {stages}; {record.device}, {record.precision}"))
+            messages.print(shown(f"  {stages}; {record.device}, {record.precision}"))
             for number, face in enumerate(record.faces, 1):
                 what = "restored" if face.restored else face.reason
                 box = ", ".join(f"{value:.0f}" for value in face.box)
-                messages.print(escape(f"  face {number} at {box}, score {face.score:.2f}: {what}"))
+                messages.print(shown(f"  face {number} at {box}, score {face.score:.2f}: {what}"))
 
-    def _summarise(self, summary: Summary) -> None:
+    def _summarise(self, summary: Summary, count: int) -> None:
         ok, skipped, failed = (summary.count(status) for status in ("ok", "skipped", "failed"))
+        tried = sum(record.reason == "dry run" for record in summary.records)
         faces = sum(face.restored for record in summary.records for face in record.faces)
-        parts = [f"{_plural(ok, 'photo')} restored ({_plural(faces, 'face')})"]
-        if skipped:
-            parts.append(f"{skipped} skipped")
+        if tried:
+            parts = [f"{_plural(tried, 'photo')} would be restored"]
+        else:
+            parts = [f"{_plural(ok, 'photo')} restored ({_plural(faces, 'face')})"]
+        if skipped > tried:
+            parts.append(f"{skipped - tried} skipped")
         if failed:
             parts.append(f"[bold red]{failed} failed[/]")
+        left = count - len(summary.records)
+        if left:
+            parts.append(f"{left} not reached")
         messages.print(f"{', '.join(parts)}, in {duration(summary.seconds)}.")
         for record in summary.failed:
             kind = record.error["kind"] if record.error else ""
-            messages.print(f"  {escape(record.input)}: {kind}")
+            before = ", in an earlier run" if record.reason == FAILED_BEFORE else ""
+            messages.print(f"  {shown(record.input)}: {kind}{before}")
+        if any(record.reason == FAILED_BEFORE for record in summary.failed):
+            messages.print("  --retry-failed tries again what failed in an earlier run.")
 
 
-class _Starter:
-    """Starts the bar of each photo; the whole run is one bar, so that its estimate covers all photos."""
+def _listed(source: Path) -> list[Path]:
+    """Return the entries of a list; "-" is stdin."""
+    if str(source) == "-":
+        return read_list(sys.stdin.buffer.read())
+    try:
+        return read_list(source.read_bytes())
+    except OSError as error:
+        raise UsageError(f"--files-from {source} cannot be read: {error.strerror}.", "Check the name.") from error
 
-    def __init__(self, progress: Progress, count: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task("Starting", total=count)
-        self._done = -1
 
-    def __call__(self, job: Job) -> OnStage:
-        self._done += 1
-        name = job.source.name
-
-        def on_stage(stage: str, share: float) -> None:
-            begin, end = STAGES[stage]
-            done = self._done + begin + (end - begin) * share
-            self._progress.update(self._task, completed=done, description=f"{name}: {WORDS[stage]}")
-
-        self._progress.update(self._task, completed=self._done, description=f"{name}: reading")
-        return on_stage
+def _json_line(record: Record) -> str:
+    """Return a record as one line; names that are no valid text, as old disks have them, as escapes."""
+    line = json.dumps(record.as_dict(), ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return json.dumps(record.as_dict())
+    return line
 
 
 def _line(record: Record) -> str:
@@ -160,7 +248,7 @@ def _line(record: Record) -> str:
     size = f"{record.output_size[0]} x {record.output_size[1]}" if record.output_size else ""
     if record.status == "skipped":
         what = "would be written" if record.reason == "dry run" else str(record.reason)
-        return f"{record.output}  ({size}, {what})"
+        return f"{record.output}  ({', '.join(filter(None, [size, what]))})"
     restored = sum(face.restored for face in record.faces)
     left = len(record.faces) - restored
     details = [size]
@@ -174,3 +262,11 @@ def _line(record: Record) -> str:
 
 def _plural(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _size(count: float) -> str:
+    """Return a number of bytes as people say it: "640 kB", "85 MB", "1.2 GB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}" if count < 100 * factor else f"{count / factor:,.0f} {unit}"
+    return f"{count / 1e3:.0f} kB"
