@@ -60,7 +60,8 @@ def _upscaler(network: nn.Module, tile: int | None = None) -> NetworkUpscaler:
 def _photo(width: int, height: int, seed: int = 0, dtype: type = np.uint8) -> np.ndarray:
     noise = np.random.default_rng(seed).random((height // 4 + 2, width // 4 + 2, 3), np.float32)
     smooth = np.stack([np.asarray(Image.fromarray(noise[..., i]).resize((width, height), 3)) for i in range(3)], -1)
-    return np.rint(np.clip(smooth, 0, 1) * np.iinfo(dtype).max).astype(dtype)
+    photo: np.ndarray = np.rint(np.clip(smooth, 0, 1) * np.iinfo(dtype).max).astype(dtype)
+    return photo
 
 
 @pytest.mark.parametrize("scale", [4, 2, 3.5, 8, 0.5])
@@ -128,7 +129,7 @@ def test_a_broken_output_is_computed_again_in_fp32(monkeypatch: pytest.MonkeyPat
 )
 @settings(max_examples=60, deadline=None)
 def test_resize_keeps_flat_pictures_and_sizes(width: int, height: int, scale: float, dtype: type, value: int) -> None:
-    flat = np.full((height, width, 3), value * (np.iinfo(dtype).max // 255), dtype)
+    flat: np.ndarray = np.full((height, width, 3), value * (np.iinfo(dtype).max // 255), dtype)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     result = resize(flat, size)
     assert result.shape == (size[1], size[0], 3)

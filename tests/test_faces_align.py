@@ -178,7 +178,7 @@ def test_extract_does_not_change_its_arguments() -> None:
 
 
 def test_the_middle_of_the_mouth_counts_where_the_template_says_so() -> None:
-    """GLEAN's template has the eyes and the middle of the mouth: a lower mouth means a larger face, not the same one."""
+    """GLEAN's template has the eyes and the middle of the mouth: a lower mouth means a larger face."""
     from restorer.models.templates import EYES_AND_MOUTH
 
     points = np.array(EYES_AND_MOUTH.points) * 300 + 40

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ ARGUMENTS = (
 
 
 @pytest.fixture
-def files(shared: Path, tmp_path: Path) -> dict[str, tuple[str, Path, dict[str, object]]]:
+def files(shared: Path, tmp_path: Path) -> dict[str, tuple[str, Path, dict[str, Any]]]:
     """The files that the stand-in serves: the real detector, and a GFP-GAN of 64 px with stand-in weights."""
     narrow = tmp_path / "served" / "narrow.pth"
     narrow.parent.mkdir()
@@ -36,7 +37,7 @@ def test_a_group_photo_from_file_to_file(
     restore: Restore,
     shared: Path,
     tmp_path: Path,
-    files: dict[str, tuple[str, Path, dict[str, object]]],
+    files: dict[str, tuple[str, Path, dict[str, Any]]],
 ) -> None:
     photo = shared / "data" / "photos" / "diffbir_whole_Queen.jpeg"
     with Hub() as hub:
@@ -68,7 +69,7 @@ def test_a_look_alike_detector_is_refused(
     restore: Restore,
     shared: Path,
     tmp_path: Path,
-    files: dict[str, tuple[str, Path, dict[str, object]]],
+    files: dict[str, tuple[str, Path, dict[str, Any]]],
 ) -> None:
     """It has the keys and shapes of the real one and finds wrong faces: only the hash tells them apart."""
     photo = shared / "data" / "photos" / "diffbir_whole_Queen.jpeg"

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from tests.golden import Spec, fill
 

@@ -69,13 +69,13 @@ def add_grain(
     missing = float(np.sqrt(max(wanted**2 - seen**2, 0)))
     if missing == 0:
         return restored
-    noise = np.random.default_rng(seed).standard_normal((pixels, pixels), np.float32)
+    noise: np.ndarray = np.random.default_rng(seed).standard_normal((pixels, pixels), np.float32)
     noise = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC if pixels < size else cv2.INTER_AREA)
     # Enlarging softened the noise; it shall be as strong as wanted when it is measured as the photo's was.
     seen_noise = cv2.resize(noise, (pixels, pixels), interpolation=cv2.INTER_AREA)
-    noise /= _grain(np.repeat(seen_noise[..., None], 3, axis=2), np.ones_like(seen_noise))
+    noise = noise / _grain(np.repeat(seen_noise[..., None], 3, axis=2), np.ones_like(seen_noise))
     luma = restored @ _TO_YCC[0]
-    noise *= missing * np.sqrt(np.clip(4 * luma * (1 - luma), 0, 1))
+    noise = noise * missing * np.sqrt(np.clip(4 * luma * (1 - luma), 0, 1))
     result: np.ndarray = np.clip(restored + noise[..., None], 0, 1)
     return result
 
