@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from restorer.errors import CheckpointLayoutError
 from restorer.training.datasets import Picture, to_tensor

@@ -11,7 +11,7 @@ from itertools import pairwise, zip_longest
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from restorer.networks.stylegan2 import StyleGAN2Generator, channels, quick_layout
 

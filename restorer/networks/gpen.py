@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from restorer.networks.stylegan2 import Mapping, StyleGAN2Generator, channels, fir_blur, quick_layout
 

@@ -21,7 +21,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 Upsampling = Literal["fir", "bilinear"]
 NoiseMode = Literal["add", "concat"]

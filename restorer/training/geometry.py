@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from restorer.models.templates import FACEXLIB
 from restorer.networks.mobilefacenet import TEMPLATE, similarity

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from restorer.errors import UsageError
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
