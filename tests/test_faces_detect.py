@@ -176,6 +176,11 @@ def test_min_face_raises_the_size_and_tiles_find_each_face_once() -> None:
         assert np.abs(boxes - box).max(axis=1).min() < (3 if box in small else 12)
 
 
+def test_a_face_that_a_tile_cuts_is_found_once() -> None:
+    """The first tile ends at x = 840: it sees a strip of the patch, the second tile sees all of it."""
+    assert len(finder(min_face=14).detect(grey(1600, 2800, (825, 700, 905, 780)))) == 1
+
+
 def test_min_face_above_what_is_found_anyway_changes_nothing() -> None:
     photo = grey(1000, 1600, (100, 100, 300, 300))
     plain, given_size = finder(), finder(min_face=100)
@@ -302,6 +307,17 @@ def test_the_real_detector_finds_a_portrait_at_any_size(shared: Path, detector: 
         assert len(faces) == 1
         eyes = faces[0].landmarks[:2] / side
         assert np.allclose(eyes, [[0.40, 0.47], [0.60, 0.47]], atol=0.05)
+
+
+@pytest.mark.shared
+def test_the_real_detector_finds_a_face_that_the_photo_cuts(shared: Path, detector: RetinaFaceDetector) -> None:
+    """Without the empty frame around the coarse view these are not found."""
+    for name in ("codeformer_crop_0345.png", "codeformer_crop_0729.png"):
+        pixels = photo(shared, name)
+        x0, y0, x1, y1 = detector.detect(pixels)[0].box
+        cut_x, cut_y = 0.2 * (x1 - x0), 0.2 * (y1 - y0)
+        tight = pixels[int(y0 + cut_y) : int(y1 - cut_y), int(x0 + cut_x) : int(x1 - cut_x)]
+        assert len(detector.detect(tight)) == 1
 
 
 @pytest.mark.shared
