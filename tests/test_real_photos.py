@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from restorer import Restorer, registry, weights
 from restorer.photo import read_photo
 from tests import golden
 from tests.conftest import Restore
@@ -63,6 +65,54 @@ def test_a_group_photo_from_file_to_file(
         x0, y0, x1, y1 = (round(2 * value) for value in face["box"])
         assert change[y0:y1, x0:x1].mean() > 10
     assert change[:60, 500:700].max() == 0
+
+
+FAMILY = {
+    "glean-128": ("glean", {
+        "in_size": 16, "out_size": 64, "rrdb_channels": 8, "num_rrdbs": 1, "narrow": 0.125, "template": "face",
+    }),
+    "gpen-512": ("gpen", {"size": 64, "style_dim": 64, "n_mlp": 2, "narrow": 0.125}),
+    "gfpgan-1.4": ("gfpgan", NARROW),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "scale"), [("glean-128", "8"), ("gpen-512", "2"), ("gfpgan-1.4", "3.5")])
+def test_each_member_of_the_family_restores_a_group(
+    name: str, scale: str, restore: Restore, shared: Path, tmp_path: Path
+) -> None:
+    """Small networks of the real architectures under the names of the shipped tables: sizes, places and records."""
+    architecture, given = FAMILY[name]
+    arguments = {**registry.architectures()[architecture].defaults, **given}
+    torch.manual_seed(0)
+    with torch.device("cpu"):
+        network = registry.architectures()[architecture].build(arguments)
+    state = {key: torch.randn(value.shape) * 0.05 for key, value in network.state_dict().items()}
+    file = tmp_path / "served" / "file.safetensors"
+    file.parent.mkdir()
+    weights.write(state, file, weights.About(architecture, arguments))
+    detector = shared / "weights" / "retinaface_mobilenet0.25.pth"
+    photo = shared / "data" / "photos" / "gfpgan_whole_10045.png"
+    with Hub() as hub:
+        served = {name: (architecture, file, given), DETECTOR: ("retinaface", detector, {"network_name": "mobile0.25"})}
+        environment = serve(hub, tmp_path, **served)
+        # `auto` takes GLEAN for --scale 8 and GFP-GAN below.
+        model = "auto" if name != "gpen-512" else "gpen"
+        if model == "gpen":
+            tables = (tmp_path / "weights.toml").read_text()
+            (tmp_path / "weights.toml").write_text(tables.replace('"]\n', '"]\naliases = ["gpen"]\n', 1))
+        common = ("--detector", DETECTOR, "--background", "lanczos", "--scale", scale, "--json")
+        done = restore(str(photo), "-o", "out.png", "--model", model, *common, **environment)
+    record = json.loads(done.stdout)
+    width, height = record["input_size"]
+    assert record["model"] == name
+    assert record["output_size"] == [round(width * float(scale)), round(height * float(scale))]
+    assert read_photo(tmp_path / "out.png").size == tuple(record["output_size"])
+    assert [face["restored"] for face in record["faces"]] == [True] * 3
+    plain = Restorer("none", background="lanczos", scale=float(scale)).restore(photo).image
+    change = np.abs(read_photo(tmp_path / "out.png").pixels.astype(int) - plain).max(2)
+    for face in record["faces"]:
+        x0, y0, x1, y1 = (round(float(scale) * value) for value in face["box"])
+        assert change[y0:y1, x0:x1].mean() > 5
 
 
 def test_a_look_alike_detector_is_refused(
