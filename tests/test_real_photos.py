@@ -67,7 +67,7 @@ def test_a_group_photo_from_file_to_file(
     assert change[:60, 500:700].max() == 0
 
 
-FAMILY = {
+FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
     "glean-128": ("glean", {
         "in_size": 16, "out_size": 64, "rrdb_channels": 8, "num_rrdbs": 1, "narrow": 0.125, "template": "face",
     }),
