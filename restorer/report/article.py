@@ -54,7 +54,7 @@ def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: S
         _error(record.get("error")),
         _compare(name, pictures, sizes),
         element("p", pictures.problem, class_="hint") if pictures.problem else None,
-        _faces(number, record, pictures, sizes),
+        _faces(record, pictures, sizes),
         _warnings(record.get("warnings") or ()),
         _details(record),
         class_="photo",
@@ -132,7 +132,7 @@ def _image(preview: Preview, description: str) -> Html:
 # ------------------------------------------------------------------------------------------------------------- faces
 
 
-def _faces(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> Html | None:
+def _faces(record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> Html | None:
     """Return close-ups of the faces, those that were restored first, and the rest in words."""
     faces = list(enumerate(record.get("faces") or (), 1))
     if not faces or pictures.before is None:
@@ -142,11 +142,10 @@ def _faces(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: Si
     closeups = [_closeup(each, face, pictures, sizes) for each, face in shown]
     more = f"And {len(rest)} more face{'' if len(rest) == 1 else 's'}." if rest else None
     return element(
-        "section",
-        element("h3", "Faces", id=f"faces-{number}"),
+        "div",
+        element("h3", "Faces"),
         element("ul", closeups, class_="faces"),
         element("p", more, class_="hint") if more else None,
-        aria_labelledby=f"faces-{number}",
     )
 
 
