@@ -23,7 +23,7 @@ from restorer.report import previews
 from restorer.report.article import duration
 from restorer.report.markup import Html, element, escape, fill
 from restorer.report.previews import Picture, Sizes, around, sizes_for
-from restorer.report.writer import Report
+from restorer.report.writer import Report, place
 from tests.report_pages import AFTER, BEFORE, failed, page, plain, record
 
 EVIL = "<script>evil()</script>\"><img src=x onerror=evil()>&amp;\u202etxt'{{ style }}"
@@ -379,6 +379,19 @@ def test_a_report_may_be_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert foreign.read_text() == "<html>mine</html>"
     Report(foreign, overwrite=True).write()
     assert "mine" not in foreign.read_text()
+
+
+def test_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = [tmp_path / "album/a.jpg", tmp_path / "album/deep/b.jpg"]
+    assert place(Path("out"), results) == Path("out/report.html")
+    assert place(Path("out/a.png"), results[:1]) == Path("out/report.html")
+    assert place(None, results) == tmp_path / "album/report.html"
+    assert place(None, [Path("album/a.jpg")]) == tmp_path / "album/report.html"
+    assert place(None, []) == tmp_path / "report.html"
+    (tmp_path / "folder.png").mkdir()
+    assert place(Path("folder.png"), results) == Path("folder.png/report.html")
+    assert place(Path("out"), results, "2/4") == Path("out/report-2-of-4.html")
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

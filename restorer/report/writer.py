@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from restorer.errors import OutputExistsError, RestorerError, UnwritableOutputError
-from restorer.photo import Photo
+from restorer.photo import PICTURE_SUFFIXES, Photo
 from restorer.photo.files import write_whole
 from restorer.record import Record
 from restorer.report.article import Pictures, article, duration
@@ -22,6 +23,24 @@ from restorer.version import __version__
 NAME = "report.html"
 MARK = '<meta name="generator" content="restorer '
 """What every report has near its beginning; a file with it may be replaced."""
+
+
+def place(out: Path | None, results: Sequence[Path], shard: str | None = None) -> Path:
+    """Return where the report of a run goes: the folder that `-o` names, else the one that holds all results.
+
+    Args:
+        out: what `-o` says: a folder, or the one picture.
+        results: the files that the run writes.
+        shard: "I/N" where several machines share the photos; each then has a report of its own.
+    """
+    if out is not None:
+        folder = out.parent if out.suffix.lower() in PICTURE_SUFFIXES and not out.is_dir() else out
+    else:
+        try:
+            folder = Path(os.path.commonpath([result.absolute().parent for result in results]))
+        except ValueError:  # nothing, or on several drives
+            folder = Path.cwd()
+    return folder / (f"report-{shard.replace('/', '-of-')}.html" if shard else NAME)
 
 
 class Report:
