@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from restorer.errors import OutputExistsError, PhotoError, RestorerError, UnreadablePhotoError, UnwritableOutputError
-from restorer.estimate import expected_bytes
 from restorer.finding import Job
 from restorer.journal import Journal
 from restorer.naming import Template, assign, key
@@ -107,7 +106,7 @@ class Batch:
         self._retry_failed = retry_failed
         self._journals: dict[Path, Journal] = {}
         self._photos: set[tuple[int, int]] = set()
-        self._disk_full = False
+        self._did_not_fit: float | None = None  # bytes a pixel of a result for which the disk was too full
         self.summary = Summary()
 
     # -------------------------------------------------------------------------------------------------------- naming
@@ -234,7 +233,6 @@ class Batch:
         except RestorerError as error:
             if error.exit_code != 1:
                 raise
-            self._disk_full |= isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
             record.fail(error)
         except Exception as error:  # noqa: BLE001 - whatever a library raises; the reason goes into the record
             _log.debug("%s", source, exc_info=True)
@@ -343,8 +341,9 @@ class Batch:
                 f"{target} cannot be written: the folder {folder} is read-only for you.",
                 "Choose a folder that you may write to with -o, or change its permissions.",
             )
-        wanted = expected_bytes(job.format or "PNG", size[0] * size[1], self._restorer.options.scale)
-        if self._disk_full and shutil.disk_usage(folder).free < wanted / 2:
+        # Half of what is expected, so that no photo is refused that might fit.
+        wanted = size[0] * size[1] * (self._did_not_fit or 0.0) / 2
+        if wanted and shutil.disk_usage(folder).free < wanted:
             raise UnwritableOutputError(
                 target,
                 f"{target} cannot be written: the disk is full.",
@@ -397,7 +396,12 @@ class Batch:
                 record.status, record.reason = "skipped", "another run has just done it"
             else:
                 _make_folder(target.parent)
-                write_whole(target, content.getbuffer())
+                try:
+                    write_whole(target, content.getbuffer())
+                except UnwritableOutputError as error:
+                    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+                        self._did_not_fit = len(content.getbuffer()) / (result.image.size / 3)
+                    raise
         record.warn(*lost)
         record.output = str(target)
         return sha256

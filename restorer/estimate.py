@@ -21,6 +21,8 @@ FACE_STAGES = ("align", "restore", "mask", "paste")
 BYTES = {"JPEG": 0.27, "PNG": 1.05, "WEBP": 0.17, "TIFF": 1.2, "BMP": 3.0, "HEIF": 0.2}
 SMOOTHER = 0.45
 LOSSLESS = ("PNG", "TIFF")
+STEADY = 4
+"""Imaginary photos without pixels, which took no time, that the line of seconds over megapixels also goes by."""
 HASHING = 0.003  # seconds for a megabyte, with its way from the disk
 
 
@@ -95,15 +97,29 @@ class Estimate:
     def __init__(self, loads: Sequence[Load], prior: Rates, now: float) -> None:
         self._loads = loads
         self._prior = prior
-        self._next = 0
+        self._noted = 0
         self._last = now
         self._first: _Sums | None = None  # apart from the others: it also loads the networks
         self._first_at = 0.0
         self._others = _Sums()
         self._worked = 0.0
+        self._in_hand = 0
+        self._since = now
         self._left = _Left()
         for load in loads:
             self._left.add(load, 1)
+
+    def begin(self, number: int, now: float) -> None:
+        """Take in that a photo's turn has come: those before it are worked on no more, though perhaps being written.
+
+        Args:
+            number: of the photo, from 0.
+            now: the time.
+        """
+        for load in self._loads[self._in_hand : number]:
+            self._left.add(load, -1)
+        if number > self._in_hand:
+            self._in_hand, self._since = number, now
 
     def note(self, status: str, seconds: Mapping[str, float], faces: int, now: float) -> None:
         """Take in how the next photo went.
@@ -114,9 +130,9 @@ class Estimate:
             faces: how many were restored.
             now: the time.
         """
-        load = self._loads[self._next]
-        self._next += 1
-        self._left.add(load, -1)
+        load = self._loads[self._noted]
+        self._noted += 1
+        self.begin(self._noted, now)
         self._last = now
         if self._first is not None:
             self._worked += seconds.get("total", 0.0)
@@ -135,10 +151,10 @@ class Estimate:
         rates = self.rates()
         pace = self._pace()
         left = self._left.seconds(rates) * pace
-        if self._next < len(self._loads):  # the photo in hand is on its way
+        if self._in_hand < len(self._loads):  # the photo in hand is on its way
             in_hand = _Left()
-            in_hand.add(self._loads[self._next], 1)
-            left -= min(now - self._last, 0.95 * in_hand.seconds(rates) * pace)
+            in_hand.add(self._loads[self._in_hand], 1)
+            left -= min(now - self._since, 0.95 * in_hand.seconds(rates) * pace)
         return max(left, 0.0)
 
     def rates(self) -> Rates:
@@ -218,8 +234,11 @@ class _Sums:
         """Return seconds a photo and seconds a megapixel, neither below zero."""
         spread = self.weight * self.xx - self.x**2
         if spread > 0.01 * self.x**2:  # sizes differ by a tenth or more
-            slope = (self.weight * self.xy - self.x * self.y) / spread
-            start = (self.y - slope * self.x) / self.weight
+            # A line through large photos alone says little about small ones; a few imaginary ones steady it.
+            weight = self.weight + STEADY * self.photos / self.megapixels
+            spread = weight * self.xx - self.x**2
+            slope = (weight * self.xy - self.x * self.y) / spread
+            start = (self.y - slope * self.x) / weight
             if slope >= 0 and start >= 0:
                 return start, slope
             if slope < 0:

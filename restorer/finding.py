@@ -173,6 +173,8 @@ class _Finder:
         base = parts.index(ANY_DEPTH) if ANY_DEPTH in parts else None
         folders = [match for match in matches if _is_folder(match)]
         files = [match for match in matches if match not in set(folders)]
+        for folder in {_real(match.parent) for match in files}:
+            self._own |= Journal(folder).results()
         for match in files:
             if len(files) == 1 or self._is_wanted(match, _real(match.parent)):
                 below = Path(*match.parts[base:]).parent if base is not None else Path()

@@ -157,23 +157,24 @@ def assign(
 
 
 def _candidates(template: Template) -> list[Candidate]:
-    def made(stem: Callable[[Path], str], *, apart: bool = True) -> Candidate:
-        return lambda job, suffix: job.folder / template.name(stem(job.source), suffix, apart=apart)
+    def made(stem: Callable[[Job], str], *, apart: bool = True) -> Candidate:
+        return lambda job, suffix: job.folder / template.name(stem(job), suffix, apart=apart)
 
     return [
-        made(lambda source: source.stem, apart=False),
+        made(lambda job: job.source.stem, apart=False),
         made(_with_suffix),
-        made(lambda source: f"{source.absolute().parent.name}_{_with_suffix(source)}"),
-        made(lambda source: f"{_with_suffix(source)}-{_mark(source)}"),
+        made(lambda job: f"{job.source.absolute().parent.name}_{_with_suffix(job)}"),
+        made(lambda job: f"{_with_suffix(job)}-{_mark(job.place)}"),  # the same wherever the album is
+        made(lambda job: f"{_with_suffix(job)}-{_mark(job.source.absolute())}"),
     ]
 
 
-def _with_suffix(source: Path) -> str:
-    return source.name.replace(".", "_")
+def _with_suffix(job: Job) -> str:
+    return job.source.name.replace(".", "_")
 
 
-def _mark(source: Path) -> str:
-    return hashlib.sha256(os.fsencode(source.absolute())).hexdigest()[:8]
+def _mark(path: str | Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
 
 
 def _format(job: Job, requested: str) -> str | None:

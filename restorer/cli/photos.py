@@ -212,7 +212,11 @@ def restore(
             resume=resume,
             retry_failed=retry_failed,
         )
-        code = run.photos(request)
+        try:
+            code = run.photos(request)
+        except KeyboardInterrupt:
+            messages.print("Interrupted.")
+            raise typer.Exit(130) from None
     raise typer.Exit(code)
 
 

@@ -68,6 +68,7 @@ class Watch:
         """Begin with a photo; return what is told how far it is."""
         self._begun += 1
         begun, name = self._begun, job.source.name
+        self._estimate.begin(begun, time.monotonic())
 
         def on_stage(stage: str, share: float) -> None:
             begin, end = STAGES[stage]

@@ -115,7 +115,7 @@ class Run:
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
-                print("Interrupted.", file=sys.stderr, flush=True)
+                messages.print("Interrupted.")
                 sys.stdout.flush()
                 os._exit(130)
             raise
