@@ -10,6 +10,7 @@ import typer
 
 from restorer.cli import COMMANDS
 from restorer.cli.console import messages, say
+from restorer.cli.settings import Configured
 from restorer.errors import UsageError
 from restorer.version import __version__
 
@@ -48,7 +49,7 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.command(epilog=EPILOG, no_args_is_help=True)
+@app.command(cls=Configured, epilog=EPILOG, no_args_is_help=True)
 def restore(
     photos: Annotated[
         list[str] | None,
@@ -148,6 +149,17 @@ def restore(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=RUN)
     ] = False,
+    match_color: Annotated[
+        bool,
+        typer.Option(
+            "--match-color/--no-match-color",
+            help="Faces keep the colours of the photo; black and white stays so.",
+            rich_help_panel=FACES,
+        ),
+    ] = True,
+    grain: Annotated[
+        bool, typer.Option("--grain", help="Faces get the grain of the photo.", rich_help_panel=FACES)
+    ] = False,
     json_lines: Annotated[
         bool, typer.Option("--json", help="One record a photo, as JSON lines on stdout.", rich_help_panel=RUN)
     ] = False,
@@ -182,7 +194,7 @@ def restore(
         "scale": scale, "fidelity": fidelity, "strength": strength, "faces": faces, "min_face": min_face,
         "max_faces": max_faces, "min_score": min_score, "aligned": aligned, "tile": tile, "format": format,
         "quality": quality, "strip_metadata": strip_metadata, "device": device, "precision": precision,
-        "batch_size": batch_size, "seed": seed, "offline": offline,
+        "batch_size": batch_size, "seed": seed, "offline": offline, "match_color": match_color, "grain": grain,
     }  # fmt: skip
     if not photos and files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
