@@ -258,3 +258,11 @@ def _application(seen: dict[str, Any]) -> Any:
         Options(**seen)
 
     return app
+
+
+def test_the_file_in_the_documentation(folder: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs/settings.md").read_text(encoding="utf-8")
+    (folder / "restore.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    found = settings.load()
+    assert found["scale"].value == 4.0
+    assert len(found) == 6

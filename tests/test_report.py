@@ -414,3 +414,10 @@ def test_the_photos_themselves_are_not_changed() -> None:
     assert isinstance(photo, Photo)
     Picture(photo).whole(SMALL)
     assert (photo.pixels == before).all()
+
+
+def test_the_sizes_in_the_documentation() -> None:
+    text = (Path(__file__).parents[1] / "docs/report.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| (?:up to (\d+)|more) \| (\d+) px \| (\d+) \| (\d+) px \|", text)
+    expected = [(str(most), sizes) for most, sizes in previews.TIERS.items()] + [("", previews.LEAST)]
+    assert rows == [(most, str(each.side), str(each.faces), str(each.face)) for most, each in expected]

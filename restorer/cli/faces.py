@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restorer.cli.console import messages, say
+from restorer.cli.console import messages, say, shown
 from restorer.cli.settings import Configured
 from restorer.errors import OutputExistsError
 from restorer.version import __version__
@@ -125,7 +125,9 @@ def _draw(target: Path, format: str, photo: Photo, found: list[Face], reasons: l
 def _explain(photo: Path, target: Path | None, reasons: list[str | None], options: Options) -> None:
     """Say where the picture is, and what to type to restore some of these faces."""
     count = len(reasons)
-    say(f"{count or 'No'} face{'' if count == 1 else 's'} found" + (f"; {target} shows them." if target else "."))
+    messages.print(
+        shown(f"{count or 'No'} face{'' if count == 1 else 's'} found" + (f"; {target} shows them." if target else "."))
+    )
     if not count:
         say("Faces that are hard to see are found with --min-score 0.6, small ones with --min-face 10.")
         return
@@ -139,4 +141,4 @@ def _explain(photo: Path, target: Path | None, reasons: list[str | None], option
     ):
         if value is not None and value != default:
             words += [f"--{name}", value]
-    say(f"To restore only some of them: {shlex.join(words)}")
+    messages.print(shown(f"To restore only some of them: {shlex.join(words)}"))
