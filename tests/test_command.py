@@ -303,3 +303,22 @@ def test_no_network_and_no_cache_is_exit_3_with_a_remedy_at_once(restore: Restor
     assert time.perf_counter() - begin < 5
     assert "restore models pull" in done.stderr
     assert not (tmp_path / "a_restored.png").exists()
+
+
+def test_a_report_is_written_where_the_results_are(restore: Restore, tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png")
+    (tmp_path / "in/b.jpg").write_text("no picture")
+    restore("in", "-o", "out", *PLAIN, "--report", code=1)
+    page = (tmp_path / "out/report.html").read_text()
+    assert "a.png" in page
+    assert "b.jpg" in page
+    assert "data:image" in page
+
+
+def test_options_come_out_of_restore_toml_and_the_command_line_wins(restore: Restore, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "restore.toml").write_text('scale = 3\nmodel = "none"\nbackground = "lanczos"\n')
+    restore("a.png", "-o", "three.png")
+    restore("a.png", "-o", "four.png", "--scale", "4")
+    assert read_photo(tmp_path / "three.png").size == (180, 120)
+    assert read_photo(tmp_path / "four.png").size == (240, 160)

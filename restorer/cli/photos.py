@@ -160,6 +160,9 @@ def restore(
     grain: Annotated[
         bool, typer.Option("--grain", help="Faces get the grain of the photo.", rich_help_panel=FACES)
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html with before and after.", rich_help_panel=RUN)
+    ] = False,
     json_lines: Annotated[
         bool, typer.Option("--json", help="One record a photo, as JSON lines on stdout.", rich_help_panel=RUN)
     ] = False,
@@ -223,6 +226,7 @@ def restore(
             dry_run=dry_run,
             resume=resume,
             retry_failed=retry_failed,
+            report=report,
         )
         try:
             code = run.photos(request)

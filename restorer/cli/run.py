@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restorer.batch import FAILED_BEFORE, Batch, Summary
-from restorer.cli.console import duration, messages, results, shown
+from restorer.cli.console import duration, messages, results, say, shown
 from restorer.cli.progress import shown_progress
 from restorer.errors import OutputExistsError, RestorerError, UsageError
 from restorer.estimate import Estimate, load_of
@@ -26,6 +26,7 @@ from restorer.photo import PICTURE_SUFFIXES, check_output_size, output_format, r
 if TYPE_CHECKING:
     from restorer.pipeline import Restorer
     from restorer.record import Record
+    from restorer.report.writer import Report
 
 LONG_RUN = 5
 """Photos from which on a run says beforehand what to expect."""
@@ -42,6 +43,7 @@ class Request:
         name: template of results' names.
         shard: "I/N", the part of the photos that is this run's.
         overwrite, dry_run, resume, retry_failed: see `restorer.batch.Batch`.
+        report: write a page that shows each photo before and after.
     """
 
     photos: Sequence[str]
@@ -53,6 +55,7 @@ class Request:
     dry_run: bool = False
     resume: bool = True
     retry_failed: bool = False
+    report: bool = False
 
 
 class Run:
@@ -98,6 +101,7 @@ class Run:
         if request.shard:
             jobs = shard(jobs, request.shard)
         self._say_found(found, jobs)
+        report = self._report(request, jobs)
         scale = self._restorer.options.scale
         loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
         several = len(jobs) >= LONG_RUN and not self._quiet
@@ -110,6 +114,8 @@ class Run:
                 def on_record(record: Record) -> None:
                     watch.end(record)
                     self._show(record)
+                    if report is not None:
+                        report.add(record)
 
                 batch.run(jobs, on_start=watch.begin, on_record=on_record)
         except KeyboardInterrupt:
@@ -121,7 +127,20 @@ class Run:
             raise
         if len(jobs) > 1 and not self._quiet:
             self._summarise(batch.summary, len(jobs))
+        if report is not None:
+            page = report.write()
+            if not self._quiet:
+                say(f"Report: {page}")
         return 1 if batch.summary.failed else 0
+
+    def _report(self, request: Request, jobs: Sequence[Job]) -> Report | None:
+        """Return the report that was asked for; a foreign file in its place is an error before the work."""
+        if not request.report or request.dry_run or not jobs:
+            return None
+        from restorer.report.writer import Report, place
+
+        results = [job.target or job.folder / job.source.name for job in jobs]
+        return Report(place(request.out, results, request.shard), len(jobs), overwrite=request.overwrite)
 
     def stream(self, out: Path | None, *, overwrite: bool = False) -> int:
         """Restore one photo from stdin to stdout, or to a file; return the exit code."""
