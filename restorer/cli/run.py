@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restorer.batch import FAILED_BEFORE, Batch, Summary
-from restorer.cli.console import duration, messages, results, say, shown
+from restorer.cli.console import duration, messages, results, shown
 from restorer.cli.progress import shown_progress
 from restorer.errors import OutputExistsError, RestorerError, UsageError
 from restorer.estimate import Estimate, load_of
@@ -83,6 +83,8 @@ class Run:
         if "-" in request.photos:
             if list(request.photos) != ["-"] or request.files_from:
                 raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
+            if request.report:
+                raise UsageError("--report shows files before and after; a photo from stdin is none.")
             return self.stream(request.out, overwrite=request.overwrite)
         return self.files(request)
 
@@ -120,6 +122,7 @@ class Run:
                 batch.run(jobs, on_start=watch.begin, on_record=on_record)
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
+            self._write_report(report)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
                 messages.print("Interrupted.")
                 sys.stdout.flush()
@@ -127,10 +130,7 @@ class Run:
             raise
         if len(jobs) > 1 and not self._quiet:
             self._summarise(batch.summary, len(jobs))
-        if report is not None:
-            page = report.write()
-            if not self._quiet:
-                say(f"Report: {page}")
+        self._write_report(report)
         return 1 if batch.summary.failed else 0
 
     def _report(self, request: Request, jobs: Sequence[Job]) -> Report | None:
@@ -141,6 +141,13 @@ class Run:
 
         results = [job.target or job.folder / job.source.name for job in jobs]
         return Report(place(request.out, results, request.shard), len(jobs), overwrite=request.overwrite)
+
+    def _write_report(self, report: Report | None) -> None:
+        """Write the report where one was asked for, and say where it is."""
+        if report is not None:
+            page = report.write()
+            if not self._quiet:
+                messages.print(f"Report: {shown(page)}")
 
     def stream(self, out: Path | None, *, overwrite: bool = False) -> int:
         """Restore one photo from stdin to stdout, or to a file; return the exit code."""
