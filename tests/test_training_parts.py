@@ -13,11 +13,13 @@ from PIL import Image
 from torch import nn
 
 from restorer.errors import UnreadablePhotoError, UsageError
+from restorer.faces.detect import Face
 from restorer.models.templates import FACEXLIB
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.gpen import GPEN
 from restorer.networks.mobilefacenet import HEIGHT, TEMPLATE, WIDTH, crop_faces, load_mobilefacenet
 from restorer.networks.stylegan2 import StyleGAN2Generator, equalised_scales
+from restorer.training.aligning import AlignedFaces
 from restorer.training.augment import augment
 from restorer.training.datasets import PictureSet, picture_files, read_square, split, to_pictures, to_tensor
 from restorer.training.degradations import DEFAULTS, Degradation
@@ -77,6 +79,35 @@ def test_bytes_and_tensors_go_both_ways() -> None:
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     assert (to_pictures(to_tensor([pixels]))[0] == pixels).all()
     assert to_pictures(torch.full((1, 3, 1, 1), 9.0))[0].max() == 255
+
+
+class Finds:
+    """A detector that knows where the face is."""
+
+    def __init__(self, landmarks: np.ndarray) -> None:
+        self.landmarks = landmarks
+
+    def detect(self, pixels: np.ndarray) -> list[Face]:
+        if pixels.max() == 0:
+            return []
+        return [Face((0, 0, 2, 2), self.landmarks * 0.1, 0.9), Face((0, 0, 80, 80), self.landmarks, 0.9)]
+
+
+def test_photos_become_aligned_faces(tmp_path: Path) -> None:
+    landmarks = (np.array(FACEXLIB.points) * 80 + (20, 10)).astype(np.float32)
+    photo = np.full((120, 140, 3), 60, np.uint8)
+    x, y = landmarks[2].astype(int)
+    photo[y - 1 : y + 2, x - 1 : x + 2] = 255
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    Image.fromarray(photo * 0).save(tmp_path / "nobody.png")
+    faces = AlignedFaces(picture_files(tmp_path), Finds(landmarks), 40)
+    assert [path.name for path in faces.files] == ["a.png"]
+    crop = PictureSet(faces.files, 40, faces)[0].astype(float)[..., 0] - 60
+    ys, xs = np.indices(crop.shape) + 0.5
+    centre = np.array([(xs * crop).sum(), (ys * crop).sum()]) / crop.sum()
+    assert centre == pytest.approx(np.array(FACEXLIB.points[2]) * 40, abs=0.6)
+    with pytest.raises(UsageError):
+        AlignedFaces(picture_files(tmp_path), Finds(landmarks), 400)
 
 
 # ---------------------------------------------------------------------------------------------- degradations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 _MEMORY = 4 << 30
 
 Picture = NDArray[np.uint8]
+Reader = Callable[[Path, int], Picture]
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -76,16 +77,18 @@ class PictureSet:
     Args:
         files: the pictures.
         size: side that they are brought to.
+        read: reads one of them at a size; by default its middle square.
     """
 
-    def __init__(self, files: Sequence[Path], size: int) -> None:
+    def __init__(self, files: Sequence[Path], size: int, read: Reader = read_square) -> None:
         self.files = list(files)
         self.size = size
+        self._read = read
         self._pictures: NDArray[np.uint8] | None = None
         if len(self.files) * size * size * 3 <= _MEMORY:
             self._pictures = np.empty((len(self.files), size, size, 3), np.uint8)
             with ThreadPoolExecutor(4) as pool:
-                for index, picture in enumerate(pool.map(lambda path: read_square(path, size), self.files)):
+                for index, picture in enumerate(pool.map(lambda path: read(path, size), self.files)):
                     self._pictures[index] = picture
 
     def __len__(self) -> int:
@@ -94,7 +97,7 @@ class PictureSet:
     def __getitem__(self, index: int) -> Picture:
         """Return one picture (size, size, 3), RGB."""
         if self._pictures is None:
-            return read_square(self.files[index], self.size)
+            return self._read(self.files[index], self.size)
         found: Picture = self._pictures[index]
         return found
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from restorer.networks.dcgan import DCGANDiscriminator, DCGANGenerator, init_weights
-from restorer.training.datasets import PictureSet, picture_files, split, to_pictures, to_tensor
+from restorer.training.datasets import PictureSet, split, to_pictures, to_tensor
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, adam, backward, frozen
 from restorer.training.losses import logistic_discriminator, nonsaturating_generator
@@ -25,7 +25,7 @@ class DCGANTrainer(Trainer):
 
     kind = "dcgan"
     defaults: ClassVar[Values] = {
-        "data": {"folder": "", "validation": 0, "mirror": True},
+        "data": {"folder": "", "validation": 0, "mirror": True, "align": ""},
         "network": {"style_dim": 100, "features": 128},
         "discriminator": {"features": 128},
         "latents": "uniform",
@@ -47,8 +47,9 @@ class DCGANTrainer(Trainer):
         betas = (self.values["betas"][0], self.values["betas"][1])
         self.generator_optimiser = adam(self.generator, self.values["lr"], betas)
         self.discriminator_optimiser = adam(self.discriminator, self.values["lr"], betas)
-        training, _ = split(picture_files(self.folder), self.values["data"]["validation"], recipe.seed)
-        self.pictures = PictureSet(training, SIZE)
+        files, read = self.find_pictures(SIZE)
+        training, _ = split(files, self.values["data"]["validation"], recipe.seed)
+        self.pictures = PictureSet(training, SIZE, read)
 
     @property
     def total_steps(self) -> int:

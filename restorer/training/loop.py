@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from restorer.errors import InterruptedRunError, RestorerError, UsageError
 from restorer.networks.stylegan2 import equalised_scales
+from restorer.training.datasets import Reader, picture_files, read_square
 from restorer.training.recipe import Recipe, Values
 from restorer.training.sheets import plot_losses, save_picture
 
@@ -102,6 +103,23 @@ class Trainer(ABC):
         return step * int(self.values["batch"])
 
     # ---------------------------------------------------------------------------------------------- for subclasses
+
+    def find_pictures(self, size: int) -> tuple[list[Path], Reader]:
+        """Return the files to train on and how to read them: middle squares, or aligned faces (`data.align`).
+
+        Args:
+            size: side of the largest pictures that will be asked for.
+        """
+        files = picture_files(self.folder)
+        if not self.values["data"]["align"]:
+            return files, read_square
+        from restorer.options import Options
+        from restorer.parts import Parts
+        from restorer.training.aligning import AlignedFaces
+
+        options = Options(model="none", detector=self.values["data"]["align"], device=str(self.place.device))
+        faces = AlignedFaces(files, Parts(options).get_detector(), size)
+        return faces.files, faces
 
     def rng(self, step: int, stream: int = 0) -> np.random.Generator:
         """Return the generator of a step's data; it differs by rank, so that each process sees other pictures."""

@@ -20,7 +20,7 @@ from restorer.errors import UsageError
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.stylegan2 import StyleGAN2Generator
 from restorer.training.augment import augment
-from restorer.training.datasets import PictureSet, picture_files, split, to_pictures, to_tensor
+from restorer.training.datasets import PictureSet, split, to_pictures, to_tensor
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, adam, backward, follow, frozen, placed
 from restorer.training.losses import logistic_discriminator, nonsaturating_generator, path_lengths, r1_penalty
@@ -47,7 +47,7 @@ class PriorTrainer(Trainer):
 
     kind = "prior"
     defaults: ClassVar[Values] = {
-        "data": {"folder": "", "validation": 0, "mirror": True},
+        "data": {"folder": "", "validation": 0, "mirror": True, "align": ""},
         "network": {"style_dim": 512, "n_mlp": 8, "channel_multiplier": 2.0, "narrow": 1.0},
         "discriminator": {"channel_multiplier": 2.0, "narrow": 1.0, "stddev_group": 4},
         "stages": [],
@@ -74,7 +74,8 @@ class PriorTrainer(Trainer):
                 f"The stages of {recipe.name!r} have the sizes {sizes}.",
                 "Each stage has the size of the one before, or twice that.",
             )
-        self.files, _ = split(picture_files(self.folder), self.values["data"]["validation"], recipe.seed)
+        files, self.read = self.find_pictures(sizes[-1])
+        self.files, _ = split(files, self.values["data"]["validation"], recipe.seed)
         self.seen_before = [0]
         self.steps_before = [0]
         for stage in self.stages:
@@ -245,6 +246,6 @@ class PriorTrainer(Trainer):
         betas = (self.values["betas"][0], self.values["betas"][1])
         self.generator_optimiser = adam(self.generator, settings["lr"], betas)
         self.discriminator_optimiser = adam(self.discriminator, settings["discriminator_lr"], betas)
-        self.pictures = PictureSet(self.files, settings["size"])
+        self.pictures = PictureSet(self.files, settings["size"], self.read)
         self.path_mean = torch.zeros((), device=place.device) if self.stage < 0 else self.path_mean
         self.stage = stage

@@ -21,7 +21,7 @@ from restorer.errors import UsageError
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.mobilefacenet import MobileFaceNet, crop_faces, load_mobilefacenet
 from restorer.training.components import Components
-from restorer.training.datasets import PictureSet, picture_files, split, to_pictures
+from restorer.training.datasets import PictureSet, split, to_pictures
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.export import write_model
 from restorer.training.geometry import identity_crops
@@ -43,6 +43,7 @@ RESTORER_DEFAULTS: Values = {
         "folder": "",
         "validation": 0,
         "mirror": True,
+        "align": "",
         "jitter": 0.0,
         "zoom": 0.1,
         "shift": 0.03,
@@ -124,12 +125,13 @@ class RestorerTrainer(Trainer):
         self.optimiser = adam(self.learning, values["lr"], betas, equalise_plain=self.equalised)
         self.judging_optimiser = adam(self.judging, values["discriminator_lr"], (0.0, 0.99))
 
-        training, kept = split(picture_files(self.folder), values["data"]["validation"], recipe.seed)
+        files, read = self.find_pictures(self.size)
+        training, kept = split(files, values["data"]["validation"], recipe.seed)
         degradation = Degradation.of(values["degradation"], self.size)
         batch = self.per_process(values["batch"])
-        self.pairs = PairMaker(PictureSet(training, self.size), degradation, values["data"], batch, self.rng)
+        self.pairs = PairMaker(PictureSet(training, self.size, read), degradation, values["data"], batch, self.rng)
         # Without pictures kept for validation the sheets show the first of the training.
-        self.shown = fixed_pairs(PictureSet((kept or training)[:8], self.size), degradation, 8, recipe.seed)
+        self.shown = fixed_pairs(PictureSet((kept or training)[:8], self.size, read), degradation, 8, recipe.seed)
 
     @property
     def total_steps(self) -> int:
@@ -150,6 +152,7 @@ class RestorerTrainer(Trainer):
         degraded = pairs.degraded.to(device, memory_format=torch.channels_last)
         clean = pairs.clean.to(device, memory_format=torch.channels_last)
         set_rate(self.optimiser, self._rate(step))
+        set_rate(self.judging_optimiser, values["discriminator_lr"])  # a resumed optimiser has its former one
         adversarial = "adversarial" in self.weights and step > values["adversarial_from"]
         with self.autocast():
             output = self.network(degraded)
