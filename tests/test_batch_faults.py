@@ -396,8 +396,9 @@ def test_making_and_removing_files_at_the_same_time(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------- inside one run
 
 
+@pytest.mark.parametrize(("restoring", "writing"), [(0.1, 0.05), (0.0, 0.1)])
 def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
-    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, restoring: float, writing: float
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in "abcdef":
@@ -420,13 +421,13 @@ def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
     def slow_restore(self: Restorer, photo: Any, **rest: Any) -> Any:
         say(f"+restore {photo.path.name[0]}")
         result = restored(self, photo, **rest)
-        time.sleep(0.1)
+        time.sleep(restoring)
         say(f"-restore {photo.path.name[0]}")
         return result
 
     def slow_write(self: temporary.Part, target: Path) -> None:
         say(f"+write {target.name[0]}")
-        time.sleep(0.05)
+        time.sleep(writing)
         saved(self, target)
         say(f"-write {target.name[0]}")
 
@@ -435,7 +436,7 @@ def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
     monkeypatch.setattr(temporary.Part, "move_to", slow_write)
     restore(capsys, "in", "-o", "out", *PLAIN)
     at = {event: number for number, event in enumerate(events)}
-    for here, following in zip("abcde", "bcdef", strict=True):
+    for here, following in zip("abcde", "bcdef", strict=True) if restoring > writing else ():
         assert at[f"-read {following}"] < at[f"-restore {here}"], "the next photo is read meanwhile"
         assert at[f"+write {here}"] < at[f"-restore {following}"], "the last one is written meanwhile"
     read_count = written = 0
@@ -445,28 +446,41 @@ def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
         assert read_count - written <= 3, "photos in memory"
 
 
+@pytest.mark.parametrize(
+    ("heavy", "expected"),
+    [
+        (100, ["read a", "+a", "wrote a", "read b", "+b", "wrote b", "read c", "+c", "wrote c"]),
+        (1000, ["+a", "wrote a", "+b", "wrote b", "+c", "wrote c"]),  # 24 x 16 pixels come in, 48 x 32 go out
+    ],
+)
 def test_large_photos_are_neither_read_ahead_nor_written_behind(
-    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, heavy: int, expected: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("restorer.batch.HEAVY", 100)
+    monkeypatch.setattr("restorer.batch.HEAVY", heavy)
     for name in "abc":
         picture(Path(f"in/{name}.png"), seed=ord(name))
     events: list[str] = []
-    read, move = read_photo, temporary.Part.move_to
+    read, restored, move = read_photo, Restorer.restore, temporary.Part.move_to
 
     def noted_read(path: Path) -> Any:
         events.append(f"read {path.name[0]}")
         return read(path)
 
+    def noted_restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        events.append(f"+{photo.path.name[0]}")
+        return restored(self, photo, **rest)
+
     def noted_move(self: temporary.Part, target: Path) -> None:
+        time.sleep(0.05)
         move(self, target)
         events.append(f"wrote {target.name[0]}")
 
     monkeypatch.setattr("restorer.batch.read_photo", noted_read)
+    monkeypatch.setattr(Restorer, "restore", noted_restore)
     monkeypatch.setattr(temporary.Part, "move_to", noted_move)
     restore(capsys, "in", "-o", "out", *PLAIN)
-    assert events == ["read a", "wrote a", "read b", "wrote b", "read c", "wrote c"]
+    assert [event for event in events if heavy == 100 or not event.startswith("read")] == expected
 
 
 def test_a_photos_bytes_do_not_depend_on_its_neighbours(

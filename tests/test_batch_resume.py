@@ -313,6 +313,21 @@ def test_lines_of_many_writers_stay_whole(tmp_path: Path) -> None:
         journal.close()
 
 
+def test_a_line_after_one_that_was_cut_off_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out/a.png"
+    journal = Journal(tmp_path / "out")
+    journal.add({"status": "ok"}, source=target, target=target, fingerprint="f")
+    with journal.path.open("ab") as stream:
+        stream.write(b'{"input": "b.png", "sta')
+    target = tmp_path / "out/c.png"
+    journal.add({"status": "ok"}, source=target, target=target, fingerprint="g")
+    for each in (journal, Journal(tmp_path / "out")):
+        assert each.knows(target, "g")
+        assert each.knows(tmp_path / "out/a.png", "f")
+        assert each.damaged == 1
+    journal.close()
+
+
 def test_a_journal_that_does_not_fit_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path / "out")
     target = tmp_path / "out/a.png"
