@@ -221,6 +221,14 @@ def test_a_restorer_learns_two_pictures(kind: str, pictures: Path, tmp_path: Pat
     assert np.mean(found[40:50]) < 0.75 * np.mean(found[:5])
 
 
+def test_the_adversarial_loss_has_its_time(pictures: Path, tmp_path: Path) -> None:
+    text = recipe_of("lightglean", steps=6).replace(
+        "adversarial_from = 2", "adversarial_from = 2\nadversarial_until = 4"
+    )
+    run(trainer_of(text, pictures), tmp_path)
+    assert [bool(row["discriminator"]) for row in rows(tmp_path)] == [False, False, True, True, False, False]
+
+
 @pytest.mark.parametrize("kind", ["prior", "dcgan"])
 def test_a_discriminator_learns_two_pictures(kind: str, pictures: Path, tmp_path: Path) -> None:
     text = recipe_of(kind).replace("steps = 12", "steps = 30").replace("pictures = 24", "pictures = 120", 1)

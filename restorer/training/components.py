@@ -1,4 +1,7 @@
-"""GFP-GAN's facial component loss: small discriminators for eyes and mouth, and the Gram style of their features."""
+"""What GFP-GAN's training adds and its result does not keep: judges of eyes and mouth, and RGB heads for the pyramid.
+
+The facial component loss has small discriminators for eyes and mouth, and the Gram style of their features.
+"""
 
 from __future__ import annotations
 
@@ -81,3 +84,22 @@ class Components(nn.Module):
             assert isinstance(discriminator, ComponentDiscriminator)
             found.append((name, discriminator))
         return found
+
+
+class PyramidHeads(nn.Module):
+    """RGB heads on the U-Net's decoder, which the pyramid loss looks at; they are not part of the result."""
+
+    def __init__(self, blocks: nn.ModuleList, widths: list[int]) -> None:
+        super().__init__()
+        self.to_rgb = nn.ModuleList(nn.Conv2d(width, 3, 1) for width in widths)
+        self._features: dict[int, Tensor] = {}
+        for index, block in enumerate(blocks):
+            block.register_forward_hook(lambda _module, _inputs, output, index=index: self._keep(index, output))
+
+    def _keep(self, index: int, output: Tensor) -> None:
+        if output.requires_grad:
+            self._features[index] = output
+
+    def forward(self) -> list[Tensor]:
+        """Return the pictures (n, 3, h, w) at each resolution of the last forward pass."""
+        return [head(self._features[index].float()) for index, head in enumerate(self.to_rgb)]

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from restorer.errors import UsageError
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.mobilefacenet import MobileFaceNet, crop_faces, load_mobilefacenet
-from restorer.training.components import Components
+from restorer.training.components import Components, PyramidHeads
 from restorer.training.datasets import PictureSet, split, to_pictures
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.export import write_model
@@ -75,6 +75,7 @@ RESTORER_DEFAULTS: Values = {
     "betas": [0.9, 0.99],
     "discriminator_lr": 1e-4,
     "adversarial_from": 0,
+    "adversarial_until": 0,
     "discriminator_crop": 0,
     "r1": 1.0,
     "r1_every": 16,
@@ -153,7 +154,8 @@ class RestorerTrainer(Trainer):
         clean = pairs.clean.to(device, memory_format=torch.channels_last)
         set_rate(self.optimiser, self._rate(step))
         set_rate(self.judging_optimiser, values["discriminator_lr"])  # a resumed optimiser has its former one
-        adversarial = "adversarial" in self.weights and step > values["adversarial_from"]
+        last = values["adversarial_until"] or self.total_steps
+        adversarial = "adversarial" in self.weights and values["adversarial_from"] < step <= last
         with self.autocast():
             output = self.network(degraded)
         output = output.float()
@@ -340,25 +342,6 @@ class RestorerTrainer(Trainer):
 def _psnr(pictures: Tensor, wanted: Tensor) -> Tensor:
     """Return the mean over pictures (n, 3, h, w) of their signal-to-noise ratio in dB, both in [-1, 1]."""
     return -10 * torch.log10((pictures - wanted).square().mean((1, 2, 3)) / 4 + 1e-10).mean()
-
-
-class PyramidHeads(nn.Module):
-    """RGB heads on the U-Net's decoder, which the pyramid loss looks at; they are not part of the result."""
-
-    def __init__(self, blocks: nn.ModuleList, widths: list[int]) -> None:
-        super().__init__()
-        self.to_rgb = nn.ModuleList(nn.Conv2d(width, 3, 1) for width in widths)
-        self._features: dict[int, Tensor] = {}
-        for index, block in enumerate(blocks):
-            block.register_forward_hook(lambda _module, _inputs, output, index=index: self._keep(index, output))
-
-    def _keep(self, index: int, output: Tensor) -> None:
-        if output.requires_grad:
-            self._features[index] = output
-
-    def forward(self) -> list[Tensor]:
-        """Return the pictures (n, 3, h, w) at each resolution of the last forward pass."""
-        return [head(self._features[index].float()) for index, head in enumerate(self.to_rgb)]
 
 
 class GLEANTrainer(RestorerTrainer):
