@@ -213,6 +213,13 @@ def test_one_bad_photo_does_not_harm_the_others(capsys: Capsys, monkeypatch: pyt
         assert {n: c for n, c in files(Path("out")).items() if n != NAME} == good
 
 
+def test_verbose_shows_where_an_unexpected_error_happened(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(Path("a.png"))
+    failing("a.png", monkeypatch, ValueError("odd"))
+    assert "Traceback" not in restore(capsys, "a.png", *PLAIN, code=1).err
+    assert "ValueError: odd" in restore(capsys, "a.png", *PLAIN, "-v", code=1).err.partition("Traceback")[2]
+
+
 # ------------------------------------------------------------------------------------------------------- the journal
 
 
