@@ -111,6 +111,7 @@ class Decoder(nn.Module):
         levels: for how many resolutions above the input's there are features of the bank; None for all.
         last: width of the convolution before RGB.
         skips: channels of the input that come in again at each resolution above, none by default.
+        noise: whether a channel of noise comes in at each resolution above, for texture that the input does not show.
     """
 
     def __init__(
@@ -121,12 +122,14 @@ class Decoder(nn.Module):
         levels: int | None = None,
         last: int = 64,
         skips: Sequence[int] = (),
+        noise: bool = False,
     ) -> None:
         super().__init__()
         own = [widths[0], *(max(int(width * narrow), 1) for width in widths[1:])]
         levels = len(widths) - 1 if levels is None else levels
         taken = [0, *(width if level < levels else 0 for level, width in enumerate(widths[1:]))]
         taken = [bank + skip for bank, skip in zip_longest(taken, (0, *skips), fillvalue=0)]
+        taken = [taken[0], *(width + noise for width in taken[1:])]
         self.up = nn.ModuleList(
             nn.Conv2d(here + bank, 4 * above, 3, padding=1)
             for (here, above), bank in zip(pairwise(own), taken, strict=False)
@@ -134,14 +137,17 @@ class Decoder(nn.Module):
         self.conv = nn.Conv2d(own[-1] + taken[-1], last, 3, padding=1)
         self.to_rgb = nn.Conv2d(last, 3, 3, padding=1)
 
-    def forward(self, x: Tensor, features: Sequence[Tensor], skips: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, features: Sequence[Tensor], skips: Sequence[Tensor] = (), noise: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Return the picture; `features` are the bank's, from twice the input's resolution to its own.
 
-        `skips` are the input itself at these resolutions, its finer pixels as channels, as far as there are any.
+        `skips` are the input itself at these resolutions, its finer pixels as channels, as far as there are any;
+        `noise` has a channel for each of them where the decoder takes noise.
         """
         for level, conv in enumerate(self.up):
             x = F.pixel_shuffle(conv(x), 2)
-            joined = [x, *features[level : level + 1], *skips[level : level + 1]]
+            joined = [x, *features[level : level + 1], *skips[level : level + 1], *noise[level : level + 1]]
             x = torch.cat(joined, dim=1) if len(joined) > 1 else x
         x = F.leaky_relu_(self.conv(x), 0.2)
         picture: Tensor = self.to_rgb(x)
@@ -169,6 +175,7 @@ class _Banked(nn.Module):
         rrdb_growth: int,
         trunk_levels: int = 0,
         decoder_skips: bool = False,
+        decoder_noise: bool = False,
     ) -> None:
         super().__init__()
         widths = channels(out_size, narrow=narrow, channel_multiplier=channel_multiplier)
@@ -206,7 +213,11 @@ class _Banked(nn.Module):
             levels=levels,
             last=decoder_last,
             skips=[3 * factor**2 for factor in self.skips],
+            noise=decoder_noise,
         )
+        self.noise_sides = [side for side in widths if side > in_size] if decoder_noise else []
+        for side in self.noise_sides:
+            self.register_buffer(f"noise_{side}", torch.randn(1, 1, side, side))
         if decoder_skips:
             for part in self.decoder.modules():
                 if isinstance(part, nn.Conv2d):
@@ -224,10 +235,17 @@ class _Banked(nn.Module):
         features: Tensor = self.trunk(quick_layout(F.pixel_unshuffle(pictures, self.unshuffle)))
         return features
 
+    def _noise(self, trunk: Tensor) -> list[Tensor]:
+        """Return the decoder's noise: in training drawn anew for each picture, else the one stored with the weights."""
+        if self.training:
+            return [trunk.new_empty(len(trunk), 1, side, side).normal_() for side in self.noise_sides]
+        stored = [self.get_buffer(f"noise_{side}") for side in self.noise_sides]
+        return [noise.to(trunk.dtype).expand(len(trunk), -1, -1, -1) for noise in stored]
+
     def _decode(self, pictures: Tensor, trunk: Tensor, taken: Sequence[Tensor]) -> Tensor:
         """Return the output picture; with `residual`, what the network adds to the input in the output's size."""
         skips = [F.pixel_unshuffle(pictures, factor) for factor in self.skips]
-        picture: Tensor = self.decoder(trunk, taken, [skip.to(trunk.dtype) for skip in skips])
+        picture: Tensor = self.decoder(trunk, taken, [skip.to(trunk.dtype) for skip in skips], self._noise(trunk))
         if not self.residual:
             return picture
         if pictures.shape[-1] != self.out_size:
@@ -350,6 +368,7 @@ class LightGLEAN(_Banked):
         residual: the network's picture is added to the input in the output's size.
         rrdb_growth: channels that each convolution of a dense block adds.
         decoder_skips: the input comes in again at each resolution of the decoder that it has (with `unshuffle`).
+        decoder_noise: a channel of noise comes in at each resolution of the decoder, as in the bank's own.
         trunk_levels: 0 for the paper's RRDBs; else the trunk is a U-Net that halves the resolution so many times.
         decoder_narrow: factor of the decoder's widths against the bank's.
         decoder_last: width of the convolution before RGB; 0 for 64 times `decoder_narrow`.
@@ -373,6 +392,7 @@ class LightGLEAN(_Banked):
         rrdb_growth: int = 32,
         trunk_levels: int = 0,
         decoder_skips: bool = False,
+        decoder_noise: bool = False,
     ) -> None:
         super().__init__(
             in_size,
@@ -390,6 +410,7 @@ class LightGLEAN(_Banked):
             rrdb_growth=rrdb_growth,
             trunk_levels=trunk_levels,
             decoder_skips=decoder_skips,
+            decoder_noise=decoder_noise,
         )
         width = self.bank.widths[in_size]
         self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))

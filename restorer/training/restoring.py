@@ -33,6 +33,7 @@ from restorer.training.losses import (
     nonsaturating_generator,
     pyramid_loss,
     r1_penalty,
+    texture_loss,
 )
 from restorer.training.pairs import PairMaker, Pairs, fixed_pairs
 from restorer.training.recipe import Recipe, Values
@@ -63,6 +64,7 @@ RESTORER_DEFAULTS: Values = {
         "components": 0.0,
         "component_style": 0.0,
         "pyramid": 0.0,
+        "texture": 0.0,
     },
     "identity_weights": "",
     "identity_share": 1.0,
@@ -76,6 +78,7 @@ RESTORER_DEFAULTS: Values = {
     "discriminator_lr": 1e-4,
     "adversarial_from": 0,
     "adversarial_until": 0,
+    "texture_from": 0,
     "discriminator_crop": 0,
     "r1": 1.0,
     "r1_every": 16,
@@ -117,7 +120,7 @@ class RestorerTrainer(Trainer):
 
         self.network = placed(self.network, place.device)
         self.discriminator = placed(self.discriminator, place.device)
-        self.average_network = copy.deepcopy(self.network).requires_grad_(False)
+        self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
         betas = (values["betas"][0], values["betas"][1])
         learning: list[nn.Module] = [self.network] + ([self.heads] if self.heads else [])
         judging: list[nn.Module] = [self.discriminator] + ([self.components] if self.components else [])
@@ -161,6 +164,8 @@ class RestorerTrainer(Trainer):
         output = output.float()
         self.optimiser.zero_grad(set_to_none=True)
         losses = self._losses(output, clean, pairs, adversarial)
+        if "texture" in self.weights and step > values["texture_from"]:
+            losses["texture"] = texture_loss(output, clean)
         total = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         backward(total)
         self.average(self.learning)
