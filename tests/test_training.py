@@ -204,7 +204,7 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stopped_run_goes_on_to_the_same_losses(kind: str, pictures: Path, tmp_path: Path) -> None:
-    text = recipe_of(kind, steps=8)
+    text = recipe_of(kind, steps=8).replace("decoder_skips = true", "decoder_skips = true\ndecoder_noise = true")
     run(trainer_of(text, pictures), tmp_path / "whole", until=8)
     run(trainer_of(text, pictures), tmp_path / "parts", until=3)
     run(trainer_of(text, pictures), tmp_path / "parts", until=8)
@@ -227,6 +227,13 @@ def test_the_adversarial_loss_has_its_time(pictures: Path, tmp_path: Path) -> No
     )
     run(trainer_of(text, pictures), tmp_path)
     assert [bool(row["discriminator"]) for row in rows(tmp_path)] == [False, False, True, True, False, False]
+
+
+def test_the_texture_loss_waits_for_its_step(pictures: Path, tmp_path: Path) -> None:
+    text = recipe_of("lightglean", steps=4).replace("lr_end", "texture_from = 2\nlr_end")
+    text = f"{text}[losses]\nmse = 1.0\ntexture = 0.1\n"
+    run(trainer_of(text, pictures), tmp_path)
+    assert [bool(row["texture"]) for row in rows(tmp_path)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("kind", ["prior", "dcgan"])

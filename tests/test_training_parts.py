@@ -16,6 +16,7 @@ from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.faces.detect import Face
 from restorer.models.templates import FACEXLIB
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
+from restorer.networks.glean import LightGLEAN
 from restorer.networks.gpen import GPEN
 from restorer.networks.mobilefacenet import HEIGHT, TEMPLATE, WIDTH, crop_faces, load_mobilefacenet
 from restorer.networks.stylegan2 import StyleGAN2Generator, equalised_scales
@@ -25,7 +26,7 @@ from restorer.training.datasets import PictureSet, picture_files, read_square, s
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.geometry import component, identity_crops, jitter, warp
 from restorer.training.loop import Place, adam, follow
-from restorer.training.losses import feature_loss, gram, path_lengths, pyramid_loss, r1_penalty
+from restorer.training.losses import feature_loss, gram, path_lengths, pyramid_loss, r1_penalty, texture_loss
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import parse_recipe
 from restorer.training.restoring import widen
@@ -193,6 +194,38 @@ def test_losses_are_zero_for_what_was_wanted() -> None:
     assert gram(features[0]).shape == (2, 4, 4)
     wanted = torch.rand(1, 3, 8, 8)
     assert float(pyramid_loss([wanted, nn.functional.avg_pool2d(wanted, 2)], wanted)) == pytest.approx(0, abs=1e-6)
+
+
+def test_texture_counts_as_right_when_it_is_alike_not_when_it_is_absent_or_repeats() -> None:
+    def grain() -> torch.Tensor:
+        fine = torch.randn(2, 1, 64, 64)
+        return (0.05 * nn.functional.avg_pool2d(fine, 3, 1, 1) * 3).expand(-1, 3, -1, -1)
+
+    wanted, other = grain(), grain()
+    grid = 0.05 * torch.tensor([[1.0, -1], [-1, 1]]).repeat(32, 32).expand(2, 3, -1, -1)
+    alike, flat = texture_loss(other, wanted), texture_loss(torch.zeros_like(wanted), wanted)
+    assert texture_loss(wanted, wanted) == 0
+    assert 2 * alike < flat
+    assert 2 * alike < texture_loss(grid, wanted)
+    smooth = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    texture_loss(smooth, wanted[:1]).backward()  # type: ignore[no-untyped-call]
+    assert smooth.grad is not None
+    assert smooth.grad.isfinite().all()
+
+
+def test_decoder_noise_is_drawn_anew_in_training_and_stored_otherwise() -> None:
+    torch.manual_seed(0)
+    network = LightGLEAN(16, 64, style_channels=16, rrdb_channels=8, narrow=0.06, num_rrdbs=1, decoder_noise=True)
+    picture = torch.zeros(2, 3, 16, 16)
+    with torch.no_grad():
+        drawn = network(picture)
+        assert not torch.equal(drawn[0], drawn[1])
+        network.eval()
+        stored = network(picture)
+        assert torch.equal(stored[0], stored[1])
+        assert torch.equal(stored, network(picture))
+        network.get_buffer("noise_64").zero_()
+        assert not torch.equal(stored, network(picture))
 
 
 def test_adam_moves_effective_weights_by_their_scale() -> None:

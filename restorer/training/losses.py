@@ -76,7 +76,7 @@ def pyramid_loss(found: Sequence[Tensor], wanted: Tensor) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def texture_statistics(pictures: Tensor, *, window: int = 32) -> list[Tensor]:
+def texture_statistics(pictures: Tensor, *, window: int = 64) -> list[Tensor]:
     """Return local statistics of the luma at full and half resolution, as tensors (n, k, rows, columns).
 
     They are those of natural scenes that NIQE models (Mittal et al., "Making a Completely Blind Image Quality
@@ -86,11 +86,13 @@ def texture_statistics(pictures: Tensor, *, window: int = 32) -> list[Tensor]:
 
     Args:
         pictures: (n, 3, h, w) in [-1, 1].
-        window: side of the squares in pixels; each overlaps the next by half.
+        window: side of the squares in pixels, at most the picture's; each overlaps the next by half. In small squares
+            the statistics of random texture scatter, which a loss takes for an error.
     """
     luma = (pictures.float() * pictures.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     x = 127.5 * (luma + 1)
     found = []
+    window = min(window, *pictures.shape[2:])
     for side in (window, window // 2):
         mean = _blur(x)
         centred = x - mean
@@ -117,15 +119,15 @@ def _blur(x: Tensor) -> Tensor:
     return F.conv2d(x, line.view(1, 1, 1, 7))
 
 
-def texture_loss(found: Tensor, wanted: Tensor) -> Tensor:
+def texture_loss(found: Tensor, wanted: Tensor, *, window: int = 64) -> Tensor:
     """Return the mean absolute difference of `texture_statistics`: as rough and as contrasted, wherever it is.
 
     Unlike a difference of pixels it does not punish texture that is in the right place but not the same: it lets a
     restorer draw hair and skin where their pixels are lost.
     """
     with torch.no_grad():
-        there = texture_statistics(wanted)
-    here = texture_statistics(found)
+        there = texture_statistics(wanted, window=window)
+    here = texture_statistics(found, window=window)
     return torch.stack([F.l1_loss(a, b) for a, b in zip(here, there, strict=True)]).mean()
 
 

@@ -79,6 +79,7 @@ RESTORER_DEFAULTS: Values = {
     "adversarial_from": 0,
     "adversarial_until": 0,
     "texture_from": 0,
+    "texture_window": 64,
     "discriminator_crop": 0,
     "r1": 1.0,
     "r1_every": 16,
@@ -165,7 +166,7 @@ class RestorerTrainer(Trainer):
         self.optimiser.zero_grad(set_to_none=True)
         losses = self._losses(output, clean, pairs, adversarial)
         if "texture" in self.weights and step > values["texture_from"]:
-            losses["texture"] = texture_loss(output, clean)
+            losses["texture"] = texture_loss(output, clean, window=values["texture_window"])
         total = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         backward(total)
         self.average(self.learning)
