@@ -15,12 +15,16 @@ from restorer.errors import CheckpointLayoutError, OutputExistsError, UsageError
 from restorer.evaluation.evaluate import Evaluation, best_gaussian, evaluate
 from restorer.evaluation.lpips import load_lpips
 from restorer.evaluation.metrics import niqe, psnr, ssim
+from restorer.evaluation.samples import Judgement, find_nearest, judge_faces
+from restorer.faces.detect import RetinaFaceDetector
 from restorer.models.base import CropSpec
 from restorer.networks.dcgan import DCGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator
-from restorer.training.datasets import picture_files
+from restorer.registry import load
+from restorer.training.datasets import picture_files, read_square
 from restorer.training.restoring import LightGLEANTrainer
 from restorer.weights.own import About, write
+from restorer.weights.table import Table
 from tests.test_training import GLEAN, RESTORER
 
 
@@ -198,6 +202,50 @@ def test_samples_are_drawn_by_the_seed(kind: str, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "sheet.png").size == (2 * size, 2 * size)
     with pytest.raises(OutputExistsError):
         command("sample", str(prior), "-o", str(tmp_path / "sheet.png"), "--device", "cpu")
+
+
+def test_samples_that_are_training_pictures_are_recognised(clean: Path) -> None:
+    files = sorted(clean.iterdir())
+    training = [read_square(file, 32) for file in files]
+    copy = np.ascontiguousarray(training[2][:, ::-1])
+    result = Judgement(2)
+    sheet = find_nearest([copy, 255 - training[0]], files, result)
+    index, distance = result.nearest[0]
+    assert index == 2
+    assert distance < 1e-3
+    assert result.usual is not None
+    assert result.nearest[1][1] > result.usual / 2
+    assert sheet.size == (4 * 32, 16 + 32)
+
+
+def test_samples_are_counted_as_faces_and_as_alike(shared: Path) -> None:
+    faces = [read_square(file, 128) for file in sorted((shared / "data/faces_hq").glob("*.png"))[:3]]
+    table = Table("retinaface-mobilenet0.25", architecture="retinaface", arguments={"network_name": "mobile0.25"})
+    detector = RetinaFaceDetector(load(table, shared / "weights/retinaface_mobilenet0.25.pth"))
+    grey = np.full((128, 128, 3), 128, np.uint8)
+    weights = shared / "weights/mobilefacenet_068.ckpt"
+    different = judge_faces([*faces, grey], detector, weights)
+    assert (different.pictures, different.faces, different.alike) == (4, 3, 0)
+    same = judge_faces([faces[0], faces[0][:, ::-1].copy()], detector, weights)
+    assert same.alike == 1
+    assert same.as_json()["most_alike"] > 0.8
+
+
+def test_likeness_needs_a_detector(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="found first"):
+        command("sample", "tiny-prior", "-o", str(tmp_path / "x.png"), "--identity-weights", "x.ckpt")
+
+
+def test_the_built_in_prior_is_measured_by_the_command(
+    tmp_path: Path, clean: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "x.png")
+    command("sample", "tiny-prior", "-o", out, "--count", "2", "--neighbours", str(clean), "--json", "--device", "cpu")
+    record = json.loads(capsys.readouterr().out)
+    assert record["pictures"] == 2
+    assert record["faces"] is None
+    assert 0 < record["nearest"] < 1
+    assert Image.open(tmp_path / "x_neighbours.png").size == (4 * 128, 16 + 128)
 
 
 def test_a_restorer_is_no_prior(tmp_path: Path, clean: Path) -> None:

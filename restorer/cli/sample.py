@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from restorer.cli.console import say
-from restorer.errors import OutputExistsError
+from restorer.errors import OutputExistsError, UsageError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -24,19 +25,38 @@ def sample(
         float, typer.Option(min=0.0, max=2.0, help="1 = all variety, less = nearer to the average (StyleGAN2 only).")
     ] = 0.7,
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
+    detector: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Count the pictures in which this detector finds a face.")
+    ] = None,
+    identity_weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="MobileFaceNet checkpoint: how alike the faces are; with --detector."),
+    ] = None,
+    neighbours: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Show each picture beside the nearest one of this folder, in a sheet."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What was measured, as one JSON object on stdout.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Do not reach the network.")] = False,
 ) -> None:
-    """Draw pictures from a prior: one sheet, or each picture for itself into a folder."""
+    """Draw pictures from a prior: one sheet, or each picture for itself into a folder.
+
+    With --detector, --identity-weights and --neighbours they are also measured: how many are faces, how alike they are,
+    and what in the training data is nearest to each.
+    """
     from restorer import device as devices
     from restorer import registry, weights
     from restorer.training.sampling import draw
     from restorer.training.sheets import grid, save_picture
 
     single = out.suffix.lower() not in (".png", ".jpg", ".jpeg")
+    beside = out / "neighbours.png" if single else out.with_name(f"{out.stem}_neighbours.png")
+    if identity_weights is not None and detector is None:
+        raise UsageError("To compare faces they must be found first.", "Add --detector NAME.")
     targets = [out / f"{index:05d}.png" for index in range(count)] if single else [out]
-    for target in targets:
+    for target in [*targets, *([beside] if neighbours is not None else [])]:
         if target.exists() and not overwrite:
             raise OutputExistsError(target, f"{target} exists.", "Add --overwrite, or choose another place with -o.")
     table = weights.resolve(prior)
@@ -50,3 +70,26 @@ def sample(
     else:
         save_picture(grid(pictures), out)
     say(f"{count} pictures of {pictures[0].shape[0]} px were drawn from {table.name}: {out}")
+    if detector is None and neighbours is None and not as_json:
+        return
+    from restorer.evaluation.samples import ALIKE, FOUND, Judgement, find_nearest, judge_faces
+    from restorer.options import Options
+    from restorer.parts import Parts
+    from restorer.training.datasets import picture_files
+
+    result = Judgement(count)
+    if detector is not None:
+        options = Options(model="none", detector=detector, device=device, offline=offline)
+        result = judge_faces(pictures, Parts(options, say=say).get_detector(), identity_weights)
+        say(f"A face is found in {result.faces} of {count} at score {FOUND:g}.")
+        if result.most_alike is not None:
+            say(f"{result.alike} pairs are alike ({ALIKE:g} and more); the largest cosine is {result.most_alike:.2f}.")
+    if neighbours is not None:
+        save_picture(find_nearest(pictures, picture_files(neighbours), result), beside)
+        closest = min(distance for _, distance in result.nearest)
+        say(
+            f"The nearest picture of {neighbours} is {closest:.3f} away; those themselves usually {result.usual:.3f} "
+            f"from their nearest. Side by side: {beside}"
+        )
+    if as_json:
+        print(json.dumps(result.as_json()))
