@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.faces.detect import Face
 from restorer.models.templates import FACEXLIB
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
-from restorer.networks.glean import LightGLEAN
+from restorer.networks.glean import Grain, LightGLEAN
 from restorer.networks.gpen import GPEN
 from restorer.networks.mobilefacenet import HEIGHT, TEMPLATE, WIDTH, crop_faces, load_mobilefacenet
 from restorer.networks.stylegan2 import StyleGAN2Generator, equalised_scales
@@ -226,6 +227,21 @@ def test_decoder_noise_is_drawn_anew_in_training_and_stored_otherwise() -> None:
         assert torch.equal(stored, network(picture))
         network.get_buffer("noise_64").zero_()
         assert not torch.equal(stored, network(picture))
+
+
+def test_grain_is_as_strong_as_the_features_say() -> None:
+    torch.manual_seed(0)
+    grain = Grain(1)
+    with torch.no_grad():
+        grain.strength.weight[0, 0, 1, 1] = 4.0
+        x = torch.zeros(1, 1, 64, 128)
+        x[..., 64:] = 1.0
+        found = grain(x, torch.randn(1, 1, 64, 128))
+        assert float(found[..., :60].std()) == pytest.approx(math.log1p(math.exp(-5)), rel=0.1)
+        assert float(found[..., 68:].std()) == pytest.approx(math.log1p(math.exp(-1)), rel=0.1)
+        assert torch.equal(grain(x, torch.zeros(1, 1, 64, 128)), torch.zeros(1, 1, 64, 128))
+    with pytest.raises(ValueError, match="noise"):
+        LightGLEAN(16, 64, style_channels=16, rrdb_channels=8, narrow=0.06, num_rrdbs=1, decoder_grain=True)
 
 
 def test_adam_moves_effective_weights_by_their_scale() -> None:

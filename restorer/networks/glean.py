@@ -101,6 +101,29 @@ def _two(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequenti
     )
 
 
+class Grain(nn.Module):
+    """Fine texture, (n, 1, h, w): noise blurred by a learned 5x5 kernel, as strong as the features say.
+
+    Skin and hair have detail that a blurred input does not determine. A network that must be right about pixels leaves
+    it out, and faces look like wax; here it only needs to say how strong it is where.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.strength = nn.Conv2d(width, 1, 3, padding=1)
+        reach = torch.arange(-2.0, 3.0)
+        line = torch.exp(-0.5 * (reach / 0.8).square())
+        self.kernel = nn.Parameter(torch.outer(line, line)[None, None])
+        with torch.no_grad():  # a training begins with a deviation of one level in 256
+            self.strength.weight.zero_()
+            self.strength.bias.fill_(-5.0)  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return the texture for features x (n, c, h, w) and standard normal noise (n, 1, h, w)."""
+        kernel = self.kernel / self.kernel.norm()
+        return F.softplus(self.strength(x)) * F.conv2d(noise, kernel.to(noise.dtype), padding=2)
+
+
 class Decoder(nn.Module):
     """Goes from the trunk's features to the picture, taking in the bank's features at each resolution on the way.
 
@@ -112,6 +135,7 @@ class Decoder(nn.Module):
         last: width of the convolution before RGB.
         skips: channels of the input that come in again at each resolution above, none by default.
         noise: whether a channel of noise comes in at each resolution above, for texture that the input does not show.
+        grain: whether the last of that noise also becomes fine texture of the picture (see `Grain`).
     """
 
     def __init__(
@@ -123,8 +147,11 @@ class Decoder(nn.Module):
         last: int = 64,
         skips: Sequence[int] = (),
         noise: bool = False,
+        grain: bool = False,
     ) -> None:
         super().__init__()
+        if grain and not noise:
+            raise ValueError("Grain is made of the decoder's noise.")
         own = [widths[0], *(max(int(width * narrow), 1) for width in widths[1:])]
         levels = len(widths) - 1 if levels is None else levels
         taken = [0, *(width if level < levels else 0 for level, width in enumerate(widths[1:]))]
@@ -136,6 +163,7 @@ class Decoder(nn.Module):
         )
         self.conv = nn.Conv2d(own[-1] + taken[-1], last, 3, padding=1)
         self.to_rgb = nn.Conv2d(last, 3, 3, padding=1)
+        self.grain = Grain(last) if grain else None
 
     def forward(
         self, x: Tensor, features: Sequence[Tensor], skips: Sequence[Tensor] = (), noise: Sequence[Tensor] = ()
@@ -151,7 +179,7 @@ class Decoder(nn.Module):
             x = torch.cat(joined, dim=1) if len(joined) > 1 else x
         x = F.leaky_relu_(self.conv(x), 0.2)
         picture: Tensor = self.to_rgb(x)
-        return picture
+        return picture if self.grain is None else picture + self.grain(x, noise[-1])
 
 
 class _Banked(nn.Module):
@@ -176,6 +204,7 @@ class _Banked(nn.Module):
         trunk_levels: int = 0,
         decoder_skips: bool = False,
         decoder_noise: bool = False,
+        decoder_grain: bool = False,
     ) -> None:
         super().__init__()
         widths = channels(out_size, narrow=narrow, channel_multiplier=channel_multiplier)
@@ -214,13 +243,14 @@ class _Banked(nn.Module):
             last=decoder_last,
             skips=[3 * factor**2 for factor in self.skips],
             noise=decoder_noise,
+            grain=decoder_grain,
         )
         self.noise_sides = [side for side in widths if side > in_size] if decoder_noise else []
         for side in self.noise_sides:
             self.register_buffer(f"noise_{side}", torch.randn(1, 1, side, side))
         if decoder_skips:
-            for part in self.decoder.modules():
-                if isinstance(part, nn.Conv2d):
+            for path, part in self.decoder.named_modules():
+                if isinstance(part, nn.Conv2d) and not path.startswith("grain."):
                     nn.init.kaiming_normal_(part.weight, a=0.2)
         if residual:  # a training begins near the input itself
             nn.init.normal_(self.decoder.to_rgb.weight, std=0.01)
@@ -369,6 +399,7 @@ class LightGLEAN(_Banked):
         rrdb_growth: channels that each convolution of a dense block adds.
         decoder_skips: the input comes in again at each resolution of the decoder that it has (with `unshuffle`).
         decoder_noise: a channel of noise comes in at each resolution of the decoder, as in the bank's own.
+        decoder_grain: the network says how strong fine texture is, which noise then makes; needs `decoder_noise`.
         trunk_levels: 0 for the paper's RRDBs; else the trunk is a U-Net that halves the resolution so many times.
         decoder_narrow: factor of the decoder's widths against the bank's.
         decoder_last: width of the convolution before RGB; 0 for 64 times `decoder_narrow`.
@@ -393,6 +424,7 @@ class LightGLEAN(_Banked):
         trunk_levels: int = 0,
         decoder_skips: bool = False,
         decoder_noise: bool = False,
+        decoder_grain: bool = False,
     ) -> None:
         super().__init__(
             in_size,
@@ -411,6 +443,7 @@ class LightGLEAN(_Banked):
             trunk_levels=trunk_levels,
             decoder_skips=decoder_skips,
             decoder_noise=decoder_noise,
+            decoder_grain=decoder_grain,
         )
         width = self.bank.widths[in_size]
         self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))
