@@ -10,14 +10,25 @@ import torch
 
 from restorer.errors import DeviceUnavailableError, UsageError
 from restorer.training.dcgan import DCGANTrainer
+from restorer.training.detecting import DetectorTrainer
 from restorer.training.loop import Place, Report, Trainer, run
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import Recipe, load_recipe
 from restorer.training.restoring import GFPGANTrainer, GLEANTrainer, GPENTrainer, LightGLEANTrainer
+from restorer.training.upscaling import UpscalerTrainer
 
 TRAINERS: dict[str, type[Trainer]] = {
     trainer.kind: trainer
-    for trainer in (PriorTrainer, DCGANTrainer, GLEANTrainer, LightGLEANTrainer, GFPGANTrainer, GPENTrainer)
+    for trainer in (
+        PriorTrainer,
+        DCGANTrainer,
+        GLEANTrainer,
+        LightGLEANTrainer,
+        GFPGANTrainer,
+        GPENTrainer,
+        DetectorTrainer,
+        UpscalerTrainer,
+    )
 }
 
 

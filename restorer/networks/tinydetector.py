@@ -1,0 +1,155 @@
+"""The built-in face detector: a small network of plain convolutions, without anchors, with five landmarks a face.
+
+Its means are those of the single-shot detectors: features of stride 8, 16 and 32, coarse ones added to finer ones (FPN,
+Lin et al. 2017), one head for all of them (FCOS, Tian et al. 2019), which says for each cell whether the middle of a
+face lies there, and where its box and landmarks are. Depthwise convolutions only where the maps are small: on a CPU
+they cost about as much time as plain ones of these widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+STRIDES = (8, 16, 32)
+ROW = 15  # box 4, score 1, landmarks 10
+WIDTHS = (16, 24, 48, 64, 64)
+HEAD = 48
+
+
+class _Conv(nn.Module):
+    """A convolution, batch normalisation where it is trained, and a ReLU."""
+
+    def __init__(self, inner: int, outer: int, side: int = 3, stride: int = 1, *, groups: int = 1, norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inner, outer, side, stride, side // 2, groups=groups, bias=not norm)
+        self.norm: nn.Module = nn.BatchNorm2d(outer, momentum=0.03) if norm else nn.Identity()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = F.relu(self.norm(self.conv(features)), inplace=True)
+        return result
+
+
+class _Separable(nn.Module):
+    """A depthwise and a pointwise convolution."""
+
+    def __init__(self, inner: int, outer: int, stride: int = 1, *, norm: bool) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(inner, inner, 3, stride, 1, groups=inner)
+        self.pointwise = _Conv(inner, outer, 1, norm=norm)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.pointwise(self.depthwise(features))
+        return result
+
+
+class _Residual(nn.Module):
+    """A block whose output is added to its input."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = features + self.block(features)
+        return result
+
+
+class TinyDetector(nn.Module):
+    """Finds faces of about 10 to 320 pixels in pictures whose sides are multiples of 32.
+
+    Args:
+        widths: channels at stride 2, 4, 8, 16 and 32.
+        head: channels of the pyramid and its head.
+        norm: with batch normalisation, as it is trained; `folded` takes it away.
+    """
+
+    def __init__(self, widths: Sequence[int] = WIDTHS, head: int = HEAD, *, norm: bool = False) -> None:
+        super().__init__()
+        first, second, third, fourth, fifth = widths
+        self.stem = nn.Sequential(_Conv(3, first, 3, 2, norm=norm), _Conv(first, second, 3, 2, norm=norm))
+        self.body = nn.ModuleList(
+            [
+                nn.Sequential(_Conv(second, third, 3, 2, norm=norm), _Residual(_Conv(third, third, norm=norm))),
+                nn.Sequential(
+                    _Conv(third, fourth, 3, 2, norm=norm),
+                    _Residual(_Conv(fourth, fourth, norm=norm)),
+                    _Residual(_Separable(fourth, fourth, norm=norm)),
+                ),
+                nn.Sequential(
+                    _Separable(fourth, fifth, 2, norm=norm),
+                    _Residual(_Separable(fifth, fifth, norm=norm)),
+                    _Residual(_Separable(fifth, fifth, norm=norm)),
+                ),
+            ]
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(width, head, 1) for width in (third, fourth, fifth))
+        self.judge = _Conv(head, head, norm=norm)
+        self.place = _Conv(head, head, norm=norm)
+        # Faces of a stride differ in size by another range than those of the next: the last layers are its own.
+        self.score = nn.ModuleList(nn.Conv2d(head, 1, 1) for _ in STRIDES)
+        self.where = nn.ModuleList(nn.Conv2d(head, ROW - 1, 1) for _ in STRIDES)
+
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return rows as `forward` does, with the score's logit in the score's place."""
+        features, found = self.stem(pixels), []
+        for stage in self.body:
+            features = stage(features)
+            found.append(features)
+        found = [lateral(features) for lateral, features in zip(self.lateral, found, strict=True)]
+        for coarse, fine in ((2, 1), (1, 0)):
+            found[fine] = found[fine] + F.interpolate(found[coarse], scale_factor=2.0, mode="nearest")
+        rows = []
+        for features, score, where in zip(found, self.score, self.where, strict=True):
+            scores, places = score(self.judge(features)), where(self.place(features))
+            row = torch.cat([places[:, :4], scores, places[:, 4:]], dim=1)
+            rows.append(row.permute(0, 2, 3, 1).reshape(len(row), -1, ROW))
+        return torch.cat(rows, dim=1)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return one row a cell, (n, cells, 15), for RGB (n, 3, h, w) in [-1, 1].
+
+        A row is the middle of the box from the cell's own, the logarithms of its sides, the probability of a face (1),
+        and the landmarks from the cell's middle, in units of the stride; cells run over strides, rows and columns.
+        """
+        rows = self.logits(pixels).float()
+        return torch.cat([rows[..., :4], rows[..., 4:5].sigmoid(), rows[..., 5:]], dim=-1)
+
+
+def cells(height: int, width: int) -> torch.Tensor:
+    """Return x, y and stride of each cell of a picture, (cells, 3), in the order of the network's rows."""
+    grids = []
+    for stride in STRIDES:
+        down, across = torch.arange(height // stride) + 0.5, torch.arange(width // stride) + 0.5
+        y, x = torch.meshgrid(down * stride, across * stride, indexing="ij")
+        grids.append(torch.stack([x, y, torch.full_like(x, stride)], dim=-1).reshape(-1, 3))
+    return torch.cat(grids)
+
+
+def place(rows: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return boxes (..., 4) and landmarks (..., 5, 2) in pixels of rows (..., 15) at cells (..., 3)."""
+    middle, stride = where[..., :2], where[..., 2:]
+    centre = middle + rows[..., :2] * stride
+    half = rows[..., 2:4].clamp(-4, 5).exp() * stride / 2
+    landmarks = middle[..., None, :] + rows[..., 5:].unflatten(-1, (5, 2)) * stride[..., None]
+    return torch.cat([centre - half, centre + half], dim=-1), landmarks
+
+
+@torch.no_grad()
+def folded(trained: TinyDetector, widths: Sequence[int], head: int) -> TinyDetector:
+    """Return the same network without batch normalisation: its statistics go into the convolutions."""
+    plain = TinyDetector(widths, head)
+    state = dict(trained.state_dict())
+    for name, part in trained.named_modules():
+        if isinstance(part, _Conv) and isinstance(part.norm, nn.BatchNorm2d):
+            norm = part.norm
+            mean, variance = cast("torch.Tensor", norm.running_mean), cast("torch.Tensor", norm.running_var)
+            factor = norm.weight / (variance + norm.eps).sqrt()
+            state[f"{name}.conv.weight"] = part.conv.weight * factor[:, None, None, None]
+            state[f"{name}.conv.bias"] = norm.bias - mean * factor
+    plain.load_state_dict({key: value for key, value in state.items() if ".norm." not in key})
+    return plain.eval()

@@ -1,0 +1,444 @@
+"""Training the built-in face detector on composed scenes.
+
+A cell is asked for a face when it lies near the middle of one whose size is its stride's (FCOS, Tian et al. 2019). Its
+score learns how well its box fits (quality focal loss, Li et al. 2020), its box by DIoU (Zheng et al. 2020), its
+landmarks by smooth L1 in shares of the box.
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from restorer.errors import UsageError
+from restorer.networks.tinydetector import HEAD, STRIDES, WIDTHS, TinyDetector, cells, folded, place
+from restorer.training.datasets import picture_files, split, to_tensor
+from restorer.training.export import write_model
+from restorer.training.labelling import LOWEST, Known, Teacher, known_faces, read_picture
+from restorer.training.loop import Place, Trainer, backward, follow, placed
+from restorer.training.recipe import Recipe, Values
+from restorer.training.scenes import SIDE, Composer, Picture, Scene, mirrored
+from restorer.training.sheets import grid
+
+REACH = 0.2
+"""Cells within this share of a face's size from its middle are its own, and the nearest one always is."""
+NEAREST = 0.75
+"""The least reach, in strides."""
+RING = 0.36
+"""Cells within this share are no background either: they may be right."""
+BETWEEN = 1.25
+"""A face whose size is beyond its stride's by less than this factor is no background for the next stride."""
+LIMITS = (0.0, 44.0, 120.0, math.inf)
+"""The faces of stride 8, 16 and 32 by size, the root of the box's area, in pixels."""
+NOTHING, UNKNOWN, FACE = 0.0, -1.0, 1.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Scenes as tensors.
+
+    Attributes:
+        pictures: (n, 3, size, size) in [-1, 1].
+        what: (n, cells) of NOTHING, UNKNOWN or FACE.
+        boxes: (n, cells, 4) in pixels, where a cell is a face's.
+        landmarks: (n, cells, 5, 2), likewise.
+    """
+
+    pictures: Tensor
+    what: Tensor
+    boxes: Tensor
+    landmarks: Tensor
+
+
+class Scenes(Dataset[tuple[np.ndarray, ...]]):
+    """Batches of scenes by step: pictures uint8, and what, boxes and landmarks as in `Batch`, each stacked."""
+
+    def __init__(self, composer: Composer, batch: int, size: int, seed: tuple[int, int]) -> None:
+        self._composer = composer
+        self._batch = batch
+        self._seed = seed  # of the training, and the rank of this process
+        self._cells = cells(size, size).numpy()
+        self._former: tuple[int, list[Scene]] = (-1, [])
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
+        """Return the batch of a step: half of it new scenes, half those that were new in the step before, mirrored."""
+        if self._former[0] != step - 1:
+            self._former = (step - 1, self._compose(step - 1))
+        fresh = self._compose(step)
+        scenes = [*fresh, *(mirrored(scene) for scene in self._former[1])][: self._batch]
+        self._former = (step, fresh)
+        wanted = [assign(scene, self._cells) for scene in scenes]
+        return np.stack([scene.picture for scene in scenes]), *(np.stack(part) for part in zip(*wanted, strict=True))
+
+    def _compose(self, step: int) -> list[Scene]:
+        rng = np.random.default_rng([self._seed[0], step, self._seed[1], 0])
+        return [self._composer.draw(rng) for _ in range(-(-self._batch // 2))]
+
+
+class Ahead:
+    """Batches in the order of the steps, made ahead by a process of its own: composing needs as long as learning."""
+
+    def __init__(self, scenes: Scenes, workers: int, last: int) -> None:
+        self._scenes = scenes
+        self._workers = workers
+        self._last = last
+        self._next = 0
+        self._batches: Iterator[tuple[np.ndarray, ...]] = iter(())
+
+    def of(self, step: int) -> Batch:
+        """Return the batch of a step; steps that follow each other are ready when they are asked for."""
+        if step != self._next:
+            self._batches = iter(
+                DataLoader(
+                    self._scenes,
+                    batch_size=None,
+                    sampler=range(step, max(self._last, step) + 1),
+                    num_workers=self._workers,
+                    collate_fn=_same,
+                    worker_init_fn=_one_thread,
+                    # A fork of a process whose libraries have threads may hang.
+                    multiprocessing_context="spawn" if self._workers else None,
+                )
+            )
+        pictures, what, boxes, landmarks = next(self._batches)
+        self._next = step + 1
+        # Seen as (n, 3, h, w), these pictures have the layout already in which convolutions are fastest.
+        tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        return Batch(tensor, *(torch.from_numpy(part) for part in (what, boxes, landmarks)))
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)
+
+
+def assign(scene: Scene, where: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what each cell has to say of a scene: FACE, NOTHING or UNKNOWN (cells,), box (cells, 4), landmarks.
+
+    Of two faces that claim a cell the one with the nearer middle has it.
+
+    Args:
+        scene: the scene.
+        where: x, y and stride of its cells, (cells, 3).
+    """
+    count = len(where)
+    what = np.full(count, NOTHING, np.float32)
+    boxes, landmarks = np.zeros((count, 4), np.float32), np.zeros((count, 5, 2), np.float32)
+    if not len(scene.boxes):
+        return what, boxes, landmarks
+    stride = where[:, 2]
+    low, high = (np.array(edge)[np.searchsorted(STRIDES, stride)] for edge in (LIMITS[:-1], LIMITS[1:]))
+    sides = scene.boxes[:, 2:] - scene.boxes[:, :2]
+    size = np.sqrt(sides.prod(axis=1))
+    middle = (scene.boxes[:, :2] + scene.boxes[:, 2:]) / 2
+    form = sides / size[:, None]
+    across, down = ((where[:, None, i] - middle[:, i]) / form[:, i] for i in (0, 1))
+    away = np.sqrt(across * across + down * down)  # (cells, faces)
+    fits = (size >= low[:, None]) & (size < high[:, None])
+    nearly = (size >= low[:, None] / BETWEEN) & (size < high[:, None] * BETWEEN)
+    inside = np.maximum(RING * size, NEAREST * stride[:, None])
+    for face in np.flatnonzero(~scene.wanted):
+        box = scene.boxes[face]
+        within = ((where[:, :2] >= box[:2]) & (where[:, :2] <= box[2:])).all(axis=1)
+        what[within | (away[:, face] < inside[:, face])] = UNKNOWN
+    kept = np.flatnonzero(scene.wanted)
+    if not len(kept):
+        return what, boxes, landmarks
+    what[((away < inside) & nearly)[:, kept].any(axis=1)] = UNKNOWN
+    claimed = fits & (away < np.maximum(REACH * size, NEAREST * stride[:, None]))
+    cost = np.where(claimed[:, kept], away[:, kept] / size[kept], np.inf)
+    owner = kept[cost.argmin(axis=1)]
+    own = np.isfinite(cost.min(axis=1))
+    what[own] = FACE
+    boxes[own], landmarks[own] = scene.boxes[owner[own]], scene.landmarks[owner[own]]
+    return what, boxes, landmarks
+
+
+def overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Return intersection over union of pairs of boxes (n, 4), and DIoU: less the distance of their middles."""
+    low, high = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    common = (high - low).clamp(min=0).prod(dim=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (others[:, 2:] - others[:, :2]).prod(dim=1)
+    shares = common / (areas - common + 1e-6)
+    around = torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])
+    apart = (boxes[:, :2] + boxes[:, 2:] - others[:, :2] - others[:, 2:]).square().sum(dim=1) / 4
+    return shares, shares - apart / (around.square().sum(dim=1) + 1e-6)
+
+
+class DetectorTrainer(Trainer):
+    """Trains `TinyDetector` on faces of a folder, put into backgrounds of another."""
+
+    kind = "detector"
+    architecture = "tinydetector"
+    defaults: ClassVar[Values] = {
+        "data": {
+            "folder": "",
+            "validation": 100,
+            "backgrounds": "",
+            "without": [],
+            "others": "",
+            "teacher": "retinaface-r50",
+            "labels": "",
+            "background_labels": "",
+        },
+        "network": {"widths": list(WIDTHS), "head": HEAD},
+        "losses": {"score": 1.0, "box": 2.0, "landmarks": 5.0},
+        "size": 320,
+        "smallest": 9.0,
+        "steps": 10000,
+        "batch": 16,
+        "workers": 1,
+        "lr": 3e-3,
+        "lr_end": 3e-5,
+        "warmup": 200,
+        "decay": 1e-4,
+        "clip": 5.0,
+        "ema_steps": 300.0,
+        "sure": 0.5,
+        "license": "",
+        "trained_for": "",
+    }
+
+    def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
+        super().__init__(recipe, data, place)
+        values = self.values
+        self.size = int(values["size"])
+        if self.size % STRIDES[-1]:
+            raise UsageError(f"Scenes of {self.size} px do not fit.", f"Give a multiple of {STRIDES[-1]}.")
+        if not 0 < values["sure"] < 1:
+            raise UsageError(f"sure is {values['sure']}.", "Give a share between 0 and 1.")
+        torch.manual_seed(recipe.seed)
+        self.widths, self.head = list(values["network"]["widths"]), int(values["network"]["head"])
+        self.network = placed(TinyDetector(self.widths, self.head, norm=True), place.device)
+        for score in self.network.score:
+            assert isinstance(score, nn.Conv2d)
+            assert score.bias is not None
+            nn.init.constant_(score.bias, -4.6)  # 1 in 100: nearly all cells are background
+        self.average_network = copy.deepcopy(self.network).requires_grad_(False)
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in self.network.parameters() if p.ndim > 1], "weight_decay": values["decay"]},
+            {"params": [p for p in self.network.parameters() if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=values["lr"])
+        self.where = cells(self.size, self.size).to(place.device)
+        training, kept = self._composers()
+        scenes = Scenes(training, self.per_process(values["batch"]), self.size, (recipe.seed, place.rank))
+        self.scenes = Ahead(scenes, int(values["workers"]), self.total_steps)
+        self.kept = kept
+
+    @property
+    def total_steps(self) -> int:
+        return int(self.values["steps"])
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        batch, device, values = self.scenes.of(step), self.place.device, self.values
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(step)
+        with self.autocast():
+            rows = self.network.logits(batch.pictures.to(device, memory_format=torch.channels_last))
+        losses = self._losses(rows.float(), batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        backward(torch.stack([values["losses"][name] * losses[name] for name in ("score", "box", "landmarks")]).sum())
+        self.average(self.network)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), values["clip"] or math.inf)
+        self.optimiser.step()
+        half_life = min(values["ema_steps"], 0.1 * step)
+        follow(self.average_network, self.network, 0.5 ** (1 / max(half_life, 1e-8)))
+        return {**{name: value.detach() for name, value in losses.items()}, "gradient": norm.detach()}
+
+    def _losses(self, rows: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of rows (n, cells, 15), not weighted, each for one cell of a face; and the mean overlap."""
+        device = rows.device
+        what = batch.what.to(device)
+        own = what == FACE
+        count = own.sum().clamp(min=1)
+        boxes, landmarks = place(rows[own], self.where.expand(len(rows), -1, -1)[own])
+        wanted_boxes, wanted = batch.boxes.to(device)[own], batch.landmarks.to(device)[own]
+        shares, distance = overlaps(boxes, wanted_boxes)
+        size = (wanted_boxes[:, 2:] - wanted_boxes[:, :2]).prod(dim=1).sqrt()[:, None, None]
+        off = F.smooth_l1_loss(landmarks / size, wanted / size, beta=0.04, reduction="none").mean(dim=(1, 2))
+        logits, target = rows[..., 4], torch.zeros_like(what)
+        target[own] = shares.detach().clamp(0, 1)
+        focus = (target - logits.detach().sigmoid()).square()
+        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return {
+            "score": (entropy * focus * (what != UNKNOWN)).sum() / count,
+            "box": (1 - distance).sum() / count,
+            "landmarks": off.sum() / count,
+            "overlap": shares.sum() / count,
+        }
+
+    def sample(self) -> Image.Image:
+        """Return nine scenes of faces that were kept for validation, with what is found in them."""
+        rng = np.random.default_rng(1)
+        scenes = [self.kept.draw(rng) for _ in range(9)]
+        return grid([self._drawn(scene) for scene in scenes])
+
+    def _drawn(self, scene: Scene) -> Picture:
+        picture = np.ascontiguousarray(scene.picture)
+        for box, wanted in zip(scene.boxes, scene.wanted, strict=True):
+            left, top, right, bottom = (round(float(value)) for value in box)
+            cv2.rectangle(picture, (left, top), (right, bottom), (255, 255, 255) if wanted else (90, 90, 90), 1)
+        for (x0, y0, x1, y1), points, _ in self._found(scene.picture, 0.4):
+            cv2.rectangle(picture, (round(x0), round(y0)), (round(x1), round(y1)), (0, 255, 0), 1)
+            for x, y in points:
+                cv2.circle(picture, (round(float(x)), round(float(y))), 1, (255, 0, 0), -1)
+        return picture
+
+    @torch.no_grad()
+    def _found(self, picture: Picture, lowest: float) -> list[tuple[list[float], np.ndarray, float]]:
+        """Return box, landmarks and score of what the averaged network finds in a scene, best first."""
+        self.average_network.eval()
+        rows = self.average_network(to_tensor([picture]).to(self.place.device))[0]
+        boxes, landmarks = place(rows, self.where)
+        scores = rows[:, 4].double().cpu().numpy()
+        corners = boxes.double().cpu().numpy()
+        sized = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+        kept = np.asarray(cv2.dnn.NMSBoxes(sized.tolist(), scores.tolist(), lowest, 0.4)).ravel()
+        return [(corners[i].tolist(), landmarks[i].cpu().numpy(), float(scores[i])) for i in kept.astype(int)]
+
+    def export(self, out: Path) -> list[Path]:
+        network = folded(self.average_network, self.widths, self.head)
+        calibrate(network, float(self.values["sure"]))
+        return write_model(
+            out,
+            self.recipe,
+            self.architecture,
+            {"widths": self.widths, "head": self.head},
+            network.state_dict(),
+            self.values["license"],
+            self.values["trained_for"],
+        )
+
+    # ------------------------------------------------------------------------------------------------ parts
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""
+        values = self.values
+        if step <= values["warmup"]:
+            return float(values["lr"] * step / values["warmup"])
+        along = (step - values["warmup"]) / max(values["steps"] - values["warmup"], 1)
+        return float(values["lr_end"] + (values["lr"] - values["lr_end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+
+    def _composers(self) -> tuple[Composer, Composer]:
+        """Return what composes scenes of the faces for training, and of those that are kept for validation."""
+        data = self.values["data"]
+        files = picture_files(self.folder)
+        labels = self.recipe.path(data["labels"]) if data["labels"] else None
+        known = known_faces(files, self.folder, labels, self._teacher)
+        # A crop with a second face would teach that the second one is none.
+        alone = [path for path in files if len(known[path].scores) and known[path].scores[0] > 0.9]
+        alone = [path for path in alone if not (known[path].scores[1:] > 0.5).any()]
+        if not alone:
+            raise UsageError(
+                f"The teacher finds a single face in none of the {len(files)} pictures of {self.folder}.",
+                "Give crops of one face each.",
+            )
+        training, kept = split(alone, data["validation"], self.recipe.seed)
+        backgrounds = self._backgrounds()
+        others = [read_picture(path) for path in picture_files(self._given("others"))] if data["others"] else []
+        training_backgrounds = backgrounds if len(backgrounds) < 8 else backgrounds[len(backgrounds) // 8 :]
+        kept_backgrounds = backgrounds if len(backgrounds) < 8 else backgrounds[: len(backgrounds) // 8]
+        return (
+            self._composer(training, known, training_backgrounds, others),
+            self._composer(kept or training[:8], known, kept_backgrounds, others),
+        )
+
+    def _composer(
+        self,
+        files: list[Path],
+        known: dict[Path, Known],
+        backgrounds: list[tuple[Picture, Known]],
+        others: list[Picture],
+    ) -> Composer:
+        faces, boxes, landmarks = [], [], []
+        for path in files:
+            picture, factor = _crop(path)
+            faces.append(picture)
+            boxes.append(known[path].boxes[0] * factor)
+            landmarks.append(known[path].landmarks[0] * factor)
+        smallest = self.values["smallest"]
+        return Composer(faces, np.stack(boxes), np.stack(landmarks), backgrounds, others, self.size, smallest)
+
+    def _backgrounds(self) -> list[tuple[Picture, Known]]:
+        """Return the photographs for backgrounds, with the faces that the teacher finds in them."""
+        data = self.values["data"]
+        if not data["backgrounds"]:
+            return []
+        folder = self._given("backgrounds")
+        files = [
+            path
+            for path in picture_files(folder)
+            if not any(fnmatch.fnmatch(path.name, pattern) for pattern in data["without"])
+        ]
+        labels = self.recipe.path(data["background_labels"]) if data["background_labels"] else None
+        known = known_faces(files, folder, labels, self._teacher)
+        return [(read_picture(path), known[path]) for path in files]
+
+    def _given(self, name: str) -> Path:
+        """Return a folder that the recipe names; raises `UsageError` when it is not there."""
+        folder = self.recipe.path(self.values["data"][name])
+        if not folder.is_dir():
+            raise UsageError(
+                f"There is no folder {folder}, which data.{name} of the recipe {self.recipe.name!r} names.",
+                f'Correct data.{name}, or set it to "" to do without.',
+            )
+        return folder
+
+    def _teacher(self) -> Teacher:
+        """Return the detector that says where the faces are."""
+        from restorer.options import Options
+        from restorer.parts import Parts
+
+        name = self.values["data"]["teacher"]
+        if not name:
+            raise UsageError(
+                f"The recipe {self.recipe.name!r} names no teacher, and its labels do not have all pictures.",
+                'Set data.teacher to a detector, such as "retinaface-r50".',
+            )
+        options = Options(model="none", detector=name, min_score=LOWEST, device=str(self.place.device))
+        return Parts(options).get_detector()
+
+
+@torch.no_grad()
+def calibrate(network: TinyDetector, sure: float) -> None:
+    """Change the network so that what scored `sure` scores 0.9, and the order of scores stays.
+
+    The score learns the overlap of a box, which for a small face is never near 1. The detectors of this tool are asked
+    for 0.9; what is background at `sure` to the power of 3 is far below.
+    """
+    shift = math.log(0.9 / 0.1) - math.log(sure / (1 - sure))
+    for score in network.score:
+        assert isinstance(score, nn.Conv2d)
+        assert score.bias is not None
+        score.bias += shift
+
+
+def _crop(path: Path) -> tuple[Picture, float]:
+    """Return the picture at (256, 256, 3), and the factor by which it was reduced; raises UsageError if not square."""
+    picture = read_picture(path)
+    height, width = picture.shape[:2]
+    if height != width:
+        raise UsageError(f"{path} is {width} x {height} px.", "Give square crops of faces.")
+    method = cv2.INTER_AREA if width > SIDE else cv2.INTER_CUBIC
+    resized = picture if width == SIDE else cv2.resize(picture, (SIDE, SIDE), interpolation=method)
+    return np.ascontiguousarray(resized), SIDE / width
