@@ -1,0 +1,293 @@
+"""Training a small upscaler for photographs that are not clean: mild blur, noise and JPEG, at two factors at once.
+
+The network enlarges by its own factor (4). For half of each batch its result is reduced to twice the input and compared
+there, so that one file serves both: `restorer.background` reduces it in the same way to any size.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restorer.errors import UsageError
+from restorer.training.datasets import Picture, picture_files, split, to_pictures, to_tensor
+from restorer.training.degradations import to_grey
+from restorer.training.export import write_model
+from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
+from restorer.training.losses import texture_loss
+from restorer.training.recipe import Recipe, Values
+from restorer.training.sheets import sheet
+
+FACTORS = (2, 4)
+_REDUCTIONS = (cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LINEAR)
+
+MILD: Values = {
+    "clean": 0.25,
+    "blur": [0.0, 0.8],
+    "noise": [0.0, 8.0],
+    "grey_noise": 0.4,
+    "jpeg": [60, 97],
+    "jpeg_share": 0.75,
+    "grey": 0.15,
+}
+"""What photographs suffer before they are enlarged. `clean`: how often nothing happens but the reduction; blur: sigma
+in pixels of the reduced photo; noise: sigma in levels of 255, one for all channels as often as `grey_noise` says."""
+
+
+@dataclass(frozen=True)
+class MildDegradation:
+    """Blur, reduction, noise and JPEG of random strength; the attributes are those of `MILD`."""
+
+    clean: float
+    blur: tuple[float, float]
+    noise: tuple[float, float]
+    grey_noise: float
+    jpeg: tuple[int, int]
+    jpeg_share: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> MildDegradation:
+        """Return the degradation of a recipe's table; raises `UsageError` for a range that falls."""
+        for name in ("blur", "noise", "jpeg"):
+            if len(values[name]) != 2 or not 0 <= values[name][0] <= values[name][1]:
+                raise UsageError(f"The degradation's {name} is {values[name]}.", "Give a range, [lowest, highest].")
+        pairs = {name: (values[name][0], values[name][1]) for name in ("blur", "noise", "jpeg")}
+        return cls(
+            values["clean"], pairs["blur"], pairs["noise"], values["grey_noise"], pairs["jpeg"], values["jpeg_share"]
+        )
+
+    def __call__(self, picture: Picture, factor: int, rng: np.random.Generator) -> Picture:
+        """Return a picture (h, w, 3), whose sides the factor divides, reduced by it and degraded."""
+        x = picture.astype(np.float32)
+        clean = bool(rng.random() < self.clean)
+        sigma = rng.uniform(*self.blur) * factor
+        if not clean and sigma > 0.3:
+            x = np.asarray(cv2.GaussianBlur(x, (0, 0), sigma), np.float32)
+        x = reduce(x, factor, _REDUCTIONS[int(rng.integers(len(_REDUCTIONS)))])
+        if clean:
+            return _bytes(x)
+        strength = np.float32(rng.uniform(*self.noise))
+        channels = 1 if rng.random() < self.grey_noise else 3
+        x = x + strength * rng.standard_normal((*x.shape[:2], channels), dtype=np.float32)
+        if rng.random() >= self.jpeg_share:
+            return _bytes(x)
+        quality = int(rng.integers(self.jpeg[0], self.jpeg[1] + 1))
+        encoded = cv2.imencode(".jpg", _bytes(x)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        assert decoded is not None
+        return np.ascontiguousarray(decoded[..., ::-1], np.uint8)
+
+
+def reduce(picture: NDArray[np.float32], factor: int, interpolation: int) -> NDArray[np.float32]:
+    """Return a picture reduced by a whole factor; what is no area average is taken of one of half the factor."""
+    height, width = picture.shape[:2]
+    if interpolation != cv2.INTER_AREA and factor > 2:
+        # OpenCV's other reductions look at a fixed number of pixels: from twice the size down they miss none.
+        picture = np.asarray(
+            cv2.resize(picture, (2 * width // factor, 2 * height // factor), None, 0, 0, cv2.INTER_AREA)
+        )
+    return np.asarray(cv2.resize(picture, (width // factor, height // factor), None, 0, 0, interpolation), np.float32)
+
+
+def _bytes(x: NDArray[np.float32]) -> Picture:
+    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
+
+
+class PhotoSet:
+    """Photographs in memory, of which random squares are drawn.
+
+    Args:
+        files: the photographs.
+        side: of the largest square that will be asked for; smaller photographs are enlarged to it.
+        longest: larger photographs are reduced to this long side, which also takes JPEG's traces off them.
+    """
+
+    def __init__(self, files: list[Path], side: int, longest: int) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            self.photos = list(pool.map(lambda path: _sized(_read(path), side, longest), files))
+
+    def draw(self, side: int, rng: np.random.Generator, grey: float) -> Picture:
+        """Return a random square, mirrored and turned at random, now and then made grey."""
+        photo = self.photos[int(rng.integers(len(self.photos)))]
+        top, left = (int(rng.integers(length - side + 1)) for length in photo.shape[:2])
+        square = photo[top : top + side, left : left + side]
+        square = np.rot90(square, int(rng.integers(4)))
+        if rng.random() < 0.5:
+            square = square[:, ::-1]
+        if rng.random() < grey:
+            square = _bytes(to_grey(square.astype(np.float32)))
+        return np.ascontiguousarray(square)
+
+
+def _read(path: Path) -> Picture:
+    from restorer.photo import read_photo
+
+    pixels = read_photo(path).pixels
+    return pixels if pixels.dtype == np.uint8 else _bytes(pixels.astype(np.float32) / np.float32(257))
+
+
+def _sized(photo: Picture, side: int, longest: int) -> Picture:
+    height, width = photo.shape[:2]
+    scale = max(min(1.0, longest / max(height, width)), side / min(height, width))
+    size = max(round(width * scale), side), max(round(height * scale), side)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return photo if scale == 1 else np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
+
+
+class UpscalerTrainer(Trainer):
+    """Trains the compact network of Real-ESRGAN, SRVGGNetCompact, in any width and depth."""
+
+    kind = "upscaler"
+    architecture: ClassVar[str] = "srvggnet"
+    defaults: ClassVar[Values] = {
+        "data": {"folder": "", "validation": 0, "leave_out": "", "longest": 1600},
+        "degradation": MILD,
+        "network": {},
+        "losses": {"l1": 1.0, "texture": 0.0},
+        "texture_from": 0,
+        "texture_window": 32,
+        "steps": 100000,
+        "batch": 16,
+        "side": 48,
+        "lr": 1e-3,
+        "lr_end": 1e-5,
+        "warmup": 100,
+        "betas": [0.9, 0.99],
+        "ema_pictures": 5000,
+        "license": "",
+        "trained_for": "",
+    }
+
+    def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
+        super().__init__(recipe, data, place)
+        from restorer.models.upscalers import UpscalerModel
+        from restorer.registry import architectures
+
+        torch.manual_seed(recipe.seed)
+        model = architectures()[self.architecture]
+        assert isinstance(model, UpscalerModel)
+        self.arguments = {**model.defaults, **self.values["network"]}
+        if model.factor(self.arguments) != FACTORS[-1]:
+            raise UsageError(f"The network enlarges by {model.factor(self.arguments)}.", "Set network.upscale to 4.")
+        self.network = placed(model.build(self.arguments), place.device)
+        self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.optimiser = adam(self.network, self.values["lr"], (self.values["betas"][0], self.values["betas"][1]))
+        files = picture_files(self.folder)
+        if pattern := self.values["data"]["leave_out"]:
+            files = [file for file in files if not file.match(pattern)]
+        training, kept = split(files, self.values["data"]["validation"], recipe.seed)
+        side = self.values["side"] * FACTORS[-1]
+        self.photos = PhotoSet(training, side, self.values["data"]["longest"])
+        self.degradation = MildDegradation.of(self.values["degradation"])
+        self.batch = self.per_process(self.values["batch"])
+        if self.batch % 2:
+            raise UsageError(f"A batch of {self.batch} cannot be halved between x2 and x4.", "Choose an even number.")
+        shown = PhotoSet((kept or training)[:4], side, self.values["data"]["longest"])
+        self.shown = [self._pair(shown, FACTORS[-1], np.random.default_rng([recipe.seed, index])) for index in range(4)]
+        self._pool = ThreadPoolExecutor(1)
+        self._ahead: dict[int, Future[list[tuple[Tensor, Tensor]]]] = {}
+
+    @property
+    def total_steps(self) -> int:
+        return int(self.values["steps"])
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        future = self._ahead.pop(step, None)
+        self._ahead = {step + 1: self._pool.submit(self._make, step + 1)}
+        pairs = future.result() if future else self._make(step)
+        inputs = torch.cat([degraded for degraded, _ in pairs]).to(self.place.device, memory_format=torch.channels_last)
+        set_rate(self.optimiser, self._rate(step))
+        with self.autocast():
+            output = self.network(inputs)
+        losses: dict[str, list[Tensor]] = {"l1": [], "texture": [], "psnr": [], "gain": []}
+        weights = self.values["losses"]
+        textured = weights["texture"] and step > self.values["texture_from"]
+        for factor, part, (degraded, clean) in zip(FACTORS, output.float().chunk(2), pairs, strict=True):
+            clean = clean.to(self.place.device)
+            enlarged = at_factor(part, factor)
+            losses["l1"].append(F.l1_loss(enlarged, clean))
+            if textured:
+                losses["texture"].append(texture_loss(enlarged, clean, window=self.values["texture_window"]))
+            with torch.no_grad():
+                plain = F.interpolate(degraded.to(clean), scale_factor=float(factor), mode="bicubic")
+                losses["psnr"].append(_psnr(enlarged, clean))
+                losses["gain"].append(losses["psnr"][-1] - _psnr(plain, clean))
+        means = {name: torch.stack(values).mean() for name, values in losses.items() if values}
+        self.optimiser.zero_grad(set_to_none=True)
+        backward(torch.stack([weights[name] * means[name] for name in ("l1", "texture") if name in means]).sum())
+        self.average(self.network)
+        self.optimiser.step()
+        half_life = min(self.values["ema_pictures"], 0.1 * step * self.values["batch"])
+        follow(self.average_network, self.network, 0.5 ** (self.values["batch"] / max(half_life, 1e-8)))
+        return {name: value.detach() for name, value in means.items()}
+
+    def sample(self) -> Image.Image:
+        """Return the input, its bicubic enlargement, the output and the truth of four squares."""
+        rows = []
+        for degraded, clean in self.shown:
+            with torch.no_grad():
+                output = self.average_network(to_tensor([degraded]).to(self.place.device))
+            size = clean.shape[1::-1]
+            small = np.asarray(cv2.resize(degraded, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+            plain = np.asarray(cv2.resize(degraded, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+            rows.append((small, plain, to_pictures(output)[0], clean))
+        return sheet(rows, ("input", "bicubic", "output", "truth"))
+
+    def export(self, out: Path) -> list[Path]:
+        state = self.average_network.state_dict()
+        values = self.values
+        return write_model(
+            out, self.recipe, self.architecture, self.arguments, state, values["license"], values["trained_for"]
+        )
+
+    # ------------------------------------------------------------------------------------------------ data, rate
+
+    def _make(self, step: int) -> list[tuple[Tensor, Tensor]]:
+        """Return (degraded, clean) tensors for each factor, drawn by the step's generator."""
+        rng = self.rng(step)
+        made = []
+        for factor in FACTORS:
+            pairs = [self._pair(self.photos, factor, rng) for _ in range(self.batch // 2)]
+            made.append((to_tensor([degraded for degraded, _ in pairs]), to_tensor([clean for _, clean in pairs])))
+        return made
+
+    def _pair(self, photos: PhotoSet, factor: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
+        clean = photos.draw(self.values["side"] * factor, rng, self.values["degradation"]["grey"])
+        return self.degradation(clean, factor, rng), clean
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""
+        values = self.values
+        if step <= values["warmup"]:
+            return float(values["lr"] * step / values["warmup"])
+        along = (step - values["warmup"]) / max(values["steps"] - values["warmup"], 1)
+        return float(values["lr_end"] + (values["lr"] - values["lr_end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def at_factor(enlarged: Tensor, factor: int) -> Tensor:
+    """Return the network's enlargement by 4 reduced to one by `factor`, antialiased."""
+    if factor == FACTORS[-1]:
+        return enlarged
+    scale = factor / FACTORS[-1]
+    return F.interpolate(enlarged, scale_factor=scale, mode="bicubic", antialias=True)
+
+
+def _psnr(picture: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean PSNR in dB of pictures in [-1, 1]."""
+    return (10 * torch.log10(4 / (picture.clamp(-1, 1) - truth).square().mean((1, 2, 3)).clamp_min(1e-10))).mean()
