@@ -14,7 +14,9 @@ from torch import nn
 
 from restorer.errors import CheckpointLayoutError, InvalidTableError
 from restorer.faces.parsing import PASTED, BiSeNetModel, FaceParser, ParseNetModel
+from restorer.networks import parsenet
 from restorer.networks.facexlib_networks import facexlib_module
+from restorer.networks.parsenet import ParseNet
 from restorer.registry import LoadedNetwork, architectures, load
 from restorer.weights import Table
 
@@ -69,6 +71,50 @@ def test_parsenet_is_facexlibs_without_its_picture(tmp_path: Path) -> None:
         assert torch.allclose(logits, theirs(crops)[0], atol=1e-4)
     assert logits.shape == (2, 19, 64, 64)
     assert not any("out_img" in key for key in ours.network.state_dict())
+
+
+def test_the_coarse_parser_is_the_whole_one_at_the_resolution_of_masks(tmp_path: Path) -> None:
+    theirs = randomised(facexlib_module("parsenet").ParseNet(in_size=128, out_size=128, base_ch=32, res_depth=2))
+    network = reload(tmp_path, theirs, "parsenet", in_size=128, out_size=128).network
+    assert isinstance(network, ParseNet)
+    seen = torch.nn.functional.interpolate(torch.rand(2, 3, 12, 12) * 2 - 1, size=128, mode="bicubic")
+    reduced = torch.nn.functional.interpolate(seen, scale_factor=0.75, mode="bilinear", antialias=True)
+    with torch.inference_mode():
+        exact = torch.nn.functional.avg_pool2d(network(reduced), 4)
+        coarse = network.coarse(seen)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = network.coarse(seen)
+        again = network.coarse(seen)
+    assert coarse.shape == (2, 19, 24, 24)
+    assert (coarse - exact).std() < 0.3 * exact.std()
+    assert (coarse.argmax(1) == exact.argmax(1)).float().mean() > 0.8
+    assert low.dtype == torch.bfloat16
+    assert (low.float() - coarse).std() < 0.1 * coarse.std()
+    assert torch.equal(again, coarse)  # kernels made for one precision do not reach the other
+
+
+def test_kernels_for_cells_and_phases_are_the_enlargements(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.rand(1, 3, 8, 8, dtype=torch.float64), torch.rand(2, 3, 3, 3, dtype=torch.float64)
+    bias = torch.rand(2, dtype=torch.float64)
+    for cell in (2, 4):
+        large = torch.nn.functional.interpolate(x, scale_factor=cell, mode="nearest")
+        whole = parsenet._reflected(large, weight, bias)
+        mean = parsenet._replicated(x, parsenet._averaged(weight, cell), bias)
+        assert torch.allclose(mean, torch.nn.functional.avg_pool2d(whole, cell))
+        if cell == 2:
+            phases = parsenet._replicated(x, parsenet._phases(weight), bias.repeat(4))
+            assert torch.allclose(parsenet._interleave(phases), whole)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_reflection_computed_at_the_border_alone_is_reflection(monkeypatch: pytest.MonkeyPatch, stride: int) -> None:
+    monkeypatch.setattr(parsenet, "_SMALL", 0)
+    x, weight, bias = torch.rand(1, 3, 10, 14), torch.rand(2, 3, 3, 3), torch.rand(2)
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1), "reflect")
+    expected = torch.nn.functional.conv2d(padded, weight, bias, stride)
+    with torch.inference_mode():
+        assert torch.allclose(parsenet._reflected(x, weight, bias, stride), expected, atol=1e-5)
 
 
 def test_bisenet_is_facexlibs_first_output_with_the_inputs_it_was_trained_on(tmp_path: Path) -> None:

@@ -72,9 +72,11 @@ class ParseNetMask:
         self._device = Device(str(next(loaded.network.parameters()).device), precision)
 
     def __call__(self, restored: torch.Tensor) -> np.ndarray:
-        """Return (n, 512, 512) float32 in [0, 1] for restored crops (n, 3, s, s), RGB in about [-1, 1], of any size."""
+        """Return (n, t, t) float32 in [0, 1] for restored crops (n, 3, s, s), RGB in about [-1, 1], of any size."""
         import torch
 
+        # The blur leaves nothing of what the finest resolution would add, and that is most of the work.
+        parse = getattr(self._network, "coarse", self._network)
         with torch.inference_mode(), self._device.autocast():
             masks = []
             for crop in restored:  # one by one: a parser's activations at 512 px fill memory faster than time is won
@@ -83,13 +85,16 @@ class ParseNetMask:
                     picture = torch.nn.functional.interpolate(
                         picture, size=(PARSE_SIZE, PARSE_SIZE), mode="bilinear", antialias=True
                     )
-                masks.append(self._network(picture)[0].argmax(0).to(torch.uint8).cpu().numpy())
+                masks.append(parse(picture)[0].argmax(0).to(torch.uint8).cpu().numpy())
         return np.stack([soften(np.isin(classes, self._kept)) for classes in masks])
 
 
 def soften(kept: np.ndarray) -> np.ndarray:
-    """Blur a map (s, s) of what is kept, true or false, and fade it out towards the crop's edge; float32 in [0, 1]."""
-    size = kept.shape[0]
+    """Blur a map (s, s) of what is kept, true or false, and fade it out towards the crop's edge.
+
+    Float32 in [0, 1], (s, s), or (128, 128) where that is more.
+    """
+    size = max(kept.shape[0], _COARSE)
     coarse = cv2.resize(kept.astype(np.float32), (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
     coarse = cv2.GaussianBlur(coarse, (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
     fine = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)

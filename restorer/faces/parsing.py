@@ -53,12 +53,14 @@ class ParseNetModel(FaceParser):
         return found
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
-        """Drop the branch that paints a picture."""
-        return {key: value for key, value in state.items() if not key.startswith("out_img_conv.")}
+        """Drop the branch that paints a picture, and fold the batch norms into the convolutions before them."""
+        from restorer.networks.parsenet import folded
+
+        return folded({key: value for key, value in state.items() if not key.startswith("out_img_conv.")})
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:
-        """Return the network; see `restorer.networks.facexlib_networks`."""
-        from restorer.networks.facexlib_networks import ParseNet
+        """Return the network; see `restorer.networks.parsenet`."""
+        from restorer.networks.parsenet import ParseNet
 
         return ParseNet(**arguments)
 

@@ -1,4 +1,4 @@
-"""facexlib's networks for faces: RetinaFace, ParseNet and BiSeNet, without the rest of facexlib.
+"""facexlib's networks for faces: RetinaFace and BiSeNet, without the rest of facexlib.
 
 Importing `facexlib.detection.retinaface_net` runs `facexlib/__init__` and `facexlib.detection/__init__`, which import
 tracking, recognition and visualisation, and with them numba, scipy and filterpy: seconds, for classes of plain torch.
@@ -99,22 +99,6 @@ class RetinaFace(nn.Module):
             for heads in (self.BboxHead, self.ClassHead, self.LandmarkHead)
         )
         return torch.cat([boxes, functional.softmax(classes, dim=-1)[..., 1:], landmarks], dim=-1)
-
-
-class ParseNet(nn.Module):
-    """facexlib's ParseNet without the branch that paints a picture. RGB (n, 3, s, s) in [-1, 1] to class logits."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__()
-        whole = facexlib_module("parsenet").ParseNet(**arguments)
-        self.encoder, self.body, self.decoder = whole.encoder, whole.body, whole.decoder
-        self.out_mask_conv = whole.out_mask_conv
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (n, classes, s, s)."""
-        feature = self.encoder(pixels)
-        logits: torch.Tensor = self.out_mask_conv(self.decoder(feature + self.body(feature)))
-        return logits
 
 
 class BiSeNet(nn.Module):
