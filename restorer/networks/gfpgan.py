@@ -120,6 +120,9 @@ class GFPGAN(nn.Module):
         def modulate(level: int, features: Tensor) -> Tensor:
             scale, shift = conditions[level]
             kept, modulated = features.tensor_split([features.shape[1] - scale.shape[1]], dim=1)
+            if not torch.is_grad_enabled():
+                modulated.mul_(scale).add_(shift)  # the features were made just before, and are no one else's
+                return features
             return torch.cat([kept, modulated * scale + shift], dim=1)
 
         return self.generator.synthesize(latents, noise, between=modulate)

@@ -5,8 +5,8 @@ differ in form, not in result, from the usual code:
 
 - Equalised learning rates are folded: parameters are the effective weights. `equalised_scales` gives the factor of
   each one, by which a trainer multiplies its learning rate (of Adam) to train as the paper does.
-- A style scales a convolution's weights when there is one sample, and its input and output channels when there are
-  several, which is the same function without a convolution per sample.
+- A style scales a convolution's weights when there is one sample and they are fewer than the features, and its input
+  and output channels otherwise, which is the same function without a convolution per sample.
 - The gain sqrt(2) behind the activation is applied to what goes into it, where it costs nothing.
 """
 
@@ -33,6 +33,8 @@ FIR = (1.0, 3.0, 3.0, 1.0)
 MAPPING_LR = 0.01
 """The mapping network learns this much more slowly (StyleGAN, appendix C)."""
 _DEMODULATION_EPS = 1e-8
+_FEW_PIXELS = 40 * 40
+"""Below so many, scaling the features of one picture is quicker than scaling weights of 512 by 512 channels."""
 
 
 def channels(size: int, *, narrow: float = 1.0, channel_multiplier: float = 2) -> dict[int, int]:
@@ -134,10 +136,11 @@ class StyledConv(nn.Module):
         self.modulation = Modulation(style_dim, in_channels)
         self.noise_gain = nn.Parameter(torch.empty(1))
         self.bias = nn.Parameter(torch.empty(out_channels * (2 if noise == "concat" else 1)))
+        self._known_energy: tuple[tuple[int, int, torch.device], Tensor] | None = None
         self.init_weights()
 
     def forward(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
-        weight, scale_in, scale_out = self._modulated(self.modulation(latent))
+        weight, scale_in, scale_out = self._modulated(self.modulation(latent), x.shape[2] * x.shape[3])
         # Noise and bias are added to what carries the activation's sqrt(2) already, so they get it here.
         bias, *noise_bias = torch.split(self.bias * math.sqrt(2), weight.shape[1 if self.transposed else 0])
         fused = bias if scale_out is None else None
@@ -158,17 +161,28 @@ class StyledConv(nn.Module):
             x = x.add_(noise.to(x.dtype) * gain)
         return F.leaky_relu_(x, 0.2)
 
-    def _modulated(self, style: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _modulated(self, style: Tensor, pixels: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the weight, and factors of the input and output channels where they are not in it already."""
         inputs, outputs = (0, 1) if self.transposed else (1, 0)
-        energy = self.weight.square().sum((2, 3))
-        energy = energy if self.transposed else energy.t()
         with own_precision(style):
-            demodulation = math.sqrt(2) * torch.rsqrt(style.square() @ energy + _DEMODULATION_EPS)
-        if len(style) > 1:
+            demodulation = math.sqrt(2) * torch.rsqrt(style.square() @ self._energy() + _DEMODULATION_EPS)
+        if len(style) > 1 or (pixels < _FEW_PIXELS and not torch.is_grad_enabled()):
             return self.weight, style[:, :, None, None], demodulation[:, :, None, None]
         factors = style[0].unsqueeze(outputs) * demodulation[0].unsqueeze(inputs)
         return self.weight * factors[:, :, None, None], None, None
+
+    def _energy(self) -> Tensor:
+        """Return the squares of the weights, summed over the taps (in_channels, out_channels); kept between runs."""
+        weight = self.weight
+        lasting = not (torch.is_grad_enabled() or weight.is_inference())
+        key = (weight.data_ptr(), weight._version, weight.device) if lasting else None
+        if key is not None and self._known_energy is not None and self._known_energy[0] == key:
+            return self._known_energy[1]
+        energy = weight.square().sum((2, 3))
+        energy = energy if self.transposed else energy.t()
+        if key is not None:
+            self._known_energy = key, energy
+        return energy
 
     def scales(self) -> dict[str, float]:
         fan_in = 9 * self.weight.shape[0 if self.transposed else 1]
