@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,13 +24,24 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from restorer.errors import UsageError
-from restorer.networks.tinydetector import HEAD, STRIDES, WIDTHS, TinyDetector, cells, folded, place
+from restorer.networks.tinydetector import (
+    CROP,
+    HEAD,
+    STRIDES,
+    WIDTHS,
+    TinyDetector,
+    cells,
+    cut,
+    folded,
+    frames_of,
+    place,
+)
 from restorer.training.datasets import picture_files, split, to_tensor
 from restorer.training.export import write_model
 from restorer.training.labelling import LOWEST, Known, Teacher, known_faces, read_picture
 from restorer.training.loop import Place, Trainer, backward, follow, placed
 from restorer.training.recipe import Recipe, Values
-from restorer.training.scenes import SIDE, Composer, Picture, Scene, mirrored
+from restorer.training.scenes import MIRRORED, SIDE, Composer, Picture, Scene, mirrored
 from restorer.training.sheets import grid
 
 REACH = 0.2
@@ -43,7 +54,11 @@ BETWEEN = 1.25
 """A face whose size is beyond its stride's by less than this factor is no background for the next stride."""
 LIMITS = (0.0, 44.0, 120.0, math.inf)
 """The faces of stride 8, 16 and 32 by size, the root of the box's area, in pixels."""
+FAR = 1.5
+"""Landmarks beyond this in a crop, whose sides are at 1, are no help: the first look was wrong by half a face."""
 NOTHING, UNKNOWN, FACE = 0.0, -1.0, 1.0
+SEEN_AGAIN = (384, 64)
+"""How many faces and errors of a batch the second look learns from."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,7 @@ class Ahead:
                     num_workers=self._workers,
                     collate_fn=_same,
                     worker_init_fn=_one_thread,
+                    generator=torch.Generator(),  # its own: a step's random numbers must not depend on where it began
                     # A fork of a process whose libraries have threads may hang.
                     multiprocessing_context="spawn" if self._workers else None,
                 )
@@ -198,14 +214,19 @@ class DetectorTrainer(Trainer):
             "background_labels": "",
         },
         "network": {"widths": list(WIDTHS), "head": HEAD},
-        "losses": {"score": 1.0, "box": 2.0, "landmarks": 5.0},
+        "losses": {"score": 1.0, "box": 2.0, "landmarks": 15.0, "second_score": 1.0, "second_landmarks": 10.0},
+        "second_from": 0,
+        "first_until": 0,
         "size": 320,
         "smallest": 9.0,
         "steps": 10000,
         "batch": 16,
         "workers": 1,
         "lr": 3e-3,
-        "lr_end": 3e-5,
+        "second_lr": 3e-3,
+        "second_rounds": 5,
+        "second_batch": 96,
+        "end": 0.01,
         "warmup": 200,
         "decay": 1e-4,
         "clip": 5.0,
@@ -231,11 +252,12 @@ class DetectorTrainer(Trainer):
             assert score.bias is not None
             nn.init.constant_(score.bias, -4.6)  # 1 in 100: nearly all cells are background
         self.average_network = copy.deepcopy(self.network).requires_grad_(False)
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.network.parameters() if p.ndim > 1], "weight_decay": values["decay"]},
-            {"params": [p for p in self.network.parameters() if p.ndim == 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=values["lr"])
+        self.first_names = [name for name, _ in self.network.named_children() if name != "second"]
+        self.first = [self.network.get_submodule(name) for name in self.first_names]
+        self.first_until = int(values["first_until"]) or self.total_steps
+        self.seconds = self.total_steps - int(values["second_from"])
+        self.optimiser = self._optimiser(self.first, values["lr"])
+        self.second_optimiser = self._optimiser([self.network.second], values["second_lr"])
         self.where = cells(self.size, self.size).to(place.device)
         training, kept = self._composers()
         scenes = Scenes(training, self.per_process(values["batch"]), self.size, (recipe.seed, place.rank))
@@ -247,23 +269,51 @@ class DetectorTrainer(Trainer):
         return int(self.values["steps"])
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
+        return {
+            "network": self.network,
+            "average": self.average_network,
+            "optimiser": self.optimiser,
+            "second_optimiser": self.second_optimiser,
+        }
 
     def step(self, step: int) -> dict[str, Tensor]:
         batch, device, values = self.scenes.of(step), self.place.device, self.values
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(step)
-        with self.autocast():
-            rows = self.network.logits(batch.pictures.to(device, memory_format=torch.channels_last))
-        losses = self._losses(rows.float(), batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        backward(torch.stack([values["losses"][name] * losses[name] for name in ("score", "box", "landmarks")]).sum())
-        self.average(self.network)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), values["clip"] or math.inf)
-        self.optimiser.step()
-        half_life = min(values["ema_steps"], 0.1 * step)
-        follow(self.average_network, self.network, 0.5 ** (1 / max(half_life, 1e-8)))
-        return {**{name: value.detach() for name, value in losses.items()}, "gradient": norm.detach()}
+        _set_rate(self.optimiser, values["lr"] * self._rate(step, values["warmup"], self.first_until))
+        _set_rate(
+            self.second_optimiser, values["second_lr"] * self._rate(step - values["second_from"], 20, self.seconds)
+        )
+        pictures = batch.pictures.to(device, memory_format=torch.channels_last)
+        losses: dict[str, Tensor] = {}
+        if step <= self.first_until:
+            with self.autocast():
+                rows = self.network.logits(pictures)
+            rows = rows.float()
+            losses |= self._losses(rows, batch)
+            self.optimiser.zero_grad(set_to_none=True)
+            weighted = [values["losses"][name] * losses[name] for name in ("score", "box", "landmarks")]
+            backward(torch.stack(weighted).sum())
+            for part in self.first:
+                self.average(part)
+            parameters = [parameter for part in self.first for parameter in part.parameters()]
+            losses["gradient"] = nn.utils.clip_grad_norm_(parameters, values["clip"] or math.inf)
+            self.optimiser.step()
+        else:
+            self.average_network.eval()
+            with torch.no_grad(), self.autocast():
+                rows = self.average_network.logits(pictures).float()
+        if step > values["second_from"]:
+            losses |= self._train_second(rows.detach(), batch)
+        if step <= self.first_until:
+            self._follow(self.first_names, step)
+        self._follow(("second",), step - values["second_from"])
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _follow(self, names: Sequence[str], learning: int) -> None:
+        """Move the averaged parts of these names after those that have been learning for so many steps."""
+        half_life = min(self.values["ema_steps"], 0.1 * max(learning, 0))
+        for name in names:
+            decay = 0.5 ** (1 / max(half_life, 1e-8))
+            follow(self.average_network.get_submodule(name), self.network.get_submodule(name), decay)
 
     def _losses(self, rows: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of rows (n, cells, 15), not weighted, each for one cell of a face; and the mean overlap."""
@@ -286,6 +336,73 @@ class DetectorTrainer(Trainer):
             "landmarks": off.sum() / count,
             "overlap": shares.sum() / count,
         }
+
+    def _train_second(self, rows: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Train the second look on what the first one finds, and return its losses: faces, and the worst errors.
+
+        It is small and learns quickly, so each batch of scenes serves it for several steps, on a part of the finds at
+        a time, mirrored or not.
+        """
+        crops, truth, wanted = self._finds(rows, batch)
+        weights = self.values["losses"]
+        found: dict[str, list[Tensor]] = {"second_score": [], "second_landmarks": []}
+        for _ in range(self.values["second_rounds"]):
+            part = torch.randperm(len(crops))[: self.values["second_batch"]].to(crops.device)
+            seen_by, points, right = crops[part], wanted[part], truth[part]
+            if torch.rand(()) < 0.5:
+                seen_by = seen_by.flip(3)
+                points = points[:, MIRRORED] * points.new_tensor([-1, 1])
+            with self.autocast():
+                seen, logits = self.network.second(seen_by)
+            score = F.binary_cross_entropy_with_logits(logits, right.float())
+            near = (right & (points.abs().amax(dim=(1, 2)) < FAR)).float()
+            off = F.smooth_l1_loss(seen, points, beta=0.02, reduction="none").mean(dim=(1, 2))
+            landmarks = (off * near).sum() / near.sum().clamp(min=1)
+            self.second_optimiser.zero_grad(set_to_none=True)
+            backward(weights["second_score"] * score + weights["second_landmarks"] * landmarks)
+            self.average(self.network.second)
+            self.second_optimiser.step()
+            found["second_score"].append(score.detach())
+            found["second_landmarks"].append(landmarks.detach())
+        return {name: torch.stack(values).mean() for name, values in found.items()}
+
+    @torch.no_grad()
+    def _finds(self, rows: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return crops (k, 3, 48, 48), whether they are of faces (k,), and the landmarks in the crops (k, 5, 2)."""
+        what = batch.what.to(rows.device)
+        faces = torch.nonzero(what == FACE)
+        faces = faces[torch.randperm(len(faces)).to(faces.device)[: SEEN_AGAIN[0]]]
+        scores = torch.where(what == NOTHING, rows[..., 4], -math.inf).flatten()
+        worst = scores.topk(min(8 * SEEN_AGAIN[1], len(scores))).indices
+        worst = torch.stack([worst // what.shape[1], worst % what.shape[1]], dim=1)
+        worst = worst[self._points_at_nothing(rows, what, worst)][: SEEN_AGAIN[1]]
+        index, cell = torch.cat([faces, worst]).unbind(dim=1)
+        _, landmarks = place(rows[index, cell], self.where[cell])
+        frames = frames_of(landmarks)
+        pictures = batch.pictures.to(rows.device)
+        crops = torch.empty(len(index), 3, CROP, CROP, device=rows.device)
+        for number in sorted(set(index.tolist())):
+            mine = index == number
+            crops[mine] = cut(pictures[number], frames[mine])
+        inverse = torch.linalg.inv(frames[:, :, :2])
+        wanted = batch.landmarks.to(rows.device)[index, cell] - frames[:, None, :, 2]
+        return crops, what[index, cell] == FACE, wanted @ inverse.transpose(1, 2)
+
+    def _points_at_nothing(self, rows: Tensor, what: Tensor, picked: Tensor) -> Tensor:
+        """Return for cells (k, 2: picture, cell) whether the box that they claim has its middle on no face (k,).
+
+        A cell at the edge of a face is asked for nothing, but may well say where that face is.
+        """
+        index, cell = picked.unbind(dim=1)
+        boxes, _ = place(rows[index, cell], self.where[cell])
+        middle = ((boxes[:, :2] + boxes[:, 2:]) / 2).clamp(0, self.size - 1)
+        nothing, first = torch.ones(len(picked), dtype=torch.bool, device=rows.device), 0
+        for stride in STRIDES:
+            across = self.size // stride
+            column, row = (middle / stride).long().unbind(dim=1)
+            nothing &= what[index, first + row * across + column] == NOTHING
+            first += across * across
+        return nothing
 
     def sample(self) -> Image.Image:
         """Return nine scenes of faces that were kept for validation, with what is found in them."""
@@ -331,13 +448,21 @@ class DetectorTrainer(Trainer):
 
     # ------------------------------------------------------------------------------------------------ parts
 
-    def _rate(self, step: int) -> float:
-        """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""
-        values = self.values
-        if step <= values["warmup"]:
-            return float(values["lr"] * step / values["warmup"])
-        along = (step - values["warmup"]) / max(values["steps"] - values["warmup"], 1)
-        return float(values["lr_end"] + (values["lr"] - values["lr_end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+    def _rate(self, step: int, warmup: int, last: int) -> float:
+        """Return the share of the learning rate at a step: a linear warm-up, then half a cosine down to `end`."""
+        if step <= warmup:
+            return float(max(step, 0) / max(warmup, 1))
+        along = min((step - warmup) / max(last - warmup, 1), 1.0)
+        return float(self.values["end"] + (1 - self.values["end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+
+    def _optimiser(self, parts: list[nn.Module], lr: float) -> torch.optim.Optimizer:
+        """Return AdamW over these parts; biases and norms do not decay."""
+        parameters = [parameter for part in parts for parameter in part.parameters()]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.values["decay"]},
+            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=lr)
 
     def _composers(self) -> tuple[Composer, Composer]:
         """Return what composes scenes of the faces for training, and of those that are kept for validation."""
@@ -419,18 +544,24 @@ class DetectorTrainer(Trainer):
         return Parts(options).get_detector()
 
 
+def _set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+
+
 @torch.no_grad()
 def calibrate(network: TinyDetector, sure: float) -> None:
-    """Change the network so that what scored `sure` scores 0.9, and the order of scores stays.
+    """Change the network so that what both looks together score `sure` scores 0.9; the order of scores stays.
 
-    The score learns the overlap of a box, which for a small face is never near 1. The detectors of this tool are asked
-    for 0.9; what is background at `sure` to the power of 3 is far below.
+    The first look's score learns the overlap of a box, which for a small face is never near 1, and the detectors of
+    this tool are asked for 0.9.
     """
     shift = math.log(0.9 / 0.1) - math.log(sure / (1 - sure))
     for score in network.score:
         assert isinstance(score, nn.Conv2d)
         assert score.bias is not None
         score.bias += shift
+    network.second.answer.bias[10] += shift
 
 
 def _crop(path: Path) -> tuple[Picture, float]:
