@@ -205,7 +205,7 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stopped_run_goes_on_to_the_same_losses(kind: str, pictures: Path, tmp_path: Path) -> None:
     text = recipe_of(kind, steps=8).replace(
-        "decoder_skips = true", "decoder_skips = true\ndecoder_noise = true\ndecoder_grain = true"
+        "decoder_skips = true", "decoder_skips = true\ndecoder_noise = true\ndecoder_grain = 1.5"
     )
     run(trainer_of(text, pictures), tmp_path / "whole", until=8)
     run(trainer_of(text, pictures), tmp_path / "parts", until=3)

@@ -241,7 +241,27 @@ def test_grain_is_as_strong_as_the_features_say() -> None:
         assert float(found[..., 68:].std()) == pytest.approx(math.log1p(math.exp(-1)), rel=0.1)
         assert torch.equal(grain(x, torch.zeros(1, 1, 64, 128)), torch.zeros(1, 1, 64, 128))
     with pytest.raises(ValueError, match="noise"):
-        LightGLEAN(16, 64, style_channels=16, rrdb_channels=8, narrow=0.06, num_rrdbs=1, decoder_grain=True)
+        LightGLEAN(16, 64, style_channels=16, rrdb_channels=8, narrow=0.06, num_rrdbs=1, decoder_grain=1.0)
+
+
+def test_a_mirrored_network_is_symmetrical_and_its_grain_has_a_gain() -> None:
+    torch.manual_seed(0)
+    given = {"style_channels": 16, "rrdb_channels": 8, "narrow": 0.06, "num_rrdbs": 1, "decoder_noise": True}
+    network = LightGLEAN(16, 64, **given, decoder_grain=3.0, mirrored=True).eval()  # type: ignore[arg-type]
+    picture = torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        result = network(picture)
+        for side in network.noise_sides:
+            noise = network.get_buffer(f"noise_{side}")
+            noise.copy_(noise.flip(3))
+        assert torch.allclose(network(picture.flip(3)).flip(3), result, atol=1e-5)
+    grain = network.decoder.grain
+    assert grain is not None
+    noise = torch.randn(1, 1, 32, 32)
+    x = torch.zeros(1, grain.strength.in_channels, 32, 32)
+    with torch.no_grad():
+        strong = grain(x, noise)
+        assert torch.allclose(strong, 3 * grain.train()(x, noise))
 
 
 def test_adam_moves_effective_weights_by_their_scale() -> None:

@@ -24,7 +24,7 @@ class LightGLEANModel(FaceModel):
         "in_size": 128, "out_size": 1024, "style_channels": 512, "rrdb_channels": 64, "num_rrdbs": 3,
         "channel_multiplier": 2, "narrow": 1, "decoder_narrow": 0.5, "bank_size": 0, "unshuffle": 1, "residual": False,
         "rrdb_growth": 32, "decoder_last": 0, "trunk_levels": 0, "decoder_skips": False, "decoder_noise": False,
-        "decoder_grain": False, "template": "face",
+        "decoder_grain": 0.0, "mirrored": False, "template": "face",
     }  # fmt: skip
     """`template` is "face", or "none" for a model that takes aligned crops only."""
 

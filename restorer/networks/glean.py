@@ -106,10 +106,15 @@ class Grain(nn.Module):
 
     Skin and hair have detail that a blurred input does not determine. A network that must be right about pixels leaves
     it out, and faces look like wax; here it only needs to say how strong it is where.
+
+    Args:
+        width: channels of the features.
+        gain: how much stronger the texture is than it was learnt, outside training: a loss of pixels holds it back.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, gain: float = 1.0) -> None:
         super().__init__()
+        self.gain = gain
         self.strength = nn.Conv2d(width, 1, 3, padding=1)
         reach = torch.arange(-2.0, 3.0)
         line = torch.exp(-0.5 * (reach / 0.8).square())
@@ -120,7 +125,7 @@ class Grain(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return the texture for features x (n, c, h, w) and standard normal noise (n, 1, h, w)."""
-        kernel = self.kernel / self.kernel.norm()
+        kernel = self.kernel / self.kernel.norm() * (1.0 if self.training else self.gain)
         return F.softplus(self.strength(x)) * F.conv2d(noise, kernel.to(noise.dtype), padding=2)
 
 
@@ -135,7 +140,7 @@ class Decoder(nn.Module):
         last: width of the convolution before RGB.
         skips: channels of the input that come in again at each resolution above, none by default.
         noise: whether a channel of noise comes in at each resolution above, for texture that the input does not show.
-        grain: whether the last of that noise also becomes fine texture of the picture (see `Grain`).
+        grain: gain of the fine texture that the last of that noise becomes (see `Grain`); 0 for none.
     """
 
     def __init__(
@@ -147,7 +152,7 @@ class Decoder(nn.Module):
         last: int = 64,
         skips: Sequence[int] = (),
         noise: bool = False,
-        grain: bool = False,
+        grain: float = 0.0,
     ) -> None:
         super().__init__()
         if grain and not noise:
@@ -163,7 +168,7 @@ class Decoder(nn.Module):
         )
         self.conv = nn.Conv2d(own[-1] + taken[-1], last, 3, padding=1)
         self.to_rgb = nn.Conv2d(last, 3, 3, padding=1)
-        self.grain = Grain(last) if grain else None
+        self.grain = Grain(last, grain) if grain else None
 
     def forward(
         self, x: Tensor, features: Sequence[Tensor], skips: Sequence[Tensor] = (), noise: Sequence[Tensor] = ()
@@ -204,7 +209,7 @@ class _Banked(nn.Module):
         trunk_levels: int = 0,
         decoder_skips: bool = False,
         decoder_noise: bool = False,
-        decoder_grain: bool = False,
+        decoder_grain: float = 0.0,
     ) -> None:
         super().__init__()
         widths = channels(out_size, narrow=narrow, channel_multiplier=channel_multiplier)
@@ -265,17 +270,21 @@ class _Banked(nn.Module):
         features: Tensor = self.trunk(quick_layout(F.pixel_unshuffle(pictures, self.unshuffle)))
         return features
 
-    def _noise(self, trunk: Tensor) -> list[Tensor]:
+    def _noise(self, trunk: Tensor, *, mirror: bool) -> list[Tensor]:
         """Return the decoder's noise: in training drawn anew for each picture, else the one stored with the weights."""
         if self.training:
             return [trunk.new_empty(len(trunk), 1, side, side).normal_() for side in self.noise_sides]
         stored = [self.get_buffer(f"noise_{side}") for side in self.noise_sides]
+        stored = [noise.flip(3) for noise in stored] if mirror else stored
         return [noise.to(trunk.dtype).expand(len(trunk), -1, -1, -1) for noise in stored]
 
-    def _decode(self, pictures: Tensor, trunk: Tensor, taken: Sequence[Tensor]) -> Tensor:
+    def _decode(
+        self, pictures: Tensor, trunk: Tensor, taken: Sequence[Tensor], *, mirror_noise: bool = False
+    ) -> Tensor:
         """Return the output picture; with `residual`, what the network adds to the input in the output's size."""
         skips = [F.pixel_unshuffle(pictures, factor) for factor in self.skips]
-        picture: Tensor = self.decoder(trunk, taken, [skip.to(trunk.dtype) for skip in skips], self._noise(trunk))
+        noise = self._noise(trunk, mirror=mirror_noise)
+        picture: Tensor = self.decoder(trunk, taken, [skip.to(trunk.dtype) for skip in skips], noise)
         if not self.residual:
             return picture
         if pictures.shape[-1] != self.out_size:
@@ -399,7 +408,9 @@ class LightGLEAN(_Banked):
         rrdb_growth: channels that each convolution of a dense block adds.
         decoder_skips: the input comes in again at each resolution of the decoder that it has (with `unshuffle`).
         decoder_noise: a channel of noise comes in at each resolution of the decoder, as in the bank's own.
-        decoder_grain: the network says how strong fine texture is, which noise then makes; needs `decoder_noise`.
+        decoder_grain: above 0, the network says how strong fine texture is, which noise then makes; outside training
+            this is its gain. Needs `decoder_noise`.
+        mirrored: outside training, return the mean of a picture's result and its mirror image's, mirrored back.
         trunk_levels: 0 for the paper's RRDBs; else the trunk is a U-Net that halves the resolution so many times.
         decoder_narrow: factor of the decoder's widths against the bank's.
         decoder_last: width of the convolution before RGB; 0 for 64 times `decoder_narrow`.
@@ -424,7 +435,8 @@ class LightGLEAN(_Banked):
         trunk_levels: int = 0,
         decoder_skips: bool = False,
         decoder_noise: bool = False,
-        decoder_grain: bool = False,
+        decoder_grain: float = 0.0,
+        mirrored: bool = False,
     ) -> None:
         super().__init__(
             in_size,
@@ -448,6 +460,7 @@ class LightGLEAN(_Banked):
         width = self.bank.widths[in_size]
         self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))
         self.fusion = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.mirrored = mirrored
 
     @torch.no_grad()
     def start_from(self, latent: Tensor) -> None:
@@ -456,6 +469,12 @@ class LightGLEAN(_Banked):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the enlarged pictures."""
+        if self.training or not self.mirrored:
+            return self._enlarge(pictures)
+        # The noise is mirrored as well: the mean of two textures would be half as strong.
+        return (self._enlarge(pictures) + self._enlarge(pictures.flip(3), mirror_noise=True).flip(3)) / 2
+
+    def _enlarge(self, pictures: Tensor, *, mirror_noise: bool = False) -> Tensor:
         trunk = self._encode(pictures)
         entry = self.bank.resolutions.index(self.in_size)
         taken: list[Tensor] = []
@@ -472,4 +491,4 @@ class LightGLEAN(_Banked):
             return features
 
         self.bank.synthesize(self.latents, before=fuse, after=take)
-        return self._decode(pictures, trunk, taken)
+        return self._decode(pictures, trunk, taken, mirror_noise=mirror_noise)
