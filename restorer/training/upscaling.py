@@ -117,7 +117,7 @@ class PhotoSet:
 
     def __init__(self, files: list[Path], side: int, longest: int) -> None:
         with ThreadPoolExecutor(2) as pool:
-            self.photos = list(pool.map(lambda path: _sized(_read(path), side, longest), files))
+            self.photos = list(pool.map(lambda path: _sized(read(path), side, longest), files))
 
     def draw(self, side: int, rng: np.random.Generator, grey: float) -> Picture:
         """Return a random square, mirrored and turned at random, now and then made grey."""
@@ -132,7 +132,8 @@ class PhotoSet:
         return np.ascontiguousarray(square)
 
 
-def _read(path: Path) -> Picture:
+def read(path: Path) -> Picture:
+    """Return a photograph (h, w, 3), 8 bits, upright."""
     from restorer.photo import read_photo
 
     pixels = read_photo(path).pixels
