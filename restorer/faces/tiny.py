@@ -31,6 +31,7 @@ UP_TO = 300  # pixels in the fine view
 SURE_FROM = 20  # pixels in a view
 VOTES_AT = 0.65  # intersection over union with the best cell's box from which a cell has a say about the landmarks
 MARGIN = 1.5  # of the first look's logit below what is asked for: what is less likely is not looked at again
+SECOND_COUNTS = 0.35  # share of the second look in the score
 AT_MOST = 500  # finds of a view that are looked at again
 
 
@@ -97,8 +98,9 @@ class TinyDetector(RetinaFaceDetector):
             boxes, landmarks, scores = together(placed[0], placed[1], rows[:, 4].numpy())
             if len(scores):
                 seen, logits = network.look_again(tensor[0], torch.from_numpy(landmarks).to(tensor))
-                landmarks = seen.float().cpu().numpy()
                 scores = joined(scores, logits.float().cpu().numpy())
+                # Better landmarks bring the face nearer to where the second look expects it: once more.
+                landmarks = network.look_again(tensor[0], seen.float())[0].float().cpu().numpy()
         back = np.array([width / wide, height / high])  # the scale that rounding left, for each axis
         for box, spots, score in zip(boxes, landmarks, scores, strict=True):
             if score < self.min_score:
@@ -110,9 +112,10 @@ class TinyDetector(RetinaFaceDetector):
 
 
 def joined(scores: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return the scores of finds (k,) from the first look's scores and the second's logits: the mean of both logits."""
+    """Return the scores of finds (k,) from the first look's scores and the second's logits: a mean of both logits."""
     first = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
-    both: np.ndarray = 1 / (1 + np.exp(-(np.log(first / (1 - first)) + logits) / 2))
+    mean = (1 - SECOND_COUNTS) * np.log(first / (1 - first)) + SECOND_COUNTS * logits
+    both: np.ndarray = 1 / (1 + np.exp(-mean))
     return both
 
 

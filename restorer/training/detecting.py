@@ -57,7 +57,7 @@ LIMITS = (0.0, 44.0, 120.0, math.inf)
 FAR = 1.5
 """Landmarks beyond this in a crop, whose sides are at 1, are no help: the first look was wrong by half a face."""
 NOTHING, UNKNOWN, FACE = 0.0, -1.0, 1.0
-SEEN_AGAIN = (384, 64)
+SEEN_AGAIN = (224, 64)
 """How many faces and errors of a batch the second look learns from."""
 
 
