@@ -1,7 +1,8 @@
-"""The built-in detector on photos of any size: two views of each photo, and findings put together as RetinaFace's are.
+"""The built-in detector on photos of any size: a few views of each photo, put together as RetinaFace's are.
 
-- coarse: the long side at 256 px, with an empty frame around, for faces that fill much of the photo;
-- fine: the long side at 1200 px, enlarged at most 1.6 times, for all others. From 1200 px on the cost does not grow;
+- fine: the long side at 1200 px, enlarged at most 1.6 times. From 1200 px on the cost does not grow;
+- coarser: a third and a ninth of that, with an empty frame around, for the larger faces: the network is at its best
+  with those of 20 to 150 px;
 - finer, in tiles, when smaller faces are asked for (`min_face`).
 """
 
@@ -15,22 +16,24 @@ import cv2
 import numpy as np
 
 from restorer.device import Device, Precision
-from restorer.faces.detect import FINER_BY, OVERLAP, TILE_UP_TO, Face, RetinaFaceDetector, _multiple, _share, _View
+from restorer.faces.detect import FINER_BY, OVERLAP, Face, RetinaFaceDetector, _multiple, _share, _View
 from restorer.faces.tinydetector import TinyDetectorModel
 
 if TYPE_CHECKING:
     from restorer.networks.tinydetector import TinyDetector as TinyDetectorNetwork
     from restorer.registry import LoadedNetwork
 
-COARSE = 256
-COARSE_FRAME = 0.125  # width of the empty frame, as a share of the long side
-COARSE_FROM = 40  # pixels in the coarse view
+COARSER = 2  # views coarser than the fine one
+COARSER_BY = 3
+COARSE_FRAME = 0.125  # width of the empty frame around them, as a share of the long side
+COARSE_FROM = 40  # pixels in a coarser view
 FINE = 1200
 ENLARGED = 1.6  # at most, in the fine view
-UP_TO = 300  # pixels in the fine view
+UP_TO = 180  # pixels in a view, but for the coarsest
 SURE_FROM = 20  # pixels in a view
 VOTES_AT = 0.65  # intersection over union with the best cell's box from which a cell has a say about the landmarks
 MARGIN = 1.5  # of the first look's logit below what is asked for: what is less likely is not looked at again
+SAME = 0.6  # mean distance of the landmarks of one face found twice, as a share of their mean distance from the middle
 SECOND_COUNTS = 0.35  # share of the second look in the score
 AT_MOST = 500  # finds of a view that are looked at again
 
@@ -61,15 +64,28 @@ class TinyDetector(RetinaFaceDetector):
         self._network = loaded.network.to(memory_format=torch.channels_last)
         self._device = Device(str(next(loaded.network.parameters()).device), precision)
 
+    def detect(self, pixels: np.ndarray) -> list[Face]:
+        """Return the faces of a photo as `RetinaFaceDetector.detect` does.
+
+        What the views say of one face are boxes of different quality, but nearly the same landmarks: the surest stays.
+        """
+        kept: list[Face] = []
+        for face in sorted(super().detect(pixels), key=lambda face: -face.score):
+            if not any(_is_same(face, other) for other in kept):
+                kept.append(face)
+        return sorted(kept, key=lambda face: (face.box[0] + face.box[2], face.box[1] + face.box[3], -face.score))
+
     def _views(self, longest: int) -> Iterator[_View]:
         """Yield the views of a photo by its long side, coarsest first."""
         fine = min(FINE / longest, ENLARGED)
-        yield _View(min(COARSE / longest, ENLARGED), frame=COARSE_FRAME, smallest=COARSE_FROM)
+        for power in range(COARSER, 0, -1):
+            largest = math.inf if power == COARSER else UP_TO
+            yield _View(fine / COARSER_BY**power, frame=COARSE_FRAME, smallest=COARSE_FROM, largest=largest)
         yield _View(fine, largest=UP_TO)
         finest = SURE_FROM / self.min_face if self.min_face else 0
         while fine < finest:
             fine = min(fine * FINER_BY, finest)
-            yield _View(fine, largest=TILE_UP_TO)
+            yield _View(fine, largest=UP_TO)
 
     def _look_at(self, region: np.ndarray, view: _View) -> Iterator[Face]:
         """Yield the faces of a part of the photo, in its own pixels."""
@@ -109,6 +125,12 @@ class TinyDetector(RetinaFaceDetector):
             face = Face((x0, y0, x1, y1), ((spots - frame) * back).astype(np.float32), float(score))
             if view.smallest <= face.size * view.scale <= view.largest:
                 yield face
+
+
+def _is_same(face: Face, other: Face) -> bool:
+    """Return whether two finds have nearly the same landmarks."""
+    spread = np.linalg.norm(other.landmarks - other.landmarks.mean(axis=0), axis=1).mean()
+    return bool(np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() < SAME * spread)
 
 
 def joined(scores: np.ndarray, logits: np.ndarray) -> np.ndarray:
