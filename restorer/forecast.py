@@ -15,7 +15,6 @@ from restorer import registry, weights
 from restorer.estimate import Estimate, Load, Rates
 from restorer.models.base import FaceModel
 from restorer.models.upscalers import UpscalerModel
-from restorer.parts import PARSER
 
 if TYPE_CHECKING:
     from restorer.device import Device
@@ -105,7 +104,9 @@ def _face_operations(restorer: Restorer) -> tuple[float, float]:
     detector = parts.detector_name()
     if detector is None:
         return 0.0, face
-    return _operations_of(detector, DETECTOR_VIEW), face + _operations_of(PARSER, PARSER_VIEW)
+    return _operations_of(detector, DETECTOR_VIEW), face + (
+        _operations_of(parts.parser, PARSER_VIEW) if parts.parser else 0.0
+    )
 
 
 def _operations_of(name: str, view: tuple[int, int]) -> float:

@@ -1,11 +1,12 @@
 """Which detector, face restorer, mask and background a run uses: by name, by "auto", or as objects given by the caller.
 
-Parts are loaded when they are first needed, so that a photo without faces costs no face network.
+Parts are loaded when they are first needed, so that a photo without faces costs no face network. What "auto" chooses
+and cannot have, the models that are built in replace, and say so; what is named outright is never replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +30,11 @@ Say = Callable[[str], None]
 
 DETECTOR = "retinaface-r50"
 PARSER = "parsenet"
+BUILT_IN = "tiny"
+BUILT_IN_DETECTOR = "tiny-detector"
+BUILT_IN_UPSCALER = "tiny-upscaler"
 GLEAN_FROM_SCALE = 8.0
+UPSCALERS = ("realesrgan-x2", "realesrgan-x4", "realesr-general")
 CPU_BUDGET = 1e13
 """Operations that an automatically chosen background may cost on a CPU: below a minute on two cores."""
 
@@ -45,8 +50,11 @@ class Detector(Protocol):
 class Mask(Protocol):
     """What the pipeline needs of a mask; an object of one's own may be given to `Restorer` in its place."""
 
-    def __call__(self, restored: torch.Tensor) -> np.ndarray:
-        """Return how much of each restored crop (n, 3, s, s) is pasted: (n, t, t) float32 in [0, 1], any t."""
+    def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
+        """Return how much of each restored crop (n, 3, s, s) is pasted: (n, t, t) float32 in [0, 1], any t.
+
+        The landmarks (n, 5, 2) are given as shares of the crop's side.
+        """
         ...
 
 
@@ -109,6 +117,7 @@ class Parts:
         say: tells the user one line (what auto chose).
         on_download: hears each step of a download; None = its size is logged.
         detector, restorer, mask, background: objects given by the caller; None = by the options.
+        told: the lines that were said.
     """
 
     options: Options
@@ -120,12 +129,23 @@ class Parts:
     background: Background | None = None
 
     def __post_init__(self) -> None:
-        """Resolve names early: a wrong name is an error before any photo is read."""
-        self._model_source, self.model = ("", _name(self.restorer)) if self.restorer else self._choose_model()
+        """Check names early: a wrong one is an error before any photo is read. What "auto" means waits for its need."""
         self._loaded: dict[str, registry.LoadedNetwork] = {}
-        self._said: set[str] = set()
+        self.told: set[str] = set()
         self._mask_warning: str | None = None
         self._device: devices.Device | None = None
+        self._missing: dict[str, str] | None = None
+        self._fallbacks: list[str] = []
+        self._detector_source = self.options.detector
+        self._model: str | None = None
+        self._model_source = ""
+        if self.restorer is not None:
+            self._model = _name(self.restorer)
+        elif self.options.model != "auto":
+            self._model_source, self._model = self._check_model(self.options.model)
+        else:
+            self._check_model(self._wanted_model())
+        self._only_built_in = self.restorer is None and self._model == BUILT_IN
         if self.detector is None and self.options.detector != "auto":
             self._role(self.options.detector, "face detector", "--detector")
         if self.background is None and self.options.background not in ("auto", "lanczos"):
@@ -134,9 +154,28 @@ class Parts:
     # ------------------------------------------------------------------------------------------------ names
 
     @property
+    def model(self) -> str:
+        """The face restorer's name for the record; "auto" is decided when it is first asked for."""
+        if self._model is None:
+            self._decide()
+        assert self._model is not None
+        return self._model
+
+    @property
     def faces_wanted(self) -> bool:
         """Whether there is a face stage at all."""
-        return self.model != "none"
+        return self._model != "none"
+
+    @property
+    def parser(self) -> str | None:
+        """The face parser that the mask is meant to come from; None where it is drawn from the landmarks."""
+        return None if self.model == BUILT_IN else PARSER
+
+    def fallbacks(self) -> list[str]:
+        """Return a line for each choice of "auto" that a built-in model replaces, decided by now."""
+        if self.faces_wanted:
+            self._decide()
+        return list(self._fallbacks)
 
     @property
     def device(self) -> devices.Device:
@@ -157,17 +196,46 @@ class Parts:
             return None
         if self.detector is not None:
             return _name(self.detector)
-        return DETECTOR if self.options.detector == "auto" else weights.resolve(self.options.detector).name
+        self._decide()
+        return weights.resolve(self._detector_source).name
 
-    def _choose_model(self) -> tuple[str, str]:
+    def _wanted_model(self) -> str:
+        """Return the face restorer that "auto" takes where it can be had."""
+        return "glean-128" if self.options.scale >= GLEAN_FROM_SCALE else "gfpgan-1.4"
+
+    def _decide(self) -> None:
+        """Decide what "auto" means for model and detector: the wanted one, or the built-in one where it is missing."""
+        replaced: list[tuple[str, str, str]] = []
+        if self._model is None:
+            wanted = self._wanted_model()
+            reason = self._missing_tables().get(weights.resolve(wanted).name)
+            if reason is not None:
+                replaced.append((weights.resolve(wanted).name, BUILT_IN, reason))
+            self._model_source, self._model = self._check_model(BUILT_IN if reason is not None else wanted)
+        if self._detector_source == "auto" and self.detector is None and not self.options.aligned:
+            reason = None if self._only_built_in else self._missing_tables().get(DETECTOR)
+            if reason is not None:
+                if self.restorer is None and self.options.model not in ("auto", "none"):
+                    # A model that was named is not done without, also where no face needs it: said before the work.
+                    weights.fetch(weights.resolve(self._model_source), offline=self.options.offline)
+                replaced.append((DETECTOR, BUILT_IN_DETECTOR, reason))
+            self._detector_source = BUILT_IN_DETECTOR if reason is not None or self._only_built_in else DETECTOR
+        if replaced:
+            self._fallbacks.append(_replacement(replaced))
+
+    def _missing_tables(self) -> dict[str, str]:
+        """Return why tables that "auto" may choose cannot be had, by name; asked once a run, of all at once."""
+        if self._missing is None:
+            names = [self._wanted_model(), DETECTOR, PARSER, *UPSCALERS]
+            self._missing = weights.missing([weights.resolve(name) for name in names], offline=self.options.offline)
+        return self._missing
+
+    def _check_model(self, name: str) -> tuple[str, str]:
         """Return what names the model for `weights.resolve`, and its name for the record."""
-        name = self.options.model
         if name == "none":
             if self.options.fidelity is not None:
                 raise UsageError("--fidelity needs a face restorer; --model none has none.")
             return "none", "none"
-        if name == "auto":
-            name = "glean-128" if self.options.scale >= GLEAN_FROM_SCALE else "gfpgan-1.4"
         table = self._role(name, "face restorer", "--model")
         architecture = registry.architecture_of(table)
         assert isinstance(architecture, FaceModel)
@@ -190,7 +258,7 @@ class Parts:
 
     def model_hash(self) -> str | None:
         """Return what pins the face restorer's weights: the hash in its table; None for objects and "none"."""
-        if not self._model_source or self.model == "none":
+        if self.model == "none" or not self._model_source:
             return None
         return weights.resolve(self._model_source).wanted_hash
 
@@ -221,71 +289,114 @@ class Parts:
     def get_detector(self) -> Detector:
         """Return the detector; raises WeightsError when its weights cannot be had."""
         if self.detector is None:
-            from restorer.faces.detect import RetinaFaceDetector
+            from restorer.faces.tiny import detector_for
 
-            name = DETECTOR if self.options.detector == "auto" else self.options.detector
-            self.detector = RetinaFaceDetector(
-                self.load(name), min_score=self.options.min_score, min_face=self.options.min_face
-            )
+            self._decide()
+            loaded = self._load_or_replace(self._detector_source, self.options.detector, BUILT_IN_DETECTOR)
+            self._detector_source = loaded.table.name if self.options.detector == "auto" else self._detector_source
+            self.detector = detector_for(loaded, min_score=self.options.min_score, min_face=self.options.min_face)
         return self.detector
 
     def get_restorer(self) -> FaceRestorer:
         """Return the face restorer; raises WeightsError when its weights cannot be had."""
         if self.restorer is None:
-            self.restorer = NetworkRestorer(
-                self.load(self._model_source), self.device, fidelity=self.options.fidelity, seed=self.options.seed
-            )
+            self._decide()
+            loaded = self._load_or_replace(self._model_source, self.options.model, BUILT_IN)
+            if self.options.model == "auto":
+                self._model_source = self._model = loaded.table.name
+            self.restorer = NetworkRestorer(loaded, self.device, fidelity=self.options.fidelity, seed=self.options.seed)
         return self.restorer
 
-    def get_mask(self) -> tuple[Mask, str | None]:
-        """Return the mask, and a warning where it is not the wanted one: without ParseNet a plain feathered edge."""
-        if self.mask is None:
-            from restorer.faces.mask import FeatherMask, ParseNetMask
+    def _load_or_replace(self, name: str, asked: str, built_in: str) -> registry.LoadedNetwork:
+        """Return a network; for "auto" the built-in one where a host answered but did not have the file after all."""
+        try:
+            return self.load(name)
+        except WeightsUnavailableError as error:
+            if asked != "auto" or name == built_in:
+                raise
+            line = f"{error.message} The built-in model {built_in} takes its place."
+            self._fallbacks.append(line)
+            self.tell(line)
+            return self.load(built_in)
 
+    def get_mask(self) -> tuple[Mask, str | None]:
+        """Return the mask, and a line where it is not the wanted one: without ParseNet it is drawn from landmarks."""
+        if self.mask is None:
+            from restorer.faces.mask import LandmarkMask, ParseNetMask
+
+            if self.parser is None:
+                self.mask = LandmarkMask()
+                return self.mask, None
             try:
-                self.mask = ParseNetMask(self.load(PARSER), self.device.precision)
+                self.mask = ParseNetMask(self.load(self.parser), self.device.precision)
             except WeightsUnavailableError as error:
-                self.mask = FeatherMask()
-                self._mask_warning = f"Faces were pasted with a plain feathered edge: {error.message}"
+                self.mask = LandmarkMask()
+                self._mask_warning = f"Faces were pasted by masks drawn from their landmarks: {error.message}"
         return self.mask, self._mask_warning
 
     def get_background(self, size: tuple[int, int]) -> tuple[Background, str | None]:
         """Return the upscaler for a photo of this size, and a line that says why where "auto" chose it."""
         if self.background is not None:
             return self.background, None
-        name = self.options.background
-        if name == "lanczos" or (name == "auto" and self.options.scale <= 1):
-            return Lanczos(), None
-        if name != "auto":
-            return self._upscaler(name), None
-        name, why = self._automatic_background(size)
+        if self.options.background not in ("auto", "lanczos"):
+            return self._upscaler(self.options.background), None
+        name, why = self._chosen_background(size)
         if name == "lanczos":
             return Lanczos(), why
         try:
             return self._upscaler(name), why
         except WeightsUnavailableError as error:
-            return Lanczos(), f"Background: lanczos, because {name} cannot be had: {error.message}"
+            name, why = self._built_in_background(size, error.message)
+            return (Lanczos() if name == "lanczos" else self._upscaler(name)), why
 
     def background_name(self, size: tuple[int, int]) -> str:
         """Return what a photo of this size is to be enlarged by, without loading anything."""
         if self.background is not None:
             return self.background.name
         name = self.options.background
-        if name == "auto":
-            name = "lanczos" if self.options.scale <= 1 else self._automatic_background(size)[0]
-        return name if name == "lanczos" else weights.resolve(name).name
+        if name in ("auto", "lanczos"):
+            return self._chosen_background(size)[0]
+        return weights.resolve(name).name
 
     def _upscaler(self, name: str) -> Background:
         return NetworkUpscaler(self.load(name), self.device, self.options.tile)
+
+    def _chosen_background(self, size: tuple[int, int]) -> tuple[str, str | None]:
+        """Return what "auto" takes for a photo of this size, or lanczos as asked for, and a line that says why."""
+        if self.options.background == "lanczos" or self.options.scale <= 1:
+            return "lanczos", None
+        if self._only_built_in:
+            return self._built_in_background(size, "")
+        name, why = self._automatic_background(size)
+        if name == "lanczos":
+            return name, why
+        reason = self._missing_tables().get(name)
+        if reason is None:
+            return name, why
+        return self._built_in_background(size, f"{name} is neither on this machine nor reachable ({reason}).")
+
+    def _built_in_background(self, size: tuple[int, int], because: str) -> tuple[str, str | None]:
+        """Return the built-in upscaler, or lanczos for a photo that it would take minutes for."""
+        if self.device.kind != "cpu" or self._quick_on_cpu(BUILT_IN_UPSCALER, size):
+            line = f"{because} The built-in model {BUILT_IN_UPSCALER} enlarges the background." if because else None
+            return BUILT_IN_UPSCALER, line
+        return "lanczos", (
+            f"{because} Background: lanczos; a network would take minutes for {size[0]} x {size[1]} pixels.".strip()
+        )
+
+    def _quick_on_cpu(self, name: str, size: tuple[int, int]) -> bool:
+        """Return whether an upscaler enlarges a photo of this size on a CPU within `CPU_BUDGET`."""
+        table = weights.resolve(name)
+        architecture = registry.architecture_of(table)
+        assert isinstance(architecture, UpscalerModel)
+        return size[0] * size[1] * architecture.flops({**architecture.defaults, **table.arguments}) <= CPU_BUDGET
 
     def _automatic_background(self, size: tuple[int, int]) -> tuple[str, str]:
         """Choose by device and photo size: the large networks on a GPU, the compact one on a CPU while it is quick."""
         if self.device.kind != "cpu":
             name = "realesrgan-x2" if self.options.scale <= 2 else "realesrgan-x4"
             return name, f"Background: {name}, on {self.device.name}."
-        architecture = registry.architecture_of(weights.resolve("realesr-general"))
-        assert isinstance(architecture, UpscalerModel)
-        if size[0] * size[1] * architecture.flops(architecture.defaults) <= CPU_BUDGET:
+        if self._quick_on_cpu("realesr-general", size):
             return "realesr-general", "Background: realesr-general, the one that is quick on a CPU."
         return "lanczos", (
             f"Background: lanczos; a network would take minutes for {size[0]} x {size[1]} pixels on a CPU. "
@@ -294,9 +405,20 @@ class Parts:
 
     def tell(self, line: str | None) -> None:
         """Say a line, once a run."""
-        if line and line not in self._said:
-            self._said.add(line)
+        if line and line not in self.told:
+            self.told.add(line)
             self.say(line)
+
+
+def _replacement(replaced: Sequence[tuple[str, str, str]]) -> str:
+    """Return the line about (wanted, built-in, reason) that the user reads once, and each record holds."""
+    reasons = dict.fromkeys(reason for _, _, reason in replaced)
+    wanted = " and ".join(name for name, _, _ in replaced)
+    taken = " and ".join(name for _, name, _ in replaced)
+    places = "model {} takes its place" if len(replaced) == 1 else "models {} take their place"
+    return (
+        f"Neither on this machine nor reachable: {wanted} ({'; '.join(reasons)}). The built-in {places.format(taken)}."
+    )
 
 
 def _name(part: object) -> str:

@@ -105,8 +105,8 @@ class Restorer:
             `restore` (see `restorer.models.base.FaceRestorer`).
         detector: "auto", a table, or an object with `detect`.
         background: "auto", "lanczos", a table, or an object with `upscale`.
-        mask: None (ParseNet, or a feathered edge where its weights cannot be had), or an object that maps restored
-            crops to masks (see `restorer.parts.Mask`).
+        mask: None (ParseNet, or an outline drawn from the landmarks for the built-in model and where ParseNet's weights
+            cannot be had), or an object that maps restored crops to masks (see `restorer.parts.Mask`).
         say: called with each line that the user should read (what "auto" chose).
         on_download: hears each step of a download of weights; None = its size is logged.
         options: the other fields of `Options`, for example `scale=4`.
@@ -221,6 +221,9 @@ class Restorer:
         with record.timed("read"):
             photo = _open(source)
         record.warn(*photo.warnings)
+        for line in self.parts.fallbacks():
+            self.parts.tell(line)
+            record.warn(line)
         record.input_size = photo.size
         size = self.output_size(photo.size)
         if format is not None:
@@ -246,6 +249,8 @@ class Restorer:
         elif faces:
             self._restore_faces(photo, faces, image, background, record, progress)
         self._check_faces(photo, record)
+        record.warn(*self.parts.fallbacks())
+        record.model, record.detector = self.parts.model, self.parts.detector_name()
         device = self.parts.used_device()
         record.device, record.precision = device.name, device.precision
         record.output_size = size
@@ -300,25 +305,25 @@ class Restorer:
             if matrix is None:
                 entry.reason = "its landmarks allow no alignment"
             else:
-                aligned.append((entry, matrix))
+                aligned.append((entry, matrix, _relative(landmarks, matrix, restorer.crop.align_size)))
         batch = self.options.batch_size or (1 if self.parts.device.kind == "cpu" else 8)
         for start in range(0, len(aligned), batch):
             progress("restore", start / len(aligned))
             part = aligned[start : start + batch]
             with record.timed("align"):
-                crops = [_crop(photo, matrix, restorer.crop) for _, matrix in part]
+                crops = [_crop(photo, matrix, restorer.crop) for _, matrix, _ in part]
             with record.timed("restore"):
-                outputs = self._run(restorer, _stack(crops), [entry for entry, _ in part])
+                outputs = self._run(restorer, _stack(crops), [entry for entry, _, _ in part])
             if outputs is None:
                 continue
             with record.timed("mask"):
-                masks = mask(outputs)
-            for (entry, matrix), crop, output, weight in zip(part, crops, outputs, masks, strict=True):
+                masks = mask(outputs, np.stack([points for _, _, points in part]))
+            for (entry, matrix, _), crop, output, weight in zip(part, crops, outputs, masks, strict=True):
                 if not np.isfinite(output.numpy()).all():
                     entry.reason = "the network returned not-a-number, also in fp32"
                     continue
                 with record.timed("paste"):
-                    neighbours = [other for _, other in aligned if other is not matrix]
+                    neighbours = [other for _, other, _ in aligned if other is not matrix]
                     weight = weight * share(matrix, neighbours, restorer.crop.align_size, weight.shape[0])
                     face = _to_picture(output, monochrome=self._stays_grey(photo))
                     face = self._toned(face, crop, weight, matrix, restorer.crop)
@@ -414,6 +419,12 @@ class Restorer:
         facts = {"input": input_sha256, "options": options, "model": model, "weights": self.parts.model_hash()}
         digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
         return Note(tool="restorer", version=__version__, model=model, options=options, fingerprint=digest)
+
+
+def _relative(landmarks: np.ndarray, matrix: np.ndarray, align_size: int) -> np.ndarray:
+    """Return landmarks of the photo (5, 2) as they lie in the aligned crop, 0 to 1 across it."""
+    moved: np.ndarray = (landmarks @ matrix[:, :2].T + matrix[:, 2]) / align_size
+    return moved
 
 
 def _open(source: Path | bytes | np.ndarray | Photo) -> Photo:

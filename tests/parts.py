@@ -70,5 +70,5 @@ class Everything:
 
     name = "everything"
 
-    def __call__(self, restored: torch.Tensor) -> np.ndarray:
+    def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
         return np.ones((len(restored), 64, 64), np.float32)

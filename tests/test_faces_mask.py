@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from restorer.faces.mask import FEATHER, NEIGHBOUR_BORDER, FeatherMask, ParseNetMask, border_feather, share, soften
+from restorer.faces.detect import RetinaFaceDetector
+from restorer.faces.mask import FEATHER, NEIGHBOUR_BORDER, LandmarkMask, ParseNetMask, border_feather, share, soften
 from restorer.faces.parsing import BiSeNetModel, FaceParser, ParseNetModel
-from restorer.registry import LoadedNetwork
+from restorer.models.templates import FACEXLIB
+from restorer.registry import LoadedNetwork, load
 from restorer.weights import Table
 from tests.faces_helpers import similarity
 
@@ -59,15 +61,71 @@ def test_the_border_feather_falls_smoothly_to_zero(size: int) -> None:
         weights[0, 0] = 1
 
 
-def test_the_feather_mask_has_the_crops_size() -> None:
-    masks = FeatherMask()(torch.zeros(3, 3, 64, 64))
-    assert masks.shape == (3, 64, 64)
-    assert np.array_equal(masks[2], border_feather(64))
+NOWHERE = np.zeros((19, 5, 2))
+POINTS = np.array(FACEXLIB.points)
+
+
+def drawn(landmarks: np.ndarray) -> np.ndarray:
+    mask: np.ndarray = LandmarkMask()(torch.zeros(1, 3, 64, 64), landmarks[None])[0]
+    return mask
+
+
+def at(mask: np.ndarray, point: np.ndarray) -> float:
+    """Return the mask at a point that is given as shares of the crop's side."""
+    x, y = np.clip((point * len(mask)).astype(int), 0, len(mask) - 1)
+    return float(mask[y, x])
+
+
+def test_a_drawn_mask_holds_the_landmarks_and_leaves_the_rest() -> None:
+    mask = drawn(POINTS)
+    assert mask.shape == (128, 128)
+    assert mask.dtype == np.float32
+    assert all(at(mask, point) > 0.95 for point in POINTS)
+    assert mask.min() == 0
+    assert mask.max() <= 1
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    assert edge.max() < 0.01
+    assert max(abs(np.diff(mask, axis=0)).max(), abs(np.diff(mask, axis=1)).max()) < 0.15
+
+
+def test_a_drawn_mask_turns_with_the_face() -> None:
+    angle = np.deg2rad(30)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    mask, turned = drawn(POINTS), drawn((POINTS - 0.5) @ turn.T + 0.5)
+    rng = np.random.default_rng(0)
+    for point in rng.uniform(0.3, 0.7, (50, 2)):
+        assert at(turned, (point - 0.5) @ turn.T + 0.5) == pytest.approx(at(mask, point), abs=0.15)
+
+
+def test_a_drawn_mask_reaches_out_to_the_near_cheek() -> None:
+    profile = POINTS.copy()
+    profile[2, 0] += 0.08  # the nose points to the right
+    before, after = drawn(POINTS), drawn(profile)
+    left, right = np.s_[:, :60], np.s_[:, 68:]
+    assert after[left].sum() > before[left].sum()
+    assert after[right].sum() < before[right].sum()
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["celebamaskhq_0", "celebamaskhq_2"])
+def test_a_drawn_mask_keeps_hair_and_background_clean(shared: Path, name: str) -> None:
+    table = Table("retinaface", architecture="retinaface", arguments={"network_name": "mobile0.25"})
+    detector = RetinaFaceDetector(load(table, shared / "weights/retinaface_mobilenet0.25.pth"))
+    with Image.open(shared / f"data/faces_hq/{name}.jpg") as photo:
+        face = detector.detect(np.asarray(photo.convert("RGB").resize((512, 512), Image.Resampling.LANCZOS)))[0]
+    labels = Image.open(shared / f"data/faces_hq_labels/{name}_labels.png")
+    numbers = np.asarray(labels.resize((128, 128), Image.Resampling.NEAREST))
+    mask = drawn(face.landmarks / 512)
+    covered = {part: mask[numbers == ParseNetModel.classes.index(part)].mean() for part in ("skin", "nose", "hair")}
+    assert covered["nose"] > 0.99
+    assert covered["skin"] > 0.75
+    assert covered["hair"] < 0.05
+    assert mask[numbers == 0].mean() < 0.01
 
 
 @pytest.mark.parametrize("architecture", [ParseNetModel(), BiSeNetModel()], ids=["parsenet", "bisenet"])
 def test_each_class_is_kept_or_not_in_the_parsers_own_order(architecture: FaceParser) -> None:
-    masks = parser(architecture)(crops(*range(19)))
+    masks = parser(architecture)(crops(*range(19)), NOWHERE)
     middles = masks[:, 256, 256]
     assert masks.dtype == np.float32
     assert [number for number in range(19) if middles[number] > 0.99] == list(architecture.kept)
@@ -79,7 +137,7 @@ def test_each_class_is_kept_or_not_in_the_parsers_own_order(architecture: FacePa
 @pytest.mark.parametrize("size", [128, 512, 1024])
 def test_a_parser_sees_512_pixels_whatever_the_crops_size(size: int) -> None:
     mask = parser(ParseNetModel())
-    masks = mask(crops(1, 0, size=size))
+    masks = mask(crops(1, 0, size=size), NOWHERE)
     network = mask._network
     assert isinstance(network, SaysClass)
     assert {tuple(shape) for shape in network.shapes} == {(1, 3, 512, 512)}
@@ -89,7 +147,7 @@ def test_a_parser_sees_512_pixels_whatever_the_crops_size(size: int) -> None:
 
 
 def test_values_beyond_the_range_do_no_harm() -> None:
-    assert parser(ParseNetModel())(torch.full((1, 3, 512, 512), -3.0)).max() == 0
+    assert parser(ParseNetModel())(torch.full((1, 3, 512, 512), -3.0), NOWHERE).max() == 0
 
 
 def test_the_blur_is_as_wide_as_two_gaussians_at_full_size() -> None:

@@ -16,6 +16,7 @@ from restorer.version import __version__
 
 COMMANDS = {
     "models": "list, download, verify and import weights",
+    "demo": "try it: age a photograph and restore it, without any download",
     "faces": "number the faces of a photo, for --faces",
     "doctor": "check this machine: versions, devices, folders, weights, network",
     "config": "show which options are in force, and where each comes from",

@@ -56,7 +56,7 @@ def faces(
     from restorer.weights import ProgressBar
 
     options = Options(
-        model="auto", detector=detector, min_score=min_score, min_face=min_face, device=device, offline=offline
+        model="none", detector=detector, min_score=min_score, min_face=min_face, device=device, offline=offline
     )
     stdin = str(photo) == "-"
     opened = read_photo(sys.stdin.buffer.read() if stdin else photo)
@@ -64,6 +64,8 @@ def faces(
     with ProgressBar(messages) as on_download:
         parts = Parts(options, say=say, on_download=on_download)
         found = parts.get_detector().detect(opened.pixels)
+        for line in parts.fallbacks():
+            say(line)
     reasons = select.choose(found, opened.size, min_face=min_face)
     if target is not None:
         _draw(target, format, opened, found, reasons)

@@ -212,7 +212,8 @@ class Run:
                 messages.print(f"  {shown(remedy)}")
         if self._quiet:
             return
-        for warning in record.warnings:
+        told = self._restorer.parts.told  # once a run is enough
+        for warning in (line for line in record.warnings if line not in told):
             messages.print(f"[yellow]Note:[/] {shown(record.input)}: {shown(warning)}")
         if self._json or record.status == "failed" or record.output in (None, "-"):
             return

@@ -28,6 +28,10 @@ _BLUR = 11 * 2**0.5 * _COARSE / PARSE_SIZE
 """Sigma at the coarse resolution: as wide as two Gaussians of sigma 11 px, one after the other, at 512 px."""
 
 
+_SOFT = 0.35
+"""Width of a drawn mask's soft edge, as a share of the face's own radius."""
+
+
 @lru_cache(maxsize=16)
 def border_feather(size: int) -> np.ndarray:
     """Return weights (size, size), float32, read-only: zero at the crop's edge, one from `FEATHER` of its side on.
@@ -41,13 +45,44 @@ def border_feather(size: int) -> np.ndarray:
     return weights
 
 
-class FeatherMask:
-    """The whole crop with a feathered border: for use without a face parser; rougher around hair and shoulders."""
+class LandmarkMask:
+    """The face from the brows to the chin, drawn from its five landmarks: no network, and no hair or background.
 
-    def __call__(self, restored: torch.Tensor) -> np.ndarray:
-        """Return (n, s, s) float32 in [0, 1] for crops (n, 3, s, s)."""
-        count, _, size, _ = restored.shape
-        return np.repeat(border_feather(size)[None], count, axis=0)
+    The outline is a superellipse, upright between eyes and mouth. Where the nose points to a side, the face is turned:
+    its near cheek reaches farther out, its far one less far.
+    """
+
+    name = "landmarks"
+
+    def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
+        """Return (n, 128, 128) float32 in [0, 1] for n crops and their landmarks (n, 5, 2), 0 to 1 across the crop."""
+        return np.stack([np.minimum(_face(points), border_feather(_COARSE)) for points in landmarks])
+
+
+def _face(landmarks: np.ndarray) -> np.ndarray:
+    """Return how much each place of a crop belongs to the face with these landmarks: (128, 128), 0 to 1."""
+    points = np.asarray(landmarks, np.float64)
+    eyes, mouth, nose = points[:2].mean(0), points[3:].mean(0), points[2]
+    down = mouth - eyes
+    length = max(float(np.linalg.norm(down)), 1e-6)
+    down /= length
+    across = np.array([down[1], -down[0]])  # to the right of an upright face
+    apart = abs(float((points[1] - points[0]) @ across))
+    unit = max(apart, 0.9 * length)  # eyes that stand close together in a turned face do not make it narrow
+    turned = float(np.clip((nose - (eyes + mouth) / 2) @ across / unit, -0.5, 0.5))
+    middle = (points[0] + points[1]) / 2 + 0.5 * length * down
+    steps = (np.arange(_COARSE) + 0.5) / _COARSE
+    offset = np.stack(np.meshgrid(steps, steps), axis=-1) - middle
+    x, y = offset @ across / unit, offset @ down / length
+    near, far = 1.0 + 0.3 * abs(turned), 1.0 - 0.6 * abs(turned)
+    right, left = (far, near) if turned > 0 else (near, far)
+    width = np.where(x > 0, right, left)
+    height = np.where(y > 0, 1.16, 1.4)
+    radius = (abs(x / width) ** 2.5 + abs(y / height) ** 2.5) ** 0.4
+    # From one to zero over a share of the radius, soft at both ends, half way at the outline itself.
+    ramp = np.clip((1 + _SOFT / 2 - radius) / _SOFT, 0, 1)
+    weights: np.ndarray = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    return weights
 
 
 class ParseNetMask:
@@ -71,7 +106,7 @@ class ParseNetMask:
         self._kept = loaded.architecture.kept
         self._device = Device(str(next(loaded.network.parameters()).device), precision)
 
-    def __call__(self, restored: torch.Tensor) -> np.ndarray:
+    def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
         """Return (n, t, t) float32 in [0, 1] for restored crops (n, 3, s, s), RGB in about [-1, 1], of any size."""
         import torch
 

@@ -34,11 +34,11 @@ def grid(pictures: Sequence[Picture], columns: int | None = None) -> Image.Image
     return sheet([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
 
 
-def save_picture(image: Image.Image, path: Path) -> None:
+def save_picture(image: Image.Image, path: Path, quality: int = 92) -> None:
     """Write a picture beside its place and move it there, so that a viewer never opens half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    image.save(partial, format="JPEG" if path.suffix == ".jpg" else "PNG", quality=92)
+    image.save(partial, format="JPEG" if path.suffix == ".jpg" else "PNG", quality=quality)
     partial.replace(path)
 
 

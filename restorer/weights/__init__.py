@@ -8,7 +8,7 @@ Light to import: torch and huggingface_hub are imported when a file is loaded or
 """
 
 from restorer.weights.checkpoint import load_state_dict
-from restorer.weights.fetching import cached, fetch, fingerprint
+from restorer.weights.fetching import cached, fetch, fingerprint, missing
 from restorer.weights.own import About, write
 from restorer.weights.own import read as about
 from restorer.weights.progress import OnProgress, Progress, ProgressBar, announcement
@@ -26,6 +26,7 @@ __all__ = [
     "fetch",
     "fingerprint",
     "load_state_dict",
+    "missing",
     "resolve",
     "tables",
     "write",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +120,36 @@ def fetch(table: Table, *, offline: bool = False, on_progress: OnProgress | None
                 _log.info("%s: %s", source.text, error.reason, exc_info=error)
                 failures.append(Failure(source.text, error.reason, error.actual))
     raise _error(table, failures)
+
+
+def missing(wanted: Iterable[Table], *, offline: bool = False) -> dict[str, str]:
+    """Return by name why tables cannot be had: neither on this machine nor from any host that answers.
+
+    The hosts of all tables are asked at the same time, so that "no" comes within seconds; nothing is downloaded.
+
+    Args:
+        wanted: tables.
+        offline: as for `fetch`.
+    """
+    away = [table for table in wanted if cached(table) is None]
+    remote = {
+        table.name: [source for source in table.parsed_sources() if isinstance(source, HubSource | UrlSource)]
+        for table in away
+    }
+    if is_offline(offline):
+        return dict.fromkeys(remote, "offline, as asked for")
+    silent = unreachable({_address(source) for sources in remote.values() for source in sources})
+    reasons = {}
+    for table in away:
+        sources = remote[table.name]
+        if not sources:
+            reasons[table.name] = "no source that could be verified"
+        elif not acknowledged(table):
+            reasons[table.name] = "its licence is not accepted yet"
+        elif all(_address(source) in silent for source in sources):
+            told = dict.fromkeys(f"{_host(source)}: {silent[_address(source)]}" for source in sources)
+            reasons[table.name] = "; ".join(told)
+    return reasons
 
 
 def _local_failures(table: Table) -> list[Failure]:

@@ -1,0 +1,63 @@
+"""`restore demo`: age a photograph, restore it with the built-in models, and show both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restorer.cli.console import say, shown
+from restorer.errors import OutputExistsError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+QUALITY = 72
+"""Of the aged photo's JPEG."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the pictures.")] = Path("restore-demo"),
+    scale: Annotated[float, typer.Option(min=1.0, max=16.0, help="How many times larger the result is.")] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the grain that the photo gets.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pictures of an earlier demo.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The record, as one JSON object on stdout.")] = False,
+) -> None:
+    """Age a public-domain photograph, restore it with the built-in models, and write before, after and both.
+
+    Nothing is downloaded.
+    """
+    from PIL import Image
+
+    from restorer import demo as pictures
+    from restorer.pipeline import Restorer
+    from restorer.training.sheets import save_picture
+
+    before, after, both = (out / name for name in ("before.jpg", "after.png", "comparison.jpg"))
+    for path in (before, after, both):
+        if path.exists() and not overwrite:
+            raise OutputExistsError(path, f"{path} exists.", "Add --overwrite, or choose another folder with -o.")
+    aged = Image.fromarray(pictures.age(pictures.photograph(), seed))
+    save_picture(aged, before, quality=QUALITY)
+    result = Restorer("tiny", scale=scale, device=device, offline=True).restore(before)
+    result.save(after)
+    box = max((face.box for face in result.faces), key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), default=None)
+    with Image.open(before) as picture:
+        import numpy as np
+
+        sheet = pictures.comparison(np.asarray(picture.convert("RGB")), result.image, box)
+    save_picture(sheet, both)
+    record = {**result.record, "input": str(before), "output": str(after), "comparison": str(both)}
+    if as_json:
+        print(json.dumps(record))
+        return
+    count = sum(face.restored for face in result.faces)
+    say(f"{pictures.CREDIT}: aged, and restored by the built-in models in {record['seconds']['total']:.1f} s.")
+    say(f"  before      {shown(before)}")
+    say(f"  after       {shown(after)}  ({count} face{'' if count == 1 else 's'})")
+    say(f"  both        {shown(both)}")
+    say("Now one of yours:  restore photo.jpg        (better models are fetched where there is a network)")
+    say("Or all of them:    restore album/ -o restored/ --report")
