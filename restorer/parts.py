@@ -172,9 +172,16 @@ class Parts:
         return None if self.model == BUILT_IN else PARSER
 
     def fallbacks(self) -> list[str]:
-        """Return a line for each choice of "auto" that a built-in model replaces, decided by now."""
+        """Return a line for each choice of "auto" that a built-in model replaces, decided by now.
+
+        Raises:
+            WeightsError: the model was named and cannot be had. It is not done without, not even where no face would
+                need it: that is said before the work.
+        """
         if self.faces_wanted:
             self._decide()
+        if self._fallbacks and self.restorer is None and self.options.model not in ("auto", "none"):
+            weights.fetch(weights.resolve(self._model_source), offline=self.options.offline)
         return list(self._fallbacks)
 
     @property
@@ -215,9 +222,6 @@ class Parts:
         if self._detector_source == "auto" and self.detector is None and not self.options.aligned:
             reason = None if self._only_built_in else self._missing_tables().get(DETECTOR)
             if reason is not None:
-                if self.restorer is None and self.options.model not in ("auto", "none"):
-                    # A model that was named is not done without, also where no face needs it: said before the work.
-                    weights.fetch(weights.resolve(self._model_source), offline=self.options.offline)
                 replaced.append((DETECTOR, BUILT_IN_DETECTOR, reason))
             self._detector_source = BUILT_IN_DETECTOR if reason is not None or self._only_built_in else DETECTOR
         if replaced:

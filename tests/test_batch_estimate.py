@@ -154,7 +154,8 @@ def test_networks_make_the_guess_longer(monkeypatch: pytest.MonkeyPatch) -> None
     loads = [load_of(job, 2.0, skipped=False) for job in jobs]
 
     def rates(model: str, background: str) -> Rates:
-        return forecast(Restorer(model, background=background, device="cpu", precision="fp32"), jobs, loads).rates
+        parts = {"detector": "retinaface-r50", "background": background}
+        return forecast(Restorer(model, **parts, device="cpu", precision="fp32"), jobs, loads).rates  # type: ignore[arg-type]
 
     plain = rates("none", "lanczos")
     assert plain.face == 0

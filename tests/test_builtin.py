@@ -45,8 +45,9 @@ def test_each_part_falls_back_for_itself() -> None:
     assert parts.model == "gfpgan-1.4"
     with pytest.raises(WeightsUnavailableError):
         parts.get_restorer()
+    assert parts.detector_name() == BUILT_IN_DETECTOR
     with pytest.raises(WeightsUnavailableError):
-        parts.detector_name()
+        parts.fallbacks()
     named = Parts(Options(detector=DETECTOR, offline=True))
     assert named.model == BUILT_IN
     with pytest.raises(WeightsUnavailableError):
