@@ -22,12 +22,13 @@ from restorer import registry, weights
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.faces.tiny import joined
 from restorer.networks.tinydetector import cells
-from restorer.training.detecting import FACE, NOTHING, UNKNOWN, DetectorTrainer, assign, calibrate, overlaps
+from restorer.training.detecting import DetectorTrainer, calibrate
 from restorer.training.labelling import Known, known_faces
 from restorer.training.loop import LOSSES, Place, run
 from restorer.training.recipe import load_recipe, parse_recipe
 from restorer.training.scenes import Composer, Scene, _put, mirrored
 from restorer.training.states import Ageing
+from restorer.training.targets import FACE, NOTHING, UNKNOWN, assign, overlaps
 from restorer.training.train import train
 
 CPU = Place(torch.device("cpu"))
@@ -316,10 +317,15 @@ def test_a_killed_run_with_a_process_for_the_scenes_goes_on(faces: Path, tmp_pat
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not ((out / LOSSES).is_file() and len(rows(out)) >= 4):
         time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    helpers = [int(pid) for pid in children.read_text().split()] if children.is_file() else []
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = len(rows(out))
     assert 4 <= before < 400, "the run was to be killed in its middle"
+    while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in helpers):
+        time.sleep(0.1)
+    assert not [pid for pid in helpers if Path(f"/proc/{pid}").exists()], "it left processes behind"
     run(DetectorTrainer(load_recipe(recipe), faces, CPU), out, until=before + 1)
     run(trainer_of(faces, steps=400), tmp_path / "whole", until=before + 1)
     ours, theirs = rows(out), rows(tmp_path / "whole")

@@ -20,6 +20,7 @@ STRIDES = (8, 16, 32)
 ROW = 15  # box 4, score 1, landmarks 10
 WIDTHS = (16, 24, 48, 64, 64)
 HEAD = 48
+MIRRORED = (1, 0, 2, 4, 3)  # the landmarks of a mirrored face
 CROP = 48  # side of what the second look sees, pixels
 TEMPLATE = ((-0.36, -0.3), (0.36, -0.3), (0.0, 0.04), (-0.29, 0.4), (0.29, 0.4))
 """Where a face's landmarks are in such a crop, whose sides are at -1 and 1."""
@@ -119,10 +120,16 @@ class TinyDetector(nn.Module):
         self.second = SecondLook(norm=norm)
 
     def look_again(self, picture: torch.Tensor, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return better landmarks (k, 5, 2) and the logit of a face (k,) for finds in one picture (3, h, w)."""
+        """Return better landmarks (k, 5, 2) and the logit of a face (k,) for finds in one picture (3, h, w).
+
+        Both are the means of what is seen in each crop and in its mirror image.
+        """
         frames = frames_of(landmarks)
-        seen, logits = self.second(cut(picture, frames))
-        return in_picture(seen, frames), logits
+        crops = cut(picture, frames)
+        seen, logits = self.second(torch.cat([crops, crops.flip(3)]))
+        (seen, mirrored), (logit, other) = seen.chunk(2), logits.chunk(2)
+        seen = (seen + mirrored[:, MIRRORED] * seen.new_tensor([-1, 1])) / 2
+        return in_picture(seen, frames), (logit + other) / 2
 
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return rows as `forward` does, with the score's logit in the score's place."""

@@ -142,7 +142,7 @@ class Composer:
         number = int(rng.integers(len(self._faces)))
         backdrop = cv2.resize(self._faces[number][0], (8, 8), interpolation=cv2.INTER_AREA)
         backdrop = cv2.resize(backdrop, (self._size, self._size), interpolation=cv2.INTER_CUBIC)
-        scene = Scene(backdrop) if rng.random() < 0.6 else self._background(rng)
+        scene = Scene(np.asarray(backdrop, np.uint8)) if rng.random() < 0.6 else self._background(rng)
         size = _log(rng, 0.3 * self._size, 1.0 * self._size)
         spot = np.array([0.5, 0.5]) * self._size + rng.normal(0, 0.12, 2) * self._size
         self._face(scene, rng, size, spot, number=number, mask=self._masks[-1 - int(rng.integers(16))])
@@ -274,7 +274,7 @@ def _put(
     if rng.random() < 0.5:  # the light of the place where it is put
         light = np.array(cv2.mean(below)[:3]) / (np.array(cv2.mean(part, alpha)[:3]) + 1)
         gain = gain * np.clip(light, 0.4, 1.6) ** rng.uniform(0.2, 0.9)
-    part = cv2.multiply(part, (*gain.tolist(), 1.0))
+    part = cv2.multiply(part, np.array([*gain.tolist(), 1.0]))
     weight = alpha.astype(np.float32) * np.float32(1 / 255)
     scene.picture[low[1] : high[1], low[0] : high[0]] = cv2.blendLinear(part, below, weight, 1 - weight)
     scene.cover(weight, int(low[0]), int(low[1]))
@@ -303,8 +303,8 @@ def _mask(rng: np.random.Generator, kind: str) -> np.ndarray:
             neck = np.array([[64 - 26, 100], [64 + 26, 100], [126, 126], [2, 126]], np.int32)
             cv2.fillConvexPoly(mask, neck, 1.0)
     soft = rng.uniform(0.5, 6)
-    mask = cv2.GaussianBlur(mask, (0, 0), soft)
-    return np.rint(mask * 255).astype(np.uint8)
+    softened = cv2.GaussianBlur(mask, (0, 0), soft)
+    return np.rint(softened * 255).astype(np.uint8)
 
 
 def _occluded(face: Picture, box: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Picture:
@@ -349,10 +349,11 @@ def _faceless(face: Picture, box: np.ndarray, points: np.ndarray, rng: np.random
     middle = (round(float(box[0] + box[2]) / 2), round(float(box[1] + box[3]) / 2))
     axes = (max(2, round(float(box[2] - box[0]) * 0.5)), max(2, round(float(box[3] - box[1]) * 0.5)))
     cv2.ellipse(cover, middle, axes, 0, 0, 360, 1.0, -1)
-    cover = cv2.GaussianBlur(cover, (0, 0), 5)[..., None]
+    soft = np.asarray(cv2.GaussianBlur(cover, (0, 0), 5))[..., None]
     shade = cv2.resize(rng.uniform(0.75, 1.15, (3, 3)).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    blended = face * (1 - cover) + skin.astype(np.float32) * shade[..., None] * cover
-    return np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+    blended = face * (1 - soft) + skin.astype(np.float32) * np.asarray(shade)[..., None] * soft
+    result: Picture = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+    return result
 
 
 def _shuffled(face: Picture, box: np.ndarray, rng: np.random.Generator) -> Picture:

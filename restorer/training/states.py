@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,11 @@ class Ageing:
     def __init__(self) -> None:
         self._noise = np.random.default_rng(0).standard_normal(_NOISE).astype(np.float32)
 
-    def draw(self, picture: Picture, rng: np.random.Generator) -> Picture:
+    def draw(self, picture: np.ndarray, rng: np.random.Generator) -> Picture:
         """Return the picture (h, w, 3) RGB in some state, of its size."""
+        return np.asarray(self._aged(picture, rng), np.uint8)
+
+    def _aged(self, picture: Any, rng: np.random.Generator) -> Any:
         tint = rng.uniform(0.9, 1.1, 3)
         if rng.random() < 0.3:
             picture = cv2.transform(picture, _LUMA)
@@ -48,14 +53,15 @@ class Ageing:
             picture = cv2.resize(picture, (width, height), interpolation=method)
         if rng.random() < 0.05:
             picture = self._scratched(picture, rng)
-        return np.asarray(picture, np.uint8)
+        return picture
 
     def _curves(self, tint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a look-up table (256, 1, 3) of gamma, contrast, brightness and tint."""
         gamma = np.exp(rng.normal(0, 0.25))
         low, high = (rng.uniform(0, 0.35), rng.uniform(0.6, 1)) if rng.random() < 0.35 else (0, rng.uniform(0.85, 1.1))
         curve = low + (high - low) * np.linspace(0, 1, 256) ** gamma
-        return np.clip(np.rint(curve[:, None, None] * tint * 255), 0, 255).astype(np.uint8)
+        curves: np.ndarray = np.clip(np.rint(curve[:, None, None] * tint * 255), 0, 255).astype(np.uint8)
+        return curves
 
     def _grain(self, picture: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
         height, width = picture.shape[:2]
