@@ -1,6 +1,7 @@
 """The built-in detector on photos of any size: a few views of each photo, put together as RetinaFace's are.
 
-- fine: the long side at 1200 px, enlarged at most 1.6 times. From 1200 px on the cost does not grow;
+- fine: the photo at its size, its long side reduced to 1200 px, or enlarged to 800 px, but at most 1.6 times. From
+  1200 px on the cost does not grow;
 - coarser: a third and a ninth of that, with an empty frame around, for the larger faces: the network is at its best
   with those of 20 to 150 px;
 - finer, in tiles, when smaller faces are asked for (`min_face`).
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
-from restorer.device import Device, Precision
+from restorer.device import Device, Precision, _computes_in_bf16
 from restorer.faces.detect import FINER_BY, OVERLAP, Face, RetinaFaceDetector, _multiple, _share, _View
 from restorer.faces.tinydetector import TinyDetectorModel
 
@@ -29,6 +30,7 @@ COARSE_FRAME = 0.125  # width of the empty frame around them, as a share of the 
 COARSE_FROM = 40  # pixels in a coarser view
 FINE = 1200
 ENLARGED = 1.6  # at most, in the fine view
+ENLARGED_TO = 800
 UP_TO = 180  # pixels in a view, but for the coarsest
 SURE_FROM = 20  # pixels in a view
 VOTES_AT = 0.65  # intersection over union with the best cell's box from which a cell has a say about the landmarks
@@ -41,6 +43,8 @@ AT_MOST = 500  # finds of a view that are looked at again
 class TinyDetector(RetinaFaceDetector):
     """Finds faces with a network of the architecture "tinydetector"; the arguments are those of `RetinaFaceDetector`.
 
+    Without a precision it computes in bf16 where the hardware does, and in fp32 elsewhere.
+
     Raises:
         TypeError: the network is of another architecture.
     """
@@ -51,7 +55,7 @@ class TinyDetector(RetinaFaceDetector):
         *,
         min_score: float = 0.9,
         min_face: float | None = None,
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
     ) -> None:
         import torch
 
@@ -62,7 +66,9 @@ class TinyDetector(RetinaFaceDetector):
         self.min_face = min_face
         # On a CPU these convolutions are several times as quick when a pixel's channels lie together.
         self._network = loaded.network.to(memory_format=torch.channels_last)
-        self._device = Device(str(next(loaded.network.parameters()).device), precision)
+        name = str(next(loaded.network.parameters()).device)
+        # Where the hardware computes in bf16 it finds the same faces in two thirds of the time.
+        self._device = Device(name, precision or ("bf16" if _computes_in_bf16(name) else "fp32"))
 
     def detect(self, pixels: np.ndarray) -> list[Face]:
         """Return the faces of a photo as `RetinaFaceDetector.detect` does.
@@ -77,7 +83,7 @@ class TinyDetector(RetinaFaceDetector):
 
     def _views(self, longest: int) -> Iterator[_View]:
         """Yield the views of a photo by its long side, coarsest first."""
-        fine = min(FINE / longest, ENLARGED)
+        fine = min(FINE / longest, max(ENLARGED_TO / longest, 1.0), ENLARGED)
         for power in range(COARSER, 0, -1):
             largest = math.inf if power == COARSER else UP_TO
             yield _View(fine / COARSER_BY**power, frame=COARSE_FRAME, smallest=COARSE_FROM, largest=largest)
@@ -105,7 +111,8 @@ class TinyDetector(RetinaFaceDetector):
         asked = min(max(self.min_score, 1e-4), 1 - 1e-4)
         lowest = 1 / (1 + math.exp(MARGIN - math.log(asked / (1 - asked))))
         network = cast("TinyDetectorNetwork", self._network)
-        tensor = torch.from_numpy(framed).to(self._device.name).permute(2, 0, 1)[None].float() / 127.5 - 1
+        tensor = torch.from_numpy(framed).to(self._device.name).permute(2, 0, 1)[None].float()
+        tensor.mul_(1 / 127.5).sub_(1)
         with torch.inference_mode(), self._device.autocast():
             rows = network(tensor)[0].float()
             likely = torch.nonzero(rows[:, 4] >= lowest)[:, 0].cpu()
@@ -167,8 +174,9 @@ def together(boxes: np.ndarray, landmarks: np.ndarray, scores: np.ndarray) -> tu
 
 
 def detector_for(
-    loaded: LoadedNetwork, *, min_score: float = 0.9, min_face: float | None = None, precision: Precision = "fp32"
+    loaded: LoadedNetwork, *, min_score: float = 0.9, min_face: float | None = None, precision: Precision | None = None
 ) -> RetinaFaceDetector:
     """Return the detector for a network of either architecture; raises TypeError when it is of none of them."""
-    kind = TinyDetector if isinstance(loaded.architecture, TinyDetectorModel) else RetinaFaceDetector
-    return kind(loaded, min_score=min_score, min_face=min_face, precision=precision)
+    if isinstance(loaded.architecture, TinyDetectorModel):
+        return TinyDetector(loaded, min_score=min_score, min_face=min_face, precision=precision)
+    return RetinaFaceDetector(loaded, min_score=min_score, min_face=min_face, precision=precision or "fp32")
