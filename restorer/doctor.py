@@ -355,10 +355,9 @@ def _weights() -> Iterator[Check]:
 
 def _default_names() -> list[str]:
     """Return the weights of a run that names none: face restorers below and from scale 8, detector, parser."""
-    from restorer.options import Options
-    from restorer.parts import DETECTOR, PARSER, Parts
+    from restorer.parts import DETECTOR, GLEAN_FROM_SCALE, PARSER, wanted_model
 
-    return [Parts(Options()).model, Parts(Options(scale=8)).model, DETECTOR, PARSER]
+    return [wanted_model(2), wanted_model(GLEAN_FROM_SCALE), DETECTOR, PARSER]
 
 
 def _guarded(names: Callable[[], list[str]]) -> list[str] | Check:

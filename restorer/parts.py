@@ -144,7 +144,7 @@ class Parts:
         elif self.options.model != "auto":
             self._model_source, self._model = self._check_model(self.options.model)
         else:
-            self._check_model(self._wanted_model())
+            self._check_model(wanted_model(self.options.scale))
         self._only_built_in = self.restorer is None and self._model == BUILT_IN
         if self.detector is None and self.options.detector != "auto":
             self._role(self.options.detector, "face detector", "--detector")
@@ -206,15 +206,11 @@ class Parts:
         self._decide()
         return weights.resolve(self._detector_source).name
 
-    def _wanted_model(self) -> str:
-        """Return the face restorer that "auto" takes where it can be had."""
-        return "glean-128" if self.options.scale >= GLEAN_FROM_SCALE else "gfpgan-1.4"
-
     def _decide(self) -> None:
         """Decide what "auto" means for model and detector: the wanted one, or the built-in one where it is missing."""
         replaced: list[tuple[str, str, str]] = []
         if self._model is None:
-            wanted = self._wanted_model()
+            wanted = wanted_model(self.options.scale)
             reason = self._missing_tables().get(weights.resolve(wanted).name)
             if reason is not None:
                 replaced.append((weights.resolve(wanted).name, BUILT_IN, reason))
@@ -230,7 +226,7 @@ class Parts:
     def _missing_tables(self) -> dict[str, str]:
         """Return why tables that "auto" may choose cannot be had, by name; asked once a run, of all at once."""
         if self._missing is None:
-            names = [self._wanted_model(), DETECTOR, PARSER, *UPSCALERS]
+            names = [wanted_model(self.options.scale), DETECTOR, PARSER, *UPSCALERS]
             self._missing = weights.missing([weights.resolve(name) for name in names], offline=self.options.offline)
         return self._missing
 
@@ -412,6 +408,11 @@ class Parts:
         if line and line not in self.told:
             self.told.add(line)
             self.say(line)
+
+
+def wanted_model(scale: float) -> str:
+    """Return the face restorer that "auto" takes for a scale where it can be had."""
+    return "glean-128" if scale >= GLEAN_FROM_SCALE else "gfpgan-1.4"
 
 
 def _replacement(replaced: Sequence[tuple[str, str, str]]) -> str:
