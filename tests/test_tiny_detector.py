@@ -176,7 +176,8 @@ def test_boxes_and_landmarks_come_back_in_the_photos_pixels(
     detector, _ = finder()
     found = detector.detect(grey(height, width, (x0, y0, x0 + side, y0 + side)))
     assert len(found) == 1
-    reach = 1.5 * max(1, max(width, height) / 256)
+    # Large faces are seen in coarse views.
+    reach = 1.5 * max(1, max(width, height) / 1200) + 0.03 * side
     assert np.abs(np.array(found[0].box) - (x0, y0, x0 + side, y0 + side)).max() < reach
     assert np.abs(found[0].landmarks - (SHARES * side + (x0, y0))).max() < reach
     assert found[0].landmarks.dtype == np.float32
@@ -282,7 +283,7 @@ def test_it_finds_no_face_where_there_is_none() -> None:
         ("gfpgan_whole_10045.png", 3, 3),
         ("realsrset_building.png", 0, 0),
         ("gpen_Solvay_conference_1927.png", 24, 31),
-        ("yolo5face_zidane.jpg", 2, 2),
+        ("facenet_multiface.jpg", 6, 6),
         ("codeformer_crop_0345.png", 1, 1),
     ],
 )
