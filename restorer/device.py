@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,17 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     if precision == "fp16" and name == "cpu":
         raise DeviceUnavailableError("fp16 is for GPUs; this run uses the CPU.", "Use --precision bf16 or fp32.")
     return Device(name, cast("Precision", precision))
+
+
+def give_back_memory() -> None:
+    """Give memory that is free, but kept by the C library for later, back to the system; where that can be asked for.
+
+    glibc keeps the blocks of a few megabytes that a detector leaves behind, and a restorer's larger ones do not fit.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        if trim is not None:
+            trim(0)
 
 
 def _device_name(device: str) -> str:

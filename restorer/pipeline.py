@@ -17,6 +17,7 @@ import numpy as np
 
 from restorer import weights
 from restorer.background import Background, resize
+from restorer.device import give_back_memory
 from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
 from restorer.faces import align, paste, select, tone
 from restorer.faces.mask import share
@@ -232,6 +233,7 @@ class Restorer:
         progress("detect", 0)
         with record.timed("detect"):
             faces = self._find_faces(photo, record)
+        give_back_memory()
         progress("background", 0)
         with record.timed("background"):
             background, why = self.parts.get_background(photo.size)

@@ -116,9 +116,11 @@ class GFPGAN(nn.Module):
         for skip, block, scale, shift in zip(reversed(skips), self.up, self.scale, self.shift, strict=True):
             x = block(x + skip)
             conditions.append((scale(x), shift(x)))
+        conditions.reverse()
+        del x, skip, skips  # the largest features of the U-Net are not kept while the generator makes its own
 
-        def modulate(level: int, features: Tensor) -> Tensor:
-            scale, shift = conditions[level]
+        def modulate(_level: int, features: Tensor) -> Tensor:
+            scale, shift = conditions.pop()
             kept, modulated = features.tensor_split([features.shape[1] - scale.shape[1]], dim=1)
             if not torch.is_grad_enabled():
                 modulated.mul_(scale).add_(shift)  # the features were made just before, and are no one else's

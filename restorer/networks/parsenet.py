@@ -164,7 +164,8 @@ def folded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             value = value * gain[:, None, None, None]
             bias = state[norm + "bias"] - state[norm + "running_mean"] * gain
         else:
-            bias = state[f"{path}.conv2d.bias"]
+            # A copy: a single tensor of a mapped file keeps all of it in memory.
+            value, bias = value.clone(), state[f"{path}.conv2d.bias"].clone()
         name = _renamed(path)
         result[f"{name}.weight"], result[f"{name}.bias"] = value, bias
     return result

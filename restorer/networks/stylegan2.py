@@ -33,6 +33,8 @@ FIR = (1.0, 3.0, 3.0, 1.0)
 MAPPING_LR = 0.01
 """The mapping network learns this much more slowly (StyleGAN, appendix C)."""
 _DEMODULATION_EPS = 1e-8
+_STRIP = 4 << 20
+"""Values of enlarged features that are made at once, where memory counts."""
 _FEW_PIXELS = 40 * 40
 """Below so many, scaling the features of one picture is quicker than scaling weights of 512 by 512 channels."""
 
@@ -66,6 +68,32 @@ def fir_upsample(x: Tensor) -> Tensor:
 def bilinear_upsample(x: Tensor) -> Tensor:
     """Enlarge (n, c, h, w) twice, bilinearly, pixel centres at +0.5."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def enlarged_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Enlarge (n, c, h, w) twice, bilinearly, and convolve the result by 3x3 taps, zeros around it.
+
+    On a CPU large pictures are done in strips: the enlarged features are the largest of a whole network, four times
+    what came in, and never needed all at once.
+    """
+    count, channels, height, width = x.shape
+    row = 4 * count * channels * width
+    if x.device.type != "cpu" or torch.is_grad_enabled() or row * height <= 2 * _STRIP:
+        return F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
+    rows = max(8, _STRIP // row)
+    result: Tensor | None = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        above, below = int(top > 0), int(bottom < height)  # a row of the neighbours where there are any
+        strip = bilinear_upsample(x[:, :, top - above : bottom + below])
+        # Of the two rows that each neighbour became, the convolution reaches one; beyond the picture it sees zeros.
+        strip = strip[:, :, above : strip.shape[2] - below]
+        strip = F.conv2d(F.pad(strip, (0, 0, 1 - above, 1 - below)), weight, bias, padding=(0, 1))
+        if result is None:
+            result = quick_layout(strip.new_empty(count, strip.shape[1], 2 * height, 2 * width))
+        result[:, :, 2 * top : 2 * bottom] = strip
+    assert result is not None
+    return result
 
 
 def own_precision(x: Tensor) -> AbstractContextManager[object]:
@@ -150,7 +178,7 @@ class StyledConv(nn.Module):
             x = F.conv_transpose2d(x, weight, stride=2)
             x = fir_blur(x, 1, gain=4.0, bias=None if fused is None else fused.to(x.dtype))
         else:
-            x = F.conv2d(bilinear_upsample(x) if self.upsample else x, weight, fused, padding=1)
+            x = enlarged_conv(x, weight, fused) if self.upsample else F.conv2d(x, weight, fused, padding=1)
         if scale_out is not None:
             x = torch.addcmul(bias[:, None, None].to(x.dtype), x, scale_out.to(x.dtype))
         gain = (self.noise_gain * math.sqrt(2)).to(x.dtype)
