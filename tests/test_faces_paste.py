@@ -71,13 +71,14 @@ def test_pasting_twice_does_not_move_the_face() -> None:
     """Upstream adds its offset to the stored matrix, so that a second paste lies elsewhere."""
     matrix = similarity(2, 15, (-40, -60))
     face = smooth_photo(64, 64).astype(np.float32) / 255
-    kept = matrix.copy(), face.copy(), WHOLE.copy()
+    arrays: list[np.ndarray] = [matrix, face, WHOLE]
+    kept = [array.copy() for array in arrays]
     first, second = (np.zeros((300, 260, 3), np.uint8) for _ in range(2))
     paste(first, face, WHOLE, matrix, (130, 150), 64)
     paste(second, face, WHOLE, matrix, (130, 150), 64)
     assert first.any()
     assert np.array_equal(first, second)
-    for before, after in zip(kept, (matrix, face, WHOLE), strict=True):
+    for before, after in zip(kept, arrays, strict=True):
         assert np.array_equal(before, after)
 
 

@@ -19,15 +19,24 @@ from restorer.models.templates import FACEXLIB
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.glean import Grain, LightGLEAN
 from restorer.networks.gpen import GPEN
-from restorer.networks.mobilefacenet import HEIGHT, TEMPLATE, WIDTH, crop_faces, load_mobilefacenet
+from restorer.networks.mobilefacenet import HEIGHT, TEMPLATE, WIDTH, MobileFaceNet, crop_faces, load_mobilefacenet
 from restorer.networks.stylegan2 import StyleGAN2Generator, equalised_scales
 from restorer.training.aligning import AlignedFaces
 from restorer.training.augment import augment
 from restorer.training.datasets import PictureSet, picture_files, read_square, split, to_pictures, to_tensor
 from restorer.training.degradations import DEFAULTS, Degradation
-from restorer.training.geometry import component, identity_crops, jitter, warp
+from restorer.training.geometry import component, jitter, warp
+from restorer.training.identity import identity_crops
 from restorer.training.loop import Place, adam, follow
-from restorer.training.losses import feature_loss, gram, path_lengths, pyramid_loss, r1_penalty, texture_loss
+from restorer.training.losses import (
+    diversity_loss,
+    feature_loss,
+    gram,
+    path_lengths,
+    pyramid_loss,
+    r1_penalty,
+    texture_loss,
+)
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import parse_recipe
 from restorer.training.restoring import widen
@@ -397,6 +406,35 @@ def test_a_stage_without_noise_draws_the_same_face_whatever_the_noise(tmp_path: 
         first, second = trainer._pictures(w), trainer._pictures(w)
         assert torch.equal(first, second) == (strength == 0)
         assert float(trainer.generator.get_buffer("noise_0").abs().sum()) == 0 or strength > 0
+
+
+def test_diversity_costs_what_pairs_share_beyond_the_margin() -> None:
+    apart, one = torch.eye(3, 8), torch.ones(1, 8)
+    assert float(diversity_loss(apart)) == 0
+    assert float(diversity_loss(one.expand(4, 8), margin=0.3)) == pytest.approx(0.7**2)
+    assert float(diversity_loss(torch.cat([apart, 5 * apart[:1]]), margin=0.4)) == pytest.approx(0.6**2 / 6)
+
+
+def test_a_prior_learns_to_draw_faces_that_differ(tmp_path: Path) -> None:
+    """With an identity network, and with nothing else to learn, the likeness of what it draws falls."""
+    Image.fromarray(picture(16)).save(tmp_path / "a.png")
+    torch.manual_seed(0)
+    torch.save({"net_state_dict": MobileFaceNet().state_dict()}, tmp_path / "identity.ckpt")
+    text = (
+        'recipe = "prior"\nname = "differing"\nidentity_weights = "identity.ckpt"\ndiversity = 1.0\n'
+        "diversity_every = 2\npath_every = 0\n[network]\nstyle_dim = 8\nn_mlp = 1\nnarrow = 0.05\n"
+        "[discriminator]\nnarrow = 0.02\n[[stages]]\nsize = 16\npictures = 96\nbatch = 4\nlr = 0.01\n"
+        "discriminator_lr = 0.0\nnoise = 0.0\n"
+    )
+    trainer = PriorTrainer(parse_recipe(text, tmp_path, "test"), tmp_path, Place(torch.device("cpu")))
+    for parameter in trainer.discriminator.parameters():
+        torch.nn.init.zeros_(parameter)  # it likes everything
+    found = [trainer.step(step).get("alike") for step in range(1, 25)]
+    assert found[0] is None
+    assert found[1] is not None
+    assert sum(float(alike) for alike in found[-6:] if alike is not None) < 0.7 * sum(
+        float(alike) for alike in found[:6] if alike is not None
+    )
 
 
 def test_mobilefacenet_tells_faces_apart(shared: Path) -> None:

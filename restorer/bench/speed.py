@@ -24,6 +24,8 @@ from restorer.bench._running import Finished, Weights, bars, records, restore, r
 
 MODEL, PARSER, DETECTOR = "gfpgan-1.4", "parsenet", "retinaface-mobilenet0.25"
 NETWORK_STAGES = ("detect", "restore", "mask")
+MARKS = "<!-- speed -->", "<!-- /speed -->"
+"""Between these the figures stand in docs/performance.md."""
 STAGES = ("import", "load", "read", "detect", "align", "restore", "mask", "paste", "upscale", "write")
 
 
@@ -149,6 +151,61 @@ def show(report: dict[str, Any]) -> None:
     )
 
 
+def tables(report: dict[str, Any]) -> str:
+    """Return the figures as Markdown tables."""
+    lines = [
+        "| photo | run | faces | seconds | times as fast | processor seconds | peak MiB | of the peer's | rest |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for entry in report["rows"]:
+        faster = f"{entry['faster']:.2f}" if "faster" in entry else ""
+        memory = f"{entry['memory']:.2f}" if "memory" in entry else ""
+        rest = f"{entry['rest']:.1%}" if "rest" in entry else ""
+        lines.append(
+            f"| {entry['photo']} | {entry['tool']} | {entry['faces']} | {entry['seconds']:.1f} | {faster} | "
+            f"{entry['processor_seconds']:.1f} | {entry['peak_mib']:.0f} | {memory} | {rest} |"
+        )
+    lines += ["", f"| seconds by stage | {' | '.join(STAGES)} |", f"|---|{'--:|' * len(STAGES)}"]
+    for entry in report["rows"]:
+        if "import" in entry["stages"]:
+            seconds = " | ".join(f"{entry['stages'].get(stage, 0.0):.2f}" for stage in STAGES)
+            lines.append(f"| {entry['photo']} {entry['tool']} | {seconds} |")
+    if "networks" in report:
+        networks = report["networks"]
+        lines += [
+            "",
+            "| network alone | GFLOP | by operations, s | by bytes, s | seconds | of the rate | of the bound |",
+            "|---|--:|--:|--:|--:|--:|--:|",
+        ]
+        for entry in networks["networks"]:
+            lines.append(
+                f"| {entry['network']} {entry['precision']} | {entry['gflop']:.0f} "
+                f"| {entry['bound_by_operations']:.3f} | {entry['bound_by_bytes']:.3f} "
+                f"| {entry['seconds']:.3f} | {entry['share_of_rate']:.0%} | {entry['share_of_bound']:.0%} |"
+            )
+        rates = "; ".join(
+            f"{precision} {rate['gflops']:.0f} GFLOP/s on a plain convolution, {rate['gbytes']:.1f} GB/s on a copy"
+            for precision, rate in networks["rates"].items()
+        )
+        lines += ["", f"Measured in the same run with {networks['threads']} threads: {rates}."]
+    if report["stand_ins"]:
+        lines += ["", f"Stand-in weights: {', '.join(report['stand_ins'])}."]
+    return "\n".join(lines)
+
+
+def write_page(page: Path, text: str) -> None:
+    """Put text between the two marks of a page, in the place of what stands there.
+
+    Raises:
+        SystemExit: the page has no such marks.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (begin and end):
+        raise SystemExit(f"{page} has no place for the figures: {MARKS[0]} and {MARKS[1]}.")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 def compare(rows: list[dict[str, Any]]) -> None:
     """Put each run beside the peer's of the same photo."""
     for entry in rows:
@@ -176,6 +233,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-networks", action="store_true", help="leave out the measurement of the networks alone")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--plot", type=Path, help="file for a plot (SVG)")
+    parser.add_argument("--page", type=Path, help="Markdown page to put the figures into, such as docs/performance.md")
     parser.add_argument("--work", type=Path, help="folder for weights and pictures (default: a temporary one)")
     parser.add_argument("--staged", nargs=2, metavar=("OUT", "PRECISION"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -207,6 +265,8 @@ def main(arguments: Sequence[str]) -> int:
                 report["psnr_bf16_to_fp32"][photo.name] = alike(pictures["bf16"], pictures["fp32"])
         compare(report["rows"])
     show(report)
+    if options.page:
+        write_page(options.page, tables(report))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=1) + "\n")

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restorer.models.templates import FACEXLIB
-from restorer.networks.mobilefacenet import TEMPLATE, similarity
 
 Matrix = NDArray[np.float64]
 
@@ -43,18 +42,6 @@ def warp(picture: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
     side = picture.shape[1], picture.shape[0]
     warped = cv2.warpAffine(picture, centred, side, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(warped, np.uint8)
-
-
-def identity_crops(size: int, matrices: NDArray[np.float64]) -> Tensor:
-    """Return for each picture the matrix (2, 3) from MobileFaceNet's crop to its pixels, (n, 2, 3) float32.
-
-    Args:
-        size: side of the pictures, in which faces stand as in the FFHQ template before they were moved.
-        matrices: (n, 2, 3), how each was moved.
-    """
-    face = similarity(np.array(TEMPLATE), np.array(FACEXLIB.points) * size)
-    full = np.vstack([face, [0, 0, 1]])
-    return torch.from_numpy(np.stack([matrix @ full for matrix in matrices])).float()
 
 
 def component(pictures: Tensor, name: str, matrices: NDArray[np.float64], side: int) -> Tensor:

@@ -134,3 +134,18 @@ def texture_loss(found: Tensor, wanted: Tensor, *, window: int = 64) -> Tensor:
 def identity_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Return one minus the mean cosine of embeddings (n, d)."""
     return 1 - F.cosine_similarity(found.float(), wanted.float()).mean()
+
+
+def diversity_loss(embeddings: Tensor, *, margin: float = 0.3) -> Tensor:
+    """Return how alike the faces of a batch are: the mean over all pairs of the square by which their cosine passes.
+
+    It keeps a generator from drawing the same few people (mode-seeking, as Mao et al. 2019, with an identity network
+    for the distance of pictures).
+
+    Args:
+        embeddings: (n, d), n of 2 or more.
+        margin: the cosine that two strangers may have.
+    """
+    directions = F.normalize(embeddings.float(), dim=1)
+    rows, columns = torch.triu_indices(len(directions), len(directions), offset=1, device=directions.device)
+    return F.relu((directions @ directions.T)[rows, columns] - margin).square().mean()

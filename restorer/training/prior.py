@@ -12,18 +12,27 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from restorer.errors import UsageError
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
+from restorer.networks.mobilefacenet import MobileFaceNet, crop_faces
 from restorer.networks.stylegan2 import StyleGAN2Generator
 from restorer.training.augment import augment
 from restorer.training.datasets import PictureSet, split, to_pictures, to_tensor
 from restorer.training.export import write_model
+from restorer.training.identity import identity_crops, load_identity
 from restorer.training.loop import Place, Trainer, adam, backward, follow, frozen, placed
-from restorer.training.losses import logistic_discriminator, nonsaturating_generator, path_lengths, r1_penalty
+from restorer.training.losses import (
+    diversity_loss,
+    logistic_discriminator,
+    nonsaturating_generator,
+    path_lengths,
+    r1_penalty,
+)
 from restorer.training.recipe import Recipe, Values
 from restorer.training.sheets import grid
 
@@ -59,6 +68,10 @@ class PriorTrainer(Trainer):
         "style_mixing": 0.9,
         "ema_pictures": 10000,
         "ema_rampup": 0.05,
+        "identity_weights": "",
+        "diversity": 0.0,
+        "diversity_every": 4,
+        "diversity_truncation": 0.7,
         "license": "",
     }
 
@@ -82,6 +95,7 @@ class PriorTrainer(Trainer):
             steps = -(-stage["pictures"] // stage["batch"])
             self.steps_before.append(self.steps_before[-1] + steps)
             self.seen_before.append(self.seen_before[-1] + steps * stage["batch"])
+        self.identity = load_identity(recipe, self.values["identity_weights"], place.device)
         self.stage = -1
         self.generator: StyleGAN2Generator
         self.average_generator: StyleGAN2Generator
@@ -188,9 +202,27 @@ class PriorTrainer(Trainer):
             penalty = (lengths - self.path_mean).square().mean()
             backward(penalty * (self.values["path_length"] * self.values["path_every"]))
             losses["path"] = penalty.detach()
+        if self.identity is not None and self.values["diversity"] and step % self.values["diversity_every"] == 0:
+            alike = diversity_loss(self._embed_truncated(self.identity, batch))
+            backward(alike * (self.values["diversity"] * self.values["diversity_every"]))
+            losses["alike"] = alike.detach()
         self.average(self.generator)
         self.generator_optimiser.step()
         return losses
+
+    def _embed_truncated(self, identity: MobileFaceNet, count: int) -> Tensor:
+        """Return the embeddings (count, d) of faces drawn with truncation, which makes them more alike."""
+        network, device = self.generator, self.place.device
+        assert network.mapping is not None  # _latents has raised
+        with self.autocast():
+            with torch.no_grad():
+                middle = network.mapping(torch.randn(256, network.style_dim, device=device)).mean(0)
+            w = network.mapping(torch.randn(count, network.style_dim, device=device))
+            w = torch.lerp(middle.expand_as(w), w, self.values["diversity_truncation"])
+            pictures = self._pictures(w[:, None].expand(-1, network.num_latents, -1))
+            still = np.tile(np.eye(2, 3), (count, 1, 1))  # a prior's faces stand as in the template
+            crops = crop_faces(pictures, identity_crops(pictures.shape[-1], still).to(device))
+            return identity.embed(identity.features(crops)[-1])
 
     def _latents(self, count: int) -> Tensor:
         """Return w+ (count, codes, style_dim) of random z, two of them mixed at a random place now and then."""

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from restorer.errors import UsageError
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
-from restorer.networks.mobilefacenet import MobileFaceNet, crop_faces, load_mobilefacenet
+from restorer.networks.mobilefacenet import MobileFaceNet, crop_faces
 from restorer.training.components import Components, PyramidHeads
 from restorer.training.datasets import PictureSet, split, to_pictures
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.export import write_model
-from restorer.training.geometry import identity_crops
+from restorer.training.identity import identity_crops, load_identity
 from restorer.training.loop import Place, Trainer, adam, backward, follow, frozen, placed, set_rate
 from restorer.training.losses import (
     feature_loss,
@@ -329,17 +329,10 @@ class RestorerTrainer(Trainer):
 
     def _load_identity(self) -> MobileFaceNet | None:
         """Return the identity network where a loss wants it and its weights are given."""
-        given = self.values["identity_weights"]
-        if not given:
-            if "identity" in self.weights:
-                del self.weights["identity"]
-            return None
-        path = self.recipe.path(given)
-        if not path.is_file():
-            raise UsageError(
-                f"There are no identity weights at {path}.", 'Correct identity_weights, or set it to "" to do without.'
-            )
-        return load_mobilefacenet(path).to(self.place.device)
+        network = load_identity(self.recipe, self.values["identity_weights"], self.place.device)
+        if network is None:
+            self.weights.pop("identity", None)
+        return network
 
     def _pyramid_heads(self) -> PyramidHeads:
         raise UsageError(f"{self.architecture!r} has no pyramid loss.", "Set losses.pyramid to 0.")
