@@ -20,10 +20,10 @@ from restorer.errors import OutputExistsError, UnwritableOutputError
 from restorer.photo import Photo, photo_from_array
 from restorer.record import FaceRecord, Record
 from restorer.report import previews
-from restorer.report.article import duration
 from restorer.report.markup import Html, element, escape, fill
 from restorer.report.previews import Picture, Sizes, around, sizes_for
 from restorer.report.writer import Report, place
+from restorer.words import duration
 from tests.report_pages import AFTER, BEFORE, failed, page, plain, record
 
 EVIL = "<script>evil()</script>\"><img src=x onerror=evil()>&amp;\u202etxt'{{ style }}"

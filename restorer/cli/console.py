@@ -25,18 +25,6 @@ def say(line: str) -> None:
     messages.print(escape(line))
 
 
-def duration(seconds: float) -> str:
-    """Return a duration as people say it: "0.8 s", "12 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def shown(text: object) -> str:
     """Return text as it may stand in a line of the terminal: a file's name can hold anything.
 

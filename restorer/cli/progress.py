@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from restorer.cli.console import duration, messages
+from restorer.cli.console import messages
+from restorer.words import duration
 
 if TYPE_CHECKING:
     from restorer.estimate import Estimate

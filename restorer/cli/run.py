@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restorer.batch import FAILED_BEFORE, Batch, Summary
-from restorer.cli.console import duration, messages, results, shown
+from restorer.cli.console import messages, results, shown
 from restorer.cli.progress import shown_progress
 from restorer.errors import OutputExistsError, RestorerError, UsageError
 from restorer.estimate import Estimate, load_of
 from restorer.finding import Found, Job, find_photos, read_list, shard
 from restorer.forecast import Forecast, forecast
 from restorer.photo import PICTURE_SUFFIXES, check_output_size, output_format, read_photo
+from restorer.words import duration
 
 if TYPE_CHECKING:
     from restorer.pipeline import Restorer
@@ -222,7 +223,8 @@ class Run:
             stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
             messages.print(shown(f"  {stages}; {record.device}, {record.precision}"))
             for number, face in enumerate(record.faces, 1):
-                what = "restored" if face.restored else face.reason
+                alike = f", likeness {face.likeness:.2f}" if face.likeness is not None else ""
+                what = f"restored{alike}" if face.restored else face.reason
                 box = ", ".join(f"{value:.0f}" for value in face.box)
                 messages.print(shown(f"  face {number} at {box}, score {face.score:.2f}: {what}"))
 

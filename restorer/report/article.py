@@ -9,13 +9,15 @@ from typing import Any
 
 from restorer.report.markup import Html, element
 from restorer.report.previews import Picture, Preview, Sizes, around
+from restorer.words import duration
 
 LEAST_WIDTH = 480
 """CSS pixels that a slider is wide where there is room, however small the photo."""
 
 STAGES = {
     "read": "reading", "detect": "looking for faces", "background": "enlarging the picture", "align": "aligning faces",
-    "restore": "restoring faces", "mask": "outlining faces", "paste": "pasting faces", "write": "writing",
+    "restore": "restoring faces", "mask": "outlining faces", "likeness": "comparing faces", "paste": "pasting faces",
+    "write": "writing",
 }  # fmt: skip
 """What the stages of a record's `seconds` are called; others go by their own name."""
 
@@ -160,6 +162,8 @@ def _closeup(number: int, face: Mapping[str, Any], pictures: Pictures, sizes: Si
     words = [f"{pixels:.0f} pixels", f"score {face.get('score', 0):.2f}"]
     if not face.get("restored"):
         words.append(face.get("reason") or "not restored")
+    elif face.get("likeness") is not None:
+        words.append(f"likeness {face['likeness']:.2f}")
     caption = element("figcaption", element("strong", f"Face {number}"), " ", ", ".join(words))
     return element("li", element("figure", element("div", images, class_="pair"), caption))
 
@@ -193,15 +197,3 @@ def _details(record: Mapping[str, Any]) -> Html:
     rows += [(f"of it {STAGES.get(stage, stage)}", Html(duration(value))) for stage, value in seconds.items()]
     pairs = (element("div", element("dt", title), element("dd", value)) for title, value in rows)
     return element("details", element("summary", "What was done"), element("dl", pairs))
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as people say it: "0.8 s", "12 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s" if seconds >= 0.05 else f"{1000 * seconds:.0f} ms"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

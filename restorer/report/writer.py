@@ -15,10 +15,11 @@ from restorer.errors import OutputExistsError, RestorerError, UnwritableOutputEr
 from restorer.photo import PICTURE_SUFFIXES, Photo
 from restorer.photo.files import write_whole
 from restorer.record import Record
-from restorer.report.article import Pictures, article, duration
+from restorer.report.article import Pictures, article
 from restorer.report.markup import Html, element, fill
 from restorer.report.previews import Picture, sizes_for
 from restorer.version import __version__
+from restorer.words import duration
 
 NAME = "report.html"
 MARK = '<meta name="generator" content="restorer '
