@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "check this machine: versions, devices, folders, weights, network",
     "config": "show which options are in force, and where each comes from",
     "completion": "print what lets your shell complete options and names",
+    "man": "show the manual page",
     "train": "train a model from a recipe",
     "sample": "draw pictures from a prior",
     "evaluate": "measure a model on degraded pictures whose truth is known",

@@ -1,0 +1,307 @@
+"""The manual page restore(1), made from the commands themselves; `python -m restorer.cli.manpage > docs/restore.1`.
+
+Options, arguments and their help come from the signatures that the command line is made of, so only what no signature
+tells is written here: files, variables, examples. The page is ASCII with roff's own escapes, and uses the requests of
+the `man` macros alone, which groff, mandoc and troff know.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.models import OptionInfo, ParameterInfo
+from typer.utils import get_params_from_function
+
+from restorer import config, journal
+from restorer.cli import COMMANDS
+from restorer.cli.signatures import Parameter, parameters
+from restorer.version import __version__
+
+Lines = Iterator[str]
+
+DESCRIPTION = (
+    "`restore` finds the faces in each photo, restores them with a network that knows what faces look like, and puts "
+    "them back into the enlarged photo. The photo itself is never changed. Without -o the result stands beside its "
+    "photo; it keeps orientation, colour profile, metadata, transparency and 16-bit depth as far as its format can.",
+    "An argument that names no command is a photo, a folder or a glob; a photo or folder that is called like a command "
+    "is written `./models`. Folders are looked through with all folders in them, and their tree is mirrored in the "
+    "output folder. Hidden files, files that are no pictures, and results of earlier runs are passed over.",
+    "Weights are downloaded when they are first needed, after a word about their size, and verified before they are "
+    "loaded. Where there is no network, the choice `auto` takes the built-in models, and says so; a model that is "
+    "named outright is never replaced by another.",
+    "A result that exists is skipped when the same photo, options and model made it; any other file in its place is "
+    "left alone and makes that photo fail, unless --overwrite is given. One bad photo never stops the others.",
+)
+
+FILES = (
+    (
+        config.FILE,
+        "Options that stay: in the working folder, or, for all folders, in the settings folder "
+        "(`~/.config/restorer` on Linux, `~/Library/Application Support/restorer` on macOS, `%LOCALAPPDATA%\\restorer` "
+        "on Windows). Keys are the long options without their dashes. The working folder's file wins over the other, "
+        "and the command line over both; `restore config` shows what is in force.",
+    ),
+    (
+        "weights.toml",
+        "Tables of weights of your own, in the settings folder; one of a shipped name takes its place. "
+        "`restore models import --name` adds to it.",
+    ),
+    (
+        "~/.cache/restorer",
+        "Downloads that do not come from the Hub, what is known of files that were verified, and locks "
+        "(`~/Library/Caches/restorer` on macOS, `%LOCALAPPDATA%\\restorer\\Cache` on Windows).",
+    ),
+    ("~/.cache/huggingface/hub", "Downloads from the Hub, shared with every tool that uses its cache."),
+    (
+        journal.NAME,
+        "The journal of a run over a folder, in the output folder: one JSON line for each photo, by which a later run "
+        "knows what is done and what failed. Results tell that themselves too, but for those that hold no metadata.",
+    ),
+    (
+        ".restorer-*.part",
+        "A result while it is written. What a killed run has left is removed by the next one in that folder.",
+    ),
+    ("report.html", "What --report writes: one page without outside resources, beside the results."),
+)
+
+ENVIRONMENT = (
+    ("RESTORER_CONFIG", "The settings folder."),
+    ("RESTORER_CACHE", "The folder in the place of `~/.cache/restorer`."),
+    ("RESTORER_WEIGHTS", "A weights.toml more, whose tables win over all others."),
+    ("XDG_CONFIG_HOME, XDG_CACHE_HOME", "On Linux, what `~/.config` and `~/.cache` stand for above."),
+    ("HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME", "The cache of the Hub: the folder itself, or the one above it."),
+    ("HF_ENDPOINT", "The address of the Hub, or of a mirror of it."),
+    ("HF_TOKEN", "What to show the Hub where it asks who you are."),
+    ("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "1 does what --offline does, for every command."),
+    ("HTTP_PROXY, HTTPS_PROXY, NO_PROXY", "Proxies for downloads."),
+    ("CUDA_VISIBLE_DEVICES", "Which GPUs there are to choose from; `restore doctor` names those that it hides."),
+    ("WORLD_SIZE, RANK, LOCAL_RANK", "Set by torchrun, for `restore train` on several GPUs."),
+    ("NO_COLOR, COLUMNS", "Whether, and how wide, messages are printed in colour."),
+)
+
+EXIT_STATUS = (
+    ("0", "All done. What was done already counts too."),
+    ("1", "Some photos failed; each is named. `restore doctor`: something is broken."),
+    ("2", "Wrong usage; nothing was done."),
+    ("3", "Weights are missing, or are not what they should be."),
+    ("130", "Interrupted. The photo in hand leaves nothing behind; the same command goes on where it was."),
+)
+
+EXAMPLES = (
+    ("Restore one photo; the result is grandma_restored.jpg beside it, twice as large:", "restore grandma.jpg"),
+    ("Eight times as large, into a file of a name of your own:", "restore grandma.jpg --scale 8 -o large.png"),
+    (
+        "A whole album with a page to look at it; typed again, it does what is new and nothing else:",
+        "restore album/ -o restored/ --report",
+    ),
+    ("Number the faces of a group photo, then restore two of them:", "restore faces group.jpg"),
+    ("", "restore group.jpg --faces 1,2 -o group_two.jpg"),
+    ("With the built-in model, and without any network:", "restore album/ -o offline/ --model tiny --offline"),
+    ("Enlarge only, and look for no faces:", "restore scan.png --model none --background lanczos -o enlarged.png"),
+    ("The second of four parts of an album, on the second of four machines:", "restore album/ -o parts/ --shard 2/4"),
+    ("Photos that another command names, as records for a program:", "restore --files-from list.txt -o listed/ --json"),
+)
+
+SEE_ALSO = (
+    "`restore COMMAND --help` shows the options of a command. The guide, the settings, the formats and the models have "
+    "pages of their own in the folder docs of the source. What a result says about itself is shown by exiftool(1), and "
+    "lists for --files-from are made by find(1)."
+)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An option or argument with what the page tells of it beyond `Parameter`: its group, value and limits."""
+
+    parameter: Parameter
+    panel: str
+    value: str
+    limits: str
+
+
+def page() -> str:
+    """Return the manual page as roff source; the names of models are those that are known where this runs."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Lines:
+    yield f'.TH RESTORE 1 "" "restore {__version__}" "User Commands"'
+    yield from (".nh", ".ad l")  # no word is divided: an option must be copied as it stands
+    yield from (".SH NAME", r"restore \- restore old, small or damaged photographs of people")
+    yield ".SH SYNOPSIS"
+    yield from (r".B restore", r"[\fIOPTION\fR]... \fIPHOTO\fR...", ".br")
+    yield from (r".B restore", r"\fICOMMAND\fR [\fIOPTION\fR]... [\fIARGUMENT\fR]...")
+    yield ".SH DESCRIPTION"
+    yield from _paragraphs(DESCRIPTION)
+    yield ".SH OPTIONS"
+    everything = _entries(_functions("photos")["restore"])
+    for entry in everything:
+        if not entry.parameter.flags:
+            yield from _entry(entry)
+    for heading, entries in _groups(everything).items():
+        yield f".SS {_text(heading)}"
+        for entry in entries:
+            yield from _entry(entry)
+    yield from _tagged([(_flag("--help"), "Show the options on the terminal. Every command has this.")])
+    yield ".SH COMMANDS"
+    for name in COMMANDS:
+        yield from _command(name)
+    for heading, pairs in (("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT), ("EXIT STATUS", EXIT_STATUS)):
+        yield f".SH {heading}"
+        yield from _tagged((rf"\fB{_escaped(tag)}\fR", text) for tag, text in pairs)
+    yield ".SH EXAMPLES"
+    for text, line in EXAMPLES:
+        yield from _paragraphs([text] if text else [])
+        yield from (".PP", ".RS 4", ".nf", _code(line), ".fi", ".RE")
+    yield ".SH SEE ALSO"
+    yield from _paragraphs([SEE_ALSO])
+
+
+# ----------------------------------------------------------------------------------------------------- the commands
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """Return the function of every command by what is typed for it: "restore", "restore models pull"."""
+    found = {"restore": _functions("photos")["restore"]}
+    for name in COMMANDS:
+        functions = _functions(name)
+        if len(functions) == 1:
+            found[f"restore {name}"] = next(iter(functions.values()))
+        else:
+            found |= {f"restore {name} {below}": function for below, function in functions.items()}
+    return found
+
+
+def _functions(command: str) -> dict[str, Callable[..., Any]]:
+    app: typer.Typer = importlib.import_module(f"restorer.cli.{command}").app
+    found = {}
+    for info in app.registered_commands:
+        assert info.callback is not None
+        found[info.name or info.callback.__name__.replace("_", "-")] = info.callback
+    return found
+
+
+def _command(name: str) -> Lines:
+    """Yield the part about one command, and those below it."""
+    for typed, function in commands().items():
+        if typed.split()[1:2] != [name]:
+            continue
+        entries = _entries(function)
+        words = [typed, *(["[OPTION]..."] if any(each.parameter.flags for each in entries) else [])]
+        words += [each.value for each in entries if not each.parameter.flags]
+        yield f".SS {_text(' '.join(words))}"
+        yield from _paragraphs(re.split(r"\n\s*\n", inspect.getdoc(function) or ""))
+        for each in entries:
+            if each.parameter.flags or each.parameter.help:
+                yield from _entry(each)
+
+
+def _entries(function: Callable[..., Any]) -> list[_Entry]:
+    """Return what a command takes, in the order of its signature; what its help page hides is left out."""
+    infos = {name: given.default for name, given in get_params_from_function(inspect.unwrap(function)).items()}
+    return [
+        _with_group(each, infos[each.name] if isinstance(infos[each.name], ParameterInfo) else None)
+        for each in parameters(function)
+        if not each.hidden
+    ]
+
+
+def _with_group(parameter: Parameter, info: ParameterInfo | None) -> _Entry:
+    plain = {Path: "PATH", int: "N", float: "NUMBER"}.get(parameter.kind, parameter.long.upper().replace("-", "_"))
+    value = (info.metavar if info else None) or plain
+    limits = ""
+    if info is not None and (info.min is not None or info.max is not None):
+        limits = f"From {info.min:g}" if info.min is not None else ""
+        limits += f"{' to' if limits else 'Up to'} {info.max:g}" if info.max is not None else " on"
+    panel = getattr(info, "rich_help_panel", None) if isinstance(info, OptionInfo) else None
+    return _Entry(parameter, panel or "Options", value, limits)
+
+
+def _groups(entries: Iterable[_Entry]) -> dict[str, list[_Entry]]:
+    """Return options by their group, in the order in which groups first appear; arguments are no options."""
+    found: dict[str, list[_Entry]] = {}
+    for each in entries:
+        if each.parameter.flags:
+            found.setdefault(each.panel, []).append(each)
+    return found
+
+
+def _entry(entry: _Entry) -> Lines:
+    """Yield an option or argument as a paragraph with its name as the tag."""
+    parameter = entry.parameter
+    if parameter.flags:
+        order = sorted(parameter.flags, key=len)  # the short one first, as people read it
+        tag = ", ".join(_flag(flag) for flag in (*order, *parameter.negative))
+        if parameter.takes_value:
+            tag += rf" \fI{_escaped(entry.value)}\fR"
+    else:
+        tag = rf"\fI{_escaped(entry.value)}\fR"
+    sentences = [parameter.help, f"{entry.limits}." if entry.limits else "", _default(parameter)]
+    yield from _tagged([(tag, " ".join(filter(None, sentences)))])
+
+
+def _default(parameter: Parameter) -> str:
+    """Return the sentence about an option's default; none where it is nothing, or a switch that is off."""
+    value = parameter.default
+    if value is None or not parameter.flags:
+        return ""
+    if parameter.kind is bool:
+        if not parameter.negative:
+            return ""
+        return f"Default: {parameter.flags[0] if value else parameter.negative[0]}."
+    return f"Default: `{value:g}`." if isinstance(value, float) else f"Default: `{value}`."
+
+
+# ------------------------------------------------------------------------------------------------------------- roff
+
+
+def _tagged(pairs: Iterable[tuple[str, str]]) -> Lines:
+    """Yield a paragraph for each (tag in roff, plain text)."""
+    for tag, text in pairs:
+        yield from (".TP", tag)
+        yield from _sentences(text) if text else [r"\&"]
+
+
+def _paragraphs(texts: Iterable[str]) -> Lines:
+    for text in texts:
+        yield ".PP"
+        yield from _sentences(" ".join(text.split()))
+
+
+def _sentences(text: str) -> Lines:
+    """Yield a text with each sentence on a line of its own, by which roff knows where they end."""
+    for sentence in re.split(r"(?<=[.:;]) (?=[A-Z`])", text):
+        yield _text(sentence)
+
+
+def _text(text: str) -> str:
+    """Return a line of text: `code` and options are set in bold."""
+    parts = re.split(r"(`[^`]+`|(?<![\w-])--?[a-z][a-z-]*(?![\w=]))", text)
+    line = "".join(_code(part.strip("`")) if i % 2 else _escaped(part) for i, part in enumerate(parts))
+    return rf"\&{line}" if line.startswith(".") else line
+
+
+def _flag(flag: str) -> str:
+    return rf"\fB{_escaped(flag)}\fR"
+
+
+def _code(text: str) -> str:
+    """Return what is typed as it stands."""
+    return rf"\fB{_escaped(text)}\fR"
+
+
+def _escaped(text: str) -> str:
+    r"""Return plain text in which roff finds nothing of its own, in ASCII; names are not divided at a minus."""
+    special = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", '"': r"\(dq"}
+    return "".join(special.get(char, char if char.isascii() else rf"\[u{ord(char):04X}]") for char in text)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
