@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from restorer.finding import Job
 
-FACE_STAGES = ("align", "restore", "mask", "paste")
+FACE_STAGES = ("align", "restore", "mask", "likeness", "paste")
 """Stages of a record that cost by face; all others cost by megapixel."""
 
 # Measured on photographs enlarged by Lanczos: bytes of a pixel at scale 1 in each format. They fall with the scale to

@@ -25,6 +25,8 @@ class Options:
         min_face: faces whose box is smaller than this many pixels of the photo (its longer side) are left alone.
         max_faces: restore at most this many, the largest first.
         min_score: detections below this score are no faces, 0 to 1.
+        min_likeness: a face whose restored version is less like the face in the photo than this is left as it was, 0 to
+            1 (see `restorer.faces.likeness`); None = faces are not compared, which needs weights of its own.
         aligned: each photo is one aligned face crop; nothing is detected.
         detector: "auto" or a table whose role is face detector.
         background: "auto", "lanczos" or a table whose role is upscaler.
@@ -53,6 +55,7 @@ class Options:
     min_face: float | None = None
     max_faces: int | None = None
     min_score: float = 0.9
+    min_likeness: float | None = None
     aligned: bool = False
     detector: str = "auto"
     background: str = "auto"
@@ -74,7 +77,7 @@ class Options:
             raise UsageError(
                 f"--scale {self.scale:g} makes no picture.", "Use a number above 0, for example --scale 4."
             )
-        for name in ("fidelity", "strength", "min_score"):
+        for name in ("fidelity", "strength", "min_score", "min_likeness"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name.replace('_', '-')} {value:g} is outside its range.", "Use 0 to 1.")

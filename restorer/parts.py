@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from restorer.faces.detect import Face
+    from restorer.faces.likeness import Likeness
     from restorer.options import Options
     from restorer.weights import Table
 
@@ -30,6 +31,7 @@ Say = Callable[[str], None]
 
 DETECTOR = "retinaface-r50"
 PARSER = "parsenet"
+RECOGNISER = "mobilefacenet"
 BUILT_IN = "tiny"
 BUILT_IN_DETECTOR = "tiny-detector"
 BUILT_IN_UPSCALER = "tiny-upscaler"
@@ -133,6 +135,7 @@ class Parts:
         self._loaded: dict[str, registry.LoadedNetwork] = {}
         self.told: set[str] = set()
         self._mask_warning: str | None = None
+        self._likeness: Likeness | None = None
         self._device: devices.Device | None = None
         self._missing: dict[str, str] | None = None
         self._fallbacks: list[str] = []
@@ -145,6 +148,7 @@ class Parts:
             self._model_source, self._model = self._check_model(self.options.model)
         else:
             self._check_model(wanted_model(self.options.scale))
+        self._check_likeness()
         self._only_built_in = self.restorer is None and self._model == BUILT_IN
         if self.detector is None and self.options.detector != "auto":
             self._role(self.options.detector, "face detector", "--detector")
@@ -175,9 +179,11 @@ class Parts:
         """Return a line for each choice of "auto" that a built-in model replaces, decided by now.
 
         Raises:
-            WeightsError: the model was named and cannot be had. It is not done without, not even where no face would
-                need it: that is said before the work.
+            WeightsError: the model was named, or a likeness asked for, and its weights cannot be had. They are not done
+                without, not even where no face would need them: that is said before the work.
         """
+        if self.options.min_likeness is not None:
+            self.get_likeness()
         if self.faces_wanted:
             self._decide()
         if self._fallbacks and self.restorer is None and self.options.model not in ("auto", "none"):
@@ -256,6 +262,28 @@ class Parts:
             )
         return name, table.name
 
+    def _check_likeness(self) -> None:
+        """Refuse --min-likeness where there is no face, or none of a person, that could be compared."""
+        if self.options.min_likeness is None or self._model is None:
+            return
+        if self._model == "none":
+            raise UsageError("--min-likeness compares restored faces; --model none restores none.", "Leave it out.")
+        if self.restorer is not None:
+            crop = self.restorer.crop
+        else:
+            table = weights.resolve(self._model_source)
+            architecture = registry.architecture_of(table)
+            assert isinstance(architecture, FaceModel)
+            crop = architecture.crop({**architecture.defaults, **table.arguments})
+        if crop.template is None:
+            raise UsageError(
+                f"--min-likeness compares the faces of people; {self._model} restores something else.", "Leave it out."
+            )
+
+    def likeness_hash(self) -> str | None:
+        """Return what pins the weights that faces are compared by; None where they are not compared."""
+        return None if self.options.min_likeness is None else weights.resolve(RECOGNISER).wanted_hash
+
     def model_hash(self) -> str | None:
         """Return what pins the face restorer's weights: the hash in its table; None for objects and "none"."""
         if self.model == "none" or not self._model_source:
@@ -333,6 +361,20 @@ class Parts:
                 self.mask = LandmarkMask()
                 self._mask_warning = f"Faces were pasted by masks drawn from their landmarks: {error.message}"
         return self.mask, self._mask_warning
+
+    def get_likeness(self) -> Likeness:
+        """Return what compares faces, always on the CPU; raises WeightsError when its weights cannot be had."""
+        if self._likeness is None:
+            table = weights.resolve(RECOGNISER)
+            try:
+                path = weights.fetch(table, offline=self.options.offline, on_progress=self.on_download)
+            except WeightsUnavailableError as error:
+                error.remedy = f"{error.remedy} Or leave --min-likeness out."
+                raise
+            from restorer.faces.likeness import Likeness
+
+            self._likeness = Likeness(registry.load(table, path).network)
+        return self._likeness
 
     def get_background(self, size: tuple[int, int]) -> tuple[Background, str | None]:
         """Return the upscaler for a photo of this size, and a line that says why where "auto" chose it."""

@@ -19,7 +19,7 @@ from restorer import weights
 from restorer.background import Background, resize
 from restorer.device import give_back_memory
 from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
-from restorer.faces import align, paste, select, tone
+from restorer.faces import align, likeness, paste, select, tone
 from restorer.faces.mask import share
 from restorer.models.base import CropSpec, FaceRestorer
 from restorer.options import Options
@@ -320,7 +320,7 @@ class Restorer:
                 continue
             with record.timed("mask"):
                 masks = mask(outputs, np.stack([points for _, _, points in part]))
-            for (entry, matrix, _), crop, output, weight in zip(part, crops, outputs, masks, strict=True):
+            for (entry, matrix, points), crop, output, weight in zip(part, crops, outputs, masks, strict=True):
                 if not np.isfinite(output.numpy()).all():
                     entry.reason = "the network returned not-a-number, also in fp32"
                     continue
@@ -329,6 +329,9 @@ class Restorer:
                     weight = weight * share(matrix, neighbours, restorer.crop.align_size, weight.shape[0])
                     face = _to_picture(output, monochrome=self._stays_grey(photo))
                     face = self._toned(face, crop, weight, matrix, restorer.crop)
+                if not self._resembles(crop, face, points, entry, record):
+                    continue
+                with record.timed("paste"):
                     face = _enlarge_face(face, matrix, restorer.crop, image, photo, background)
                     paste.paste(
                         image, face, weight, matrix, photo.size, restorer.crop.align_size, self.options.strength
@@ -345,6 +348,20 @@ class Restorer:
             pixel = _pitch(matrix) * face.shape[0] / crop.align_size
             face = tone.add_grain(face, original, weight, pixel=pixel, seed=self.options.seed or 0)
         return face
+
+    def _resembles(
+        self, before: np.ndarray, after: np.ndarray, points: np.ndarray, entry: FaceRecord, record: Record
+    ) -> bool:
+        """Return whether a restored crop is as like the photo's as asked for; if not, the face stays as it was."""
+        least = self.options.min_likeness
+        if least is None:
+            return True
+        with record.timed("likeness"):
+            entry.likeness = self.parts.get_likeness()(before, after, points)
+        if entry.likeness >= least:
+            return True
+        entry.wanted, entry.reason = False, likeness.reason(entry.likeness, least)
+        return False
 
     def _stays_grey(self, photo: Photo) -> bool:
         """Return whether faces are made black and white: they keep the colours of the photo, unless asked otherwise."""
@@ -372,14 +389,19 @@ class Restorer:
         size = restorer.crop.input_size
         entry = FaceRecord((0.0, 0.0, float(width), float(height)), (), 1.0, wanted=True)
         record.faces.append(entry)
+        crop = resize(square, (size, size))
         with record.timed("restore"):
-            outputs = self._run(restorer, _stack([resize(square, (size, size))]), [entry])
+            outputs = self._run(restorer, _stack([crop]), [entry])
         if outputs is None:
             return
         if not np.isfinite(outputs.numpy()).all():
             entry.reason = "the network returned not-a-number, also in fp32"
             return
         face = _to_picture(outputs[0], monochrome=self._stays_grey(photo))
+        if restorer.crop.template and not self._resembles(
+            crop, face, np.array(restorer.crop.template.points), entry, record
+        ):
+            return
         with record.timed("paste"):
             unit = face.shape[0] / side
             cut = face[
@@ -419,6 +441,8 @@ class Restorer:
         }
         model = self.parts.model
         facts = {"input": input_sha256, "options": options, "model": model, "weights": self.parts.model_hash()}
+        if self.options.min_likeness is not None:
+            facts["likeness"] = self.parts.likeness_hash()
         digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
         return Note(tool="restorer", version=__version__, model=model, options=options, fingerprint=digest)
 

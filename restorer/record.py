@@ -22,6 +22,7 @@ class FaceRecord:
         wanted: whether it was to be restored; not part of the JSON form.
         restored: whether the result shows its restored version.
         reason: why it was left alone or failed; None when it was restored.
+        likeness: how like the face in the photo its restored version is, 0 to 1; None where they were not compared.
     """
 
     box: tuple[float, float, float, float]
@@ -30,6 +31,7 @@ class FaceRecord:
     wanted: bool = False
     restored: bool = False
     reason: str | None = None
+    likeness: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the face as it stands in the record."""
@@ -39,6 +41,7 @@ class FaceRecord:
             "score": round(self.score, 4),
             "restored": self.restored,
             "reason": self.reason,
+            "likeness": None if self.likeness is None else round(self.likeness, 4),
         }
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Role = Literal["face restorer", "prior", "face detector", "face parser", "upscaler"]
+Role = Literal["face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler"]
 
 
 class Architecture(ABC):

@@ -92,6 +92,14 @@ def restore(
     min_score: Annotated[
         float, typer.Option(help="How sure the detector must be of a face: 0 to 1.", rich_help_panel=FACES)
     ] = 0.9,
+    min_likeness: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1",
+            help="Leave a face alone whose restored version resembles it less than this; try 0.5. Fetches 4 MB.",
+            rich_help_panel=FACES,
+        ),
+    ] = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="Each photo is one aligned face crop.", rich_help_panel=FACES)
     ] = False,
@@ -195,9 +203,10 @@ def restore(
     """
     options: dict[str, Any] = {
         "scale": scale, "fidelity": fidelity, "strength": strength, "faces": faces, "min_face": min_face,
-        "max_faces": max_faces, "min_score": min_score, "aligned": aligned, "tile": tile, "format": format,
-        "quality": quality, "strip_metadata": strip_metadata, "device": device, "precision": precision,
-        "batch_size": batch_size, "seed": seed, "offline": offline, "match_color": match_color, "grain": grain,
+        "max_faces": max_faces, "min_score": min_score, "min_likeness": min_likeness, "aligned": aligned,
+        "tile": tile, "format": format, "quality": quality, "strip_metadata": strip_metadata, "device": device,
+        "precision": precision, "batch_size": batch_size, "seed": seed, "offline": offline,
+        "match_color": match_color, "grain": grain,
     }  # fmt: skip
     if not photos and files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
