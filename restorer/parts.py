@@ -78,6 +78,12 @@ class NetworkRestorer:
         self._device = device
         self._fidelity = fidelity
         self._seed = seed
+        if self._precision() == "bf16":
+            import torch
+
+            from restorer.networks.casting import cast_weights
+
+            cast_weights(loaded.network, torch.bfloat16)
 
     def restore(self, crops: torch.Tensor) -> torch.Tensor:
         """Return restored crops, float32, unclamped, on the CPU; see `FaceRestorer`."""
@@ -93,6 +99,7 @@ class NetworkRestorer:
             return torch.cat([self.restore(crops[:half]), self.restore(crops[half:])])
         broken = ~torch.isfinite(output).flatten(1).all(1)
         if broken.any() and self._precision() != "fp32":
+            output = output.clone()  # what was computed in inference mode is not changed outside it
             output[broken] = self._infer(crops[broken], "fp32")
         return output
 
@@ -103,9 +110,13 @@ class NetworkRestorer:
     def _infer(self, crops: torch.Tensor, precision: devices.Precision) -> torch.Tensor:
         import torch
 
+        loaded = self._loaded
+        if precision == "fp32" and self._precision() == "bf16" and loaded.path is not None:
+            # The weights were cast. A second chance is rare: it reads them again, rather than that each run keeps both.
+            loaded = registry.load(loaded.table, loaded.path, self._device.name)
         with torch.inference_mode(), self._device.autocast(precision):
             output = self._model.restore(
-                self._loaded, crops.to(self._device.name), fidelity=self._fidelity, seed=self._seed
+                loaded, crops.to(self._device.name), fidelity=self._fidelity, seed=self._seed
             )
         return output.float().cpu()
 

@@ -98,6 +98,7 @@ class LoadedNetwork:
     table: Table
     architecture: Architecture
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
 
 def load(table: Table, path: Path, device: str | torch.device = "cpu") -> LoadedNetwork:
@@ -132,7 +133,7 @@ def load(table: Table, path: Path, device: str | torch.device = "cpu") -> Loaded
     # Checkpoints are stored in half precision at times; networks hold float32 and are cast where they run.
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
     network.requires_grad_(False)
-    return LoadedNetwork(network.to(device).eval(), table, architecture, arguments)
+    return LoadedNetwork(network.to(device).eval(), table, architecture, arguments, path)
 
 
 def check_arguments(table_name: str, architecture: Architecture, arguments: Mapping[str, Any]) -> None:

@@ -105,6 +105,12 @@ class ParseNetMask:
         self._network = loaded.network
         self._kept = loaded.architecture.kept
         self._device = Device(str(next(loaded.network.parameters()).device), precision)
+        if precision == "bf16":
+            import torch
+
+            from restorer.networks.casting import cast_weights
+
+            cast_weights(loaded.network, torch.bfloat16)
 
     def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
         """Return (n, t, t) float32 in [0, 1] for restored crops (n, 3, s, s), RGB in about [-1, 1], of any size."""

@@ -20,6 +20,7 @@ from restorer.networks.stylegan2 import (
     Upsampling,
     bilinear_upsample,
     channels,
+    enlarged_conv,
     fir_blur,
     quick_layout,
 )
@@ -51,14 +52,15 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         main = F.leaky_relu_(self.conv1(x), 0.2)
         if self.strided:
-            main, skip = fir_blur(main, 2), self.skip(fir_blur(x, 1, stride=2))
+            main, skip = self.conv2(fir_blur(main, 2)), self.skip(fir_blur(x, 1, stride=2))
         elif self.direction == "down":
-            main, skip = F.avg_pool2d(main, 2), self.skip(F.avg_pool2d(x, 2))
+            main, skip = self.conv2(F.avg_pool2d(main, 2)), self.skip(F.avg_pool2d(x, 2))
         else:
+            main = enlarged_conv(main, self.conv2.weight, self.conv2.bias)
             # A 1x1 convolution and an interpolation can change places: first the cheap one.
-            main, skip = bilinear_upsample(main), bilinear_upsample(self.skip(x))
-        total: Tensor = F.leaky_relu_(self.conv2(main), 0.2) + skip
-        return total
+            skip = bilinear_upsample(self.skip(x))
+        main = F.leaky_relu_(main, 0.2)
+        return main + skip if torch.is_grad_enabled() else main.add_(skip)
 
 
 class GFPGAN(nn.Module):
@@ -113,14 +115,16 @@ class GFPGAN(nn.Module):
         latents = self.to_latents(x.flatten(1)).unflatten(1, (self.generator.num_latents, -1))
 
         conditions = []
-        for skip, block, scale, shift in zip(reversed(skips), self.up, self.scale, self.shift, strict=True):
-            x = block(x + skip)
-            conditions.append((scale(x), shift(x)))
+        for block in self.up:
+            x = block(x + skips.pop())
+            conditions.append(x)
         conditions.reverse()
-        del x, skip, skips  # the largest features of the U-Net are not kept while the generator makes its own
+        del x  # the largest features of the U-Net are not kept longer than they are needed
 
-        def modulate(_level: int, features: Tensor) -> Tensor:
-            scale, shift = conditions.pop()
+        def modulate(level: int, features: Tensor) -> Tensor:
+            of_unet = conditions.pop()
+            scale, shift = self.scale[level](of_unet), self.shift[level](of_unet)
+            del of_unet
             kept, modulated = features.tensor_split([features.shape[1] - scale.shape[1]], dim=1)
             if not torch.is_grad_enabled():
                 modulated.mul_(scale).add_(shift)  # the features were made just before, and are no one else's

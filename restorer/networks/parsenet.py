@@ -136,13 +136,13 @@ class ParseNet(nn.Module):
         weight: Tensor = conv.weight
         bias: Tensor = conv.bias
         if cell == 1 and weight.dtype == dtype:
-            return weight, bias
+            return weight, bias.to(dtype)
         key = id(conv), weight.device, dtype, cell
         if key not in self._kernels or torch.is_grad_enabled():
             if cell == 0:
-                weight, bias = _phases(weight), bias.repeat(4)
+                weight, bias = _phases(weight.float()), bias.repeat(4)
             elif cell > 1:
-                weight = _averaged(weight, cell)
+                weight = _averaged(weight.float(), cell)
             self._kernels[key] = (quick_layout(weight.to(dtype)), bias.to(dtype))
         return self._kernels[key]
 

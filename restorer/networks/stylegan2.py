@@ -206,7 +206,7 @@ class StyledConv(nn.Module):
         key = (weight.data_ptr(), weight._version, weight.device) if lasting else None
         if key is not None and self._known_energy is not None and self._known_energy[0] == key:
             return self._known_energy[1]
-        energy = weight.square().sum((2, 3))
+        energy = weight.float().square().sum((2, 3))
         energy = energy if self.transposed else energy.t()
         if key is not None:
             self._known_energy = key, energy
