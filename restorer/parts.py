@@ -32,6 +32,8 @@ Say = Callable[[str], None]
 DETECTOR = "retinaface-r50"
 PARSER = "parsenet"
 RECOGNISER = "mobilefacenet"
+_FLAT = 2e-3
+"""The deviation, in units of [-1, 1], below which a picture is of one colour: a quarter of a level of 255."""
 BUILT_IN = "tiny"
 BUILT_IN_DETECTOR = "tiny-detector"
 BUILT_IN_UPSCALER = "tiny-upscaler"
@@ -63,7 +65,8 @@ class Mask(Protocol):
 class NetworkRestorer:
     """A face restorer network with its precision, controls and second chances.
 
-    A batch that does not fit into the device's memory is halved; an output with not-a-number is redone in fp32.
+    A batch that does not fit into the device's memory is halved; an output with not-a-number, or of a single colour, is
+    redone in fp32.
     """
 
     def __init__(
@@ -97,7 +100,9 @@ class NetworkRestorer:
             torch.cuda.empty_cache()
             half = len(crops) // 2
             return torch.cat([self.restore(crops[:half]), self.restore(crops[half:])])
-        broken = ~torch.isfinite(output).flatten(1).all(1)
+        # Half precision breaks in two ways: not-a-number, or a picture of one colour (black) for a face that has many.
+        flat = (output.flatten(1).std(1) < _FLAT) & (crops.float().cpu().flatten(1).std(1) > 10 * _FLAT)
+        broken = ~torch.isfinite(output).flatten(1).all(1) | flat
         if broken.any() and self._precision() != "fp32":
             output = output.clone()  # what was computed in inference mode is not changed outside it
             output[broken] = self._infer(crops[broken], "fp32")
@@ -115,9 +120,7 @@ class NetworkRestorer:
             # The weights were cast. A second chance is rare: it reads them again, rather than that each run keeps both.
             loaded = registry.load(loaded.table, loaded.path, self._device.name)
         with torch.inference_mode(), self._device.autocast(precision):
-            output = self._model.restore(
-                loaded, crops.to(self._device.name), fidelity=self._fidelity, seed=self._seed
-            )
+            output = self._model.restore(loaded, crops.to(self._device.name), fidelity=self._fidelity, seed=self._seed)
         return output.float().cpu()
 
 

@@ -89,9 +89,11 @@ def test_every_record_is_tested(shared: Path) -> None:
     assert {path.stem for path in (shared / "golden").glob("*.json")} == set(ARCHITECTURES)
 
 
+@pytest.mark.parametrize("value", [float("nan"), -1.0])
 def test_a_face_that_bf16_breaks_is_redone_with_the_full_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Not-a-number, or all black."""
     record = Record.read(FOLDER / "gfpgan_clean_64_narrow.json")
     record.write(tmp_path / "file.pth")
     loaded = load("gfpgan", tmp_path / "file.pth")
@@ -105,7 +107,7 @@ def test_a_face_that_bf16_breaks_is_redone_with_the_full_weights(
         output: torch.Tensor = plain(self, loaded, crops, **controls)
         seen.append(next(loaded.network.parameters()).dtype)
         if torch.is_autocast_enabled("cpu"):
-            output[0] = float("nan")
+            output[0] = value
         return output
 
     monkeypatch.setattr(type(loaded.architecture), "restore", broken)
