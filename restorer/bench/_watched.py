@@ -1,7 +1,8 @@
-"""Runs the `restore` command and kills it at a given step; `python -m tests.killed LOG STEP ARGUMENTS...`.
+"""Runs the `restore` command and watches it; `python -m restorer.bench._watched LOG STEP EVERY ARGUMENTS...`.
 
-Steps are what changes the disk: each write to the journal (of which half is written first), each flush, each renaming.
-Every photo whose restoring begins is added to LOG, so that a test sees what was done twice.
+Every photo whose restoring begins is added to LOG, so that one sees what was done twice. At the given step the process
+is killed (0: never). Steps are what changes the disk: each write to the journal (of which half is written first), each
+flush, each renaming. The lines about the time that is left come every EVERY seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from restorer.cli import main
+from restorer.cli import main, progress
 from restorer.pipeline import Restorer
 
 _left = 0
@@ -60,5 +61,6 @@ def _install(log: Path) -> None:
 
 if __name__ == "__main__":
     _left = int(sys.argv[2])
+    progress.EVERY = float(sys.argv[3])
     _install(Path(sys.argv[1]))
-    main(sys.argv[3:])
+    main(sys.argv[4:])

@@ -1,0 +1,375 @@
+"""An album with everything that albums have, restored undisturbed, and then killed again and again.
+
+    python -m restorer.bench album
+    python -m restorer.bench album PHOTO... --side 400 --kills 50 --seed 3
+
+300 photos (crops of the given ones, reduced), nested, copied, with odd names, 12 of them broken, with a Thumbs.db and
+its like among them, are restored by the built-in model: once undisturbed, and once killed at twenty random moments and
+started again each time. Then the pictures must be the same to the byte, nothing may be left but them and the journal,
+nothing may have been restored twice but what was in hand at a kill, and the time that was said to be left must have
+been right within 30 % from one fifth of the way on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from restorer.bench._albums import SIDE_FILES, Album, album, command, environment, files, photographs
+from restorer.journal import NAME
+
+GOOD, BROKEN, KILLS, SIDE = 288, 12, 20, 160
+OPTIONS = ("--model", "tiny", "--offline")
+IN_FLIGHT = 2
+"""Photos that a kill may cost: one that is being restored, and one that is being written."""
+STEPS = 5
+"""Changes to the disk that a photo makes, about."""
+OFF, SETTLED, ENDING, ROUNDING = 0.3, 0.2, 0.9, 1.0
+"""How far off an estimate may be, from which share of the time on, until which, and the seconds it is rounded by."""
+
+_LEFT = re.compile(r"^(\d+) of \d+ photos, about (.+) left\.$")
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass
+class Run:
+    """One run of the command.
+
+    Attributes:
+        code: its exit code; negative where it was killed.
+        records: what `--json` printed, without a line that a kill cut off.
+        begun: the photos whose restoring began, in order.
+        lines: what it said, each with the second at which it came.
+        first: seconds until the first photo was begun; None when none was.
+        seconds: of all.
+    """
+
+    code: int
+    records: list[dict[str, Any]]
+    begun: list[str]
+    lines: list[tuple[float, str]]
+    first: float | None
+    seconds: float
+
+    def count(self, status: str) -> int:
+        """Return how many photos ended so."""
+        return sum(record["status"] == status for record in self.records)
+
+    @property
+    def said(self) -> str:
+        """All that it said."""
+        return "\n".join(line for _, line in self.lines)
+
+
+@dataclass
+class Moment:
+    """When to kill: at whichever comes first.
+
+    Attributes:
+        step: of what changes the disk, as `restorer.bench._watched` counts; 0 = at none.
+        seconds: after the start; None = at no time.
+        photos: once the restoring of so many has begun; 0 = at none.
+        delay: seconds after the last of these photos.
+    """
+
+    step: int = 0
+    seconds: float | None = None
+    photos: int = 0
+    delay: float = 0.0
+
+
+def run(folder: Path, arguments: Sequence[str], moment: Moment | None = None, every: float = 60.0) -> Run:
+    """Run the command in a folder to its end, or to its kill."""
+    moment = moment or Moment()
+    log, out = folder / "log", folder / "records"
+    log.unlink(missing_ok=True)
+    watched = command(str(log), str(moment.step), str(every), *arguments, "--json", module="restorer.bench._watched")
+    lines: list[tuple[float, str]] = []
+    begin = time.monotonic()
+    with out.open("wb") as stream:
+        process = subprocess.Popen(
+            watched, stdout=stream, stderr=subprocess.PIPE, cwd=folder, text=True, errors="replace",
+            env={**environment(), "RESTORER_CONFIG": str(folder / "config")},  # no settings of the user's own
+        )  # fmt: skip
+
+    def listen() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append((time.monotonic() - begin, line.rstrip("\n")))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        first = reached = None
+        while process.poll() is None:
+            now = time.monotonic() - begin
+            photos = log.read_bytes().count(b"\n") if log.exists() else 0
+            first = now if first is None and photos else first
+            reached = now if reached is None and moment.photos and photos >= moment.photos else reached
+            late = moment.seconds is not None and now >= moment.seconds
+            if late or (reached is not None and now >= reached + moment.delay):
+                process.kill()
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+        listener.join()
+    seconds = time.monotonic() - begin
+    begun = log.read_text("utf-8", "surrogateescape").splitlines() if log.exists() else []
+    whole = out.read_bytes().split(b"\n")[:-1]
+    records = [json.loads(line) for line in whole]
+    return Run(process.returncode, records, begun, lines, first, seconds)
+
+
+# ------------------------------------------------------------------------------------------------- undisturbed
+
+
+def check_results(made: Album, done: Run, out: Path) -> list[str]:
+    """Return what is wrong with an undisturbed run: outputs, named failures, exit code, noise, what is left."""
+    problems = []
+    if done.code != 1:
+        problems.append(f"exit code {done.code}, not 1: {done.said[-500:]}")
+    status = {record["input"]: record["status"] for record in done.records}
+    if len(done.records) != len(made.good) + len(made.broken) or len(status) != len(done.records):
+        problems.append(f"{len(done.records)} records of {len(status)} photos, not {len(made.good) + len(made.broken)}")
+    failed = {name for name, how in status.items() if how == "failed"}
+    if failed != {str(made.folder / path) for path in made.broken}:
+        problems.append(f"these failed: {sorted(failed)}")
+    summary = done.said[done.said.rfind(f"{len(made.good)} photos restored") :]
+    if f"{len(made.broken)} failed" not in summary or not all(path.name in summary for path in made.broken):
+        problems.append("the summary does not name every failure")
+    problems += [f"{name} was spoken of" for name in SIDE_FILES if name in done.said]
+    results = files(out)
+    if results.pop(NAME, None) is None:
+        problems.append("there is no journal")
+    if len(results) != len(made.good):
+        problems.append(f"{len(results)} files beside the journal, not {len(made.good)}")
+    if {Path(name).parent for name in results} != {path.parent for path in made.good}:
+        problems.append("the tree is not that of the photos")
+    return problems
+
+
+def check_estimate(done: Run) -> tuple[float, int, list[str]]:
+    """Return by what share the time left was off at worst, how often it was said, and what was beyond the limit."""
+    begin = next((at for at, line in done.lines if re.match(r"^\d+ photos: about ", line)), None)
+    if begin is None:
+        return 0.0, 0, ["nothing was said before the run"]
+    end = next((at for at, line in done.lines if re.match(r"^\d+ photos? restored", line)), done.seconds)
+    worst, count, problems = 0.0, 0, []
+    for at, line in done.lines:
+        match = _LEFT.match(line)
+        share = (at - begin) / (end - begin)
+        if match is None or not SETTLED <= share <= ENDING:
+            continue
+        left, true = seconds_of(match[2]), end - at
+        off = max(abs(left - true) - ROUNDING, 0.0) / true
+        worst, count = max(worst, off), count + 1
+        if off > OFF:
+            problems.append(f"after {share:.0%} of the time {left:.0f} s were said to be left, and {true:.0f} s were")
+    return worst, count, problems if count else ["the time left was never said"]
+
+
+def seconds_of(words: str) -> float:
+    """Return the seconds of a duration in words: "3 min 20 s"."""
+    parts = words.split()
+    return sum(float(value) * _UNITS[unit] for value, unit in zip(parts[::2], parts[1::2], strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------ killed
+
+
+@dataclass
+class Killed:
+    """How the runs went that were killed, and the last one, which was not.
+
+    Attributes:
+        moments: when each was killed.
+        runs: the killed ones and the last one.
+        again: restorations of photos that had been begun before.
+        early: kills before any photo was begun.
+        problems: what is wrong.
+    """
+
+    moments: list[Moment] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    again: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def early(self) -> int:
+        return sum(not each.begun for each in self.runs[:-1])
+
+
+def kill_and_rerun(
+    made: Album, folder: Path, calm: Run, kills: int, seed: int, options: Sequence[str] = OPTIONS
+) -> Killed:
+    """Restore an album into FOLDER/out, killed so often, and compare with FOLDER/calm, where an undisturbed run was."""
+    result, rng, out = Killed(), random.Random(seed), folder / "out"
+    arguments = (str(made.folder), "-o", "out", *options)
+    expected = {name: content for name, content in files(folder / "calm").items() if name != NAME}
+    before: dict[str, tuple[int, int]] = {}
+    for number in range(kills):
+        moment = _moment(rng, number, calm, share=(len(expected) - len(before)) / len(expected) / (kills - number + 1))
+        done = run(folder, arguments, moment)
+        result.moments.append(moment)
+        result.runs.append(done)
+        if done.code != -9:
+            result.problems.append(f"kill {number + 1} came too late: exit code {done.code}: {done.said[-500:]}")
+            break
+        for name, content in files(out).items() if out.exists() else ():
+            if name != NAME and not name.endswith(".part") and content != expected.get(name):
+                result.problems.append(f"kill {number + 1} left {name!r}, which is no finished result")
+        before = _compared(before, out, result.problems)
+    last = run(folder, arguments)
+    result.runs.append(last)
+    if (last.code, last.count("failed")) != (1, len(made.broken)):
+        result.problems.append(
+            f"the last run ended with {last.code}, {last.count('failed')} failed: {last.said[-500:]}"
+        )
+    _compared(before, out, result.problems)
+    _check_twice(made, result)
+    left = files(out)
+    result.problems += [] if left.pop(NAME, None) is not None else ["there is no journal"]
+    result.problems += [f"{name!r} is left over" for name in sorted(left.keys() - expected.keys())]
+    result.problems += [f"{name!r} is missing" for name in sorted(expected.keys() - left.keys())]
+    same = expected.keys() & left.keys()
+    result.problems += [f"{name!r} differs" for name in sorted(same) if left[name] != expected[name]]
+    return result
+
+
+def _moment(rng: random.Random, number: int, calm: Run, share: float) -> Moment:
+    """Return when to kill next, so that about a `share` of the album is done until then.
+
+    Moments are counted in photos and their changes to the disk: a machine is quick at one time and slow at another.
+    """
+    first, most = calm.first or 0.0, max(1, round(1.6 * share * len(calm.begun)))
+    kind = number % 4
+    if kind in (0, 2):
+        return Moment(step=rng.randint(1, STEPS * most))
+    photos, delay = rng.randint(1, most), rng.uniform(0, 2 * (calm.seconds - first) / len(calm.begun))
+    return Moment(photos=photos, delay=delay, seconds=rng.uniform(0, first) if kind == 3 else None)
+
+
+def _compared(before: dict[str, tuple[int, int]], out: Path, problems: list[str]) -> dict[str, tuple[int, int]]:
+    """Return what each result is on the disk; a problem for each that was there before and is another file now."""
+    found = {}
+    for path in out.rglob("*") if out.exists() else ():
+        if path.is_file() and path.name != NAME and path.suffix != ".part":
+            told = path.stat()
+            found[path.relative_to(out).as_posix()] = (told.st_ino, told.st_mtime_ns)
+    problems += [f"{name!r} was written again" for name, was in before.items() if found.get(name) != was]
+    return found
+
+
+def _check_twice(made: Album, result: Killed) -> None:
+    """Count what was restored again; only what was in flight at a kill may have been."""
+    seen: Counter[str] = Counter()
+    for done in result.runs:
+        result.again += sum(seen[photo] > 0 for photo in done.begun)
+        seen.update(done.begun)
+    for number, done in enumerate(result.runs[:-1]):
+        later = {photo for each in result.runs[number + 1 :] for photo in each.begun}
+        for photo in sorted(later & set(done.begun[:-IN_FLIGHT])):
+            result.problems.append(f"{photo} was restored again, although it was not in flight at kill {number + 1}")
+    reported = Counter(r["input"] for each in result.runs for r in each.records if r["status"] == "ok")
+    result.problems += [f"{photo} was reported {count} times" for photo, count in reported.items() if count > 1]
+    if len(seen) != len(made.good):
+        result.problems.append(f"{len(seen)} photos were begun, not {len(made.good)}")
+
+
+# ----------------------------------------------------------------------------------------------------- command
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print what was checked; return 1 when something was wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m restorer.bench album",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", type=Path, nargs="*", help="photos to take crops of; default: that of restore demo")
+    parser.add_argument("--side", type=int, default=SIDE, help=f"pixels of the longer side (default {SIDE})")
+    parser.add_argument("--good", type=int, default=GOOD, help=f"photos that are whole (default {GOOD})")
+    parser.add_argument("--broken", type=int, default=BROKEN, help=f"broken ones (default {BROKEN})")
+    parser.add_argument("--kills", type=int, default=KILLS, help=f"how often to kill (default {KILLS})")
+    parser.add_argument("--seed", type=int, default=0, help="of names, crops and moments (default 0)")
+    parser.add_argument("--model", default="tiny", help="of the runs (default tiny)")
+    parser.add_argument("--folder", type=Path, help="where to work, and leave all; default: a temporary folder")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(given.folder or temporary).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            parser.error(f"{folder} is not empty")
+        rows = torture(given, folder)
+    for title, figure, problems in rows:
+        print(f"{title:26}{figure:58} {'FAILED' if problems else 'ok'}")
+        for problem in problems[:5]:
+            print(f"    {problem}")
+        if len(problems) > 5:
+            print(f"    and {len(problems) - 5} more")
+    if given.json:
+        told = [{"check": title, "figure": figure, "problems": problems} for title, figure, problems in rows]
+        given.json.write_text(json.dumps(told, indent=1) + "\n")
+    return 1 if any(problems for _, _, problems in rows) else 0
+
+
+def torture(given: argparse.Namespace, folder: Path) -> list[tuple[str, str, list[str]]]:
+    """Make the album and do all that the page above says; return (check, figure, problems) for each."""
+    options = ("--model", given.model, "--offline")
+    print("making the album ...", file=sys.stderr)
+    made = album(
+        folder / "album", given.good, given.broken, given.seed, photographs(_sources(given.photos), given.side)
+    )
+    photos = files(made.folder)
+    print("an undisturbed run ...", file=sys.stderr)
+    calm = run(folder, (str(made.folder), "-o", "calm", *options), every=0.5)
+    wrong = check_results(made, calm, folder / "calm")
+    worst, said, off = check_estimate(calm)
+    outcome = f"{calm.count('ok')} outputs, {calm.count('failed')} failures named, exit {calm.code}"
+    rows = [
+        ("undisturbed", f"{calm.seconds:.0f} s, {outcome}", wrong),
+        ("time left, from 1/5 on", f"at worst {worst:.0%} off, said {said} times", off),
+    ]
+    if wrong:
+        return rows
+    print(f"{given.kills} runs that are killed ...", file=sys.stderr)
+    killed = kill_and_rerun(made, folder, calm, given.kills, given.seed, options)
+    kills = len(killed.runs) - 1
+    changed = [] if files(made.folder) == photos else ["the album itself was changed"]
+    seconds = sum(each.seconds for each in killed.runs)
+    inside = sum(bool(each.step) for each in killed.moments)
+    return [
+        *rows,
+        ("killed", f"{kills} times ({inside} at a change to the disk, {killed.early} before a photo)", killed.problems),
+        ("restored again", f"{killed.again} photos, at most {IN_FLIGHT * kills} in flight; {seconds:.0f} s in all", []),
+        ("the photos themselves", "unchanged" if not changed else "changed", changed),
+    ]
+
+
+def _sources(photos: Sequence[Path]) -> list[Image.Image]:
+    """Return the pictures to take crops of."""
+    if not photos:
+        from restorer.demo import photograph
+
+        return [Image.fromarray(photograph())]
+    return [Image.open(path).convert("RGB") for path in photos]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
