@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image
 
+from restorer import registry
 from restorer.models.upscalers import UpscalerModel
 
 if TYPE_CHECKING:
@@ -109,8 +110,14 @@ class NetworkUpscaler:
         if not isinstance(loaded.architecture, UpscalerModel):
             raise TypeError(f"{loaded.table.name} is no upscaler")
         self.name = loaded.table.name
-        self._network = loaded.network
+        self._loaded = loaded
         self._device = device
+        if device.precision == "bf16":
+            import torch
+
+            from restorer.networks.casting import cast_weights
+
+            cast_weights(loaded.network, torch.bfloat16)
         self._factor = loaded.architecture.factor(loaded.arguments)
         self._overlap = loaded.architecture.overlap
         self._tile = tile or loaded.architecture.tile
@@ -181,16 +188,22 @@ class NetworkUpscaler:
         pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32)).to(self._device.name)
         tensor = pixels.permute(2, 0, 1)[None] * (2 / top) - 1
         output = self._infer(tensor)
-        if not torch.isfinite(output).all():
+        if not torch.isfinite(output.sum()):  # quicker than to ask each value
             output = self._infer(tensor, "fp32")
-        picture: np.ndarray = (output[0] * 0.5 + 0.5).clamp_(0, 1).permute(1, 2, 0).cpu().numpy()
+        with torch.inference_mode():
+            picture: np.ndarray = output[0].mul_(0.5).add_(0.5).clamp_(0, 1).permute(1, 2, 0).cpu().numpy()
         return picture
 
     def _infer(self, tensor: torch.Tensor, precision: Precision | None = None) -> torch.Tensor:
         import torch
 
+        from restorer.networks.stylegan2 import quick_layout
+
+        loaded = self._loaded
+        if precision == "fp32" and self._device.precision == "bf16" and loaded.path is not None:
+            loaded = registry.load(loaded.table, loaded.path, self._device.name)  # the weights in hand were cast
         with torch.inference_mode(), self._device.autocast(precision):
-            output: torch.Tensor = self._network(tensor)
+            output: torch.Tensor = loaded.network(quick_layout(tensor))
         return output.float()
 
 
