@@ -2,7 +2,7 @@
 
 A `sh` block goes through bash as it stands, a `python` block is executed, a `text` block must be what the command
 before it prints, and a file that the reader shall save is saved. Large models are stood in for by the built-in ones of
-the same role, under the large ones' names, and fetched from a stand-in of the Hub. docs/training.md has tests of its own.
+the same role, under the large ones' names, and fetched from a stand-in of the Hub. docs/training.md is tested elsewhere.
 
 Two remarks in a page, which its readers do not see, stand before a block:
 `<!-- each line by itself -->` are choices, of which each begins with the same folder;
@@ -141,10 +141,23 @@ def fill(folder: Path) -> None:
     grain = cv2.GaussianBlur(np.random.default_rng(0).standard_normal(grey.shape).astype(np.float32), (0, 0), 0.6)
     save("print.png", np.clip(grey + 12 * grain, 0, 255).astype(np.uint8))
     cv2.imwrite(str(folder / "scan.tif"), portrait(96).astype(np.uint16)[..., ::-1] * 257)
-    for name in ("album/1931/wedding.jpg", "1930s/a.jpg", "scans/box 1/first.tif", "archive/1928/one.jpg"):
+    for name in (
+        "album/1931/wedding.jpg",
+        "1930s/a.jpg",
+        "scans/box 1/first.tif",
+        "archive/1928/one.jpg",
+        "new/school.jpg",
+    ):
         save(name, portrait(64))
-    for name in ("album/1932/garden.jpg", "1940s/a.jpg", "archive/1928/two.jpg", "archive/1929/three.jpg"):
-        save(name, portrait(64, mirrored=True)[:, :48])
+    for name in ("album/1931/mother.jpg", "album/1932/garden.jpg", "1940s/a.jpg", "archive/1928/two.jpg"):
+        save(name, portrait(64, mirrored=True))
+    for name in ("album/1932/house.jpg", "album/1932/lake.jpg", "archive/1929/three.jpg", "archive/1930/four.jpg"):
+        save(name, demo.photograph()[480:504, 0:32])
+    for number in (1, 2, 3):
+        save(f"backup/IMG_000{number}.jpg", portrait(64, mirrored=number == 2))
+    shutil.copytree(folder / "backup", folder / "card")
+    os.truncate(folder / "card" / "IMG_0002.jpg", 1000)
+    os.truncate(folder / "card" / "IMG_0003.jpg", 0)
     for name in ("crops/mother.png", "crops/father.png"):
         save(name, portrait(128))
     (folder / "album" / "Thumbs.db").write_bytes(b"not a photo")
@@ -166,6 +179,7 @@ def large_models(hub: Hub, folder: Path) -> str:
     for name, small in (
         ("gfpgan-1.4", "tiny"),
         ("glean-128", "tiny"),
+        ("restoreformer", "tiny"),
         ("retinaface-r50", "tiny-detector"),
         ("realesrgan-x2", "tiny-upscaler"),
         ("realesrgan-x4", "tiny-upscaler"),
