@@ -144,13 +144,6 @@ def test_own_results_in_a_folder_are_no_photos(restore: Restore, tmp_path: Path)
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["a.png", "a_restored.png"]
 
 
-def test_names_that_would_collide_are_told_apart(restore: Restore, tmp_path: Path) -> None:
-    for name in ("a.jpg", "a.png", "A.bmp"):
-        picture(tmp_path / "in" / name)
-    restore("in", "-o", "out", "--format", "png", *PLAIN)
-    assert len(list((tmp_path / "out").glob("*.png"))) == 3
-
-
 def test_globs_names_and_odd_paths(restore: Restore, tmp_path: Path) -> None:
     picture(tmp_path / "Großmutter im Garten/a b.png")
     restore(f"{tmp_path}/Gro*/*.png", *PLAIN, "--name", "{stem}-{model}-{scale}x", "-o", "out")

@@ -58,7 +58,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--detector": (HERE_TOO, "test_detector_and_min_score"),
         "--background": (HERE_TOO, "test_background_and_tile"),
         "--tile": (HERE_TOO, "test_background_and_tile"),
-        "--format": (COMMAND, "test_names_that_would_collide_are_told_apart"),
+        "--format": ("test_peers.py", "test_one_stem_with_two_suffixes_gives_two_outputs"),
         "--quality": (COMMAND, "test_quality_and_metadata_options"),
         "--strip-metadata": (COMMAND, "test_quality_and_metadata_options"),
         "--name": (COMMAND, "test_globs_names_and_odd_paths"),

@@ -86,18 +86,6 @@ def test_names_beyond_ascii_and_with_spaces(name: str, tmp_path: Path) -> None:
     assert [file.name for file in folder.iterdir()] == [name]
 
 
-def test_metadata_comes_from_the_photo_itself() -> None:
-    """A peer copies metadata from the folder's path instead of the file's: every result gets the same, or none."""
-    results = []
-    for artist in (b"Anna\0", b"Berta\0"):
-        tag = Image.Exif()
-        tag[315] = artist.decode().rstrip("\0")
-        photo = read_photo(saved(Image.fromarray(RGB), "JPEG", exif=tag))
-        with Image.open(io.BytesIO(written(photo, "JPEG")[0])) as image:
-            results.append(image.getexif()[315])
-    assert results == ["Anna", "Berta"]
-
-
 def test_a_webp_or_grey_file_is_no_crash() -> None:
     """Peers accept some suffixes only, and crash on pictures with one channel."""
     for image in (Image.fromarray(RGB[..., 0]), Image.fromarray(RGB)):
