@@ -106,7 +106,7 @@ class Batch:
         self._retry_failed = retry_failed
         self._journals: dict[Path, Journal] = {}
         self._photos: set[tuple[int, int]] = set()
-        self._did_not_fit: float | None = None  # bytes a pixel of a result for which the disk was too full
+        self._did_not_fit: dict[str, float] = {}  # bytes a pixel of results for which the disk was too full, by format
         self.summary = Summary()
 
     # -------------------------------------------------------------------------------------------------------- naming
@@ -342,7 +342,7 @@ class Batch:
                 "Choose a folder that you may write to with -o, or change its permissions.",
             )
         # Half of what is expected, so that no photo is refused that might fit.
-        wanted = size[0] * size[1] * (self._did_not_fit or 0.0) / 2
+        wanted = size[0] * size[1] * self._did_not_fit.get(job.format or "", 0.0) / 2
         if wanted and shutil.disk_usage(folder).free < wanted:
             raise UnwritableOutputError(
                 target,
@@ -400,7 +400,7 @@ class Batch:
                     write_whole(target, content.getbuffer())
                 except UnwritableOutputError as error:
                     if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
-                        self._did_not_fit = len(content.getbuffer()) / (result.image.size / 3)
+                        self._did_not_fit[job.format] = len(content.getbuffer()) / (result.image.size / 3)
                     raise
         record.warn(*lost)
         record.output = str(target)

@@ -209,6 +209,9 @@ class Journal:
             OSError: the journal cannot be opened for writing.
         """
         with self._guard:
+            if self._depth == 0 and self._is_gone():
+                self.close()
+                self._read = 0
             descriptor = self._open()
             if self._depth == 0:
                 locks.try_lock(descriptor, wait=True)
@@ -219,6 +222,15 @@ class Journal:
                 self._depth -= 1
                 if self._depth == 0:
                     locks.unlock(descriptor)
+
+    def _is_gone(self) -> bool:
+        """Return whether the file that is open is no longer the one of that name: someone removed it, or its folder."""
+        if self._descriptor is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except FileNotFoundError:
+            return True
 
     def _open(self) -> int:
         if self._descriptor is None:

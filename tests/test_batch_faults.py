@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,8 +19,10 @@ from typing import Any
 import pytest
 
 from restorer.background import Lanczos
+from restorer.errors import UnwritableOutputError
 from restorer.journal import NAME
 from restorer.photo import read_photo, temporary
+from restorer.photo.files import write_whole
 from restorer.pipeline import Restorer
 from tests.albums import PLAIN, ROOT, command, environment, files, picture, run
 from tests.in_process import restore
@@ -221,6 +224,31 @@ def test_a_full_disk_is_said_for_each_photo_and_a_rerun_with_room_goes_on(tmp_pa
     assert set(listing[listing.index("code 0") + 1 :]) == {NAME, *(f"{name}_restored.png" for name in "abcde")}
 
 
+def test_a_full_disk_refuses_only_what_is_as_large(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An uncompressed picture that did not fit says nothing about the JPEGs after it."""
+    monkeypatch.chdir(tmp_path)
+    for number, suffix in enumerate((".bmp", ".jpg", ".bmp", ".jpg")):
+        picture(Path(f"in/{number}{suffix}"), (120, 120), seed=number)  # enlarged, 173 kB and about 61 kB
+    free = 80_000
+    written = write_whole
+
+    def write(target: Path, content: Any) -> None:
+        if len(content) > free:
+            cause = OSError(errno.ENOSPC, "No space left on device")
+            raise UnwritableOutputError(target, f"{target} cannot be written: {cause.strerror}.") from cause
+        written(target, content)
+
+    monkeypatch.setattr("restorer.batch.write_whole", write)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
+    done = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
+    records = [json.loads(line) for line in done.out.splitlines()]
+    assert [record["status"] for record in records] == ["failed", "ok", "failed", "ok"]
+    assert "background" in records[0]["seconds"]
+    assert "background" not in records[2]["seconds"], "it would be restored for nothing"
+
+
 def test_a_read_only_folder_is_said_before_the_work(tmp_path: Path) -> None:
     for name in "ab":
         picture(tmp_path / f"in/{name}.png")
@@ -284,6 +312,40 @@ def test_a_photo_that_vanishes_during_the_run(tmp_path: Path, capsys: Capsys, mo
     assert [record["status"] for record in records] == ["ok", "ok", "failed", "ok"]
     assert records[2]["error"]["kind"] == "UnreadablePhoto"
     assert "c.png" in records[2]["error"]["message"]
+
+
+@POSIX
+@pytest.mark.parametrize("what", ["journal", "folder"])
+def test_an_output_folder_or_journal_that_vanishes_is_begun_anew(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """What is written after that must be known to the next run, although the file that was open is gone."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abcd":
+        picture(Path(f"in/{name}.bmp"), seed=ord(name))
+    original = Restorer.restore
+
+    def vanish(self: Restorer, photo: Any, **rest: Any) -> Any:
+        result = original(self, photo, **rest)
+        if photo.path.name == "c.bmp":
+            while b'"out/b_restored.bmp", "status": "ok"' not in Path("out", NAME).read_bytes():
+                time.sleep(0.01)
+            time.sleep(0.1)  # until the journal is given back
+            shutil.rmtree("out") if what == "folder" else Path("out", NAME).unlink()
+        return result
+
+    monkeypatch.setattr(Restorer, "restore", vanish)
+    restore(capsys, "in", "-o", "out", *PLAIN)
+    monkeypatch.setattr(Restorer, "restore", original)
+    if what == "folder":
+        assert set(files(Path("out"))) == {NAME, "c_restored.bmp", "d_restored.bmp"}
+        again = restore(capsys, "in", "-o", "out", *PLAIN, "--json")
+        statuses = [json.loads(line)["status"] for line in again.out.splitlines()]
+        assert statuses == ["ok", "ok", "skipped", "skipped"]
+    else:
+        again = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
+        statuses = [json.loads(line)["status"] for line in again.out.splitlines()]
+        assert statuses == ["failed", "failed", "skipped", "skipped"], "of the first two nothing tells the origin"
 
 
 def test_a_photo_that_vanishes_after_it_was_done_loses_nothing(
