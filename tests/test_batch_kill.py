@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from restorer.bench import album as bench
-from restorer.bench.album import Moment, Run, check_estimate, check_results, kill_and_rerun, seconds_of
+from restorer.bench.album import Foretold, Moment, Run, check_estimate, check_results, kill_and_rerun, seconds_of
 from restorer.journal import NAME
 from restorer.words import duration
 from tests.albums import PLAIN, Album, album, files, run
@@ -132,21 +132,27 @@ def test_the_check_of_killed_runs_sees_what_is_done_twice(
 
 
 def test_the_check_of_the_time_left() -> None:
-    def said(*lefts: float) -> Run:
+    def said(*lefts: float, clock: Sequence[tuple[float, float]] = ((0, 0), (101, 101))) -> Run:
         """A run of 100 s that says after 0, 10, 20 ... seconds how many are left."""
         lines = [(0.0, "50 photos: about 99 s, about 3 MB on disk.")]
         lines += [(10.0 * i, f"{i} of 50 photos, about {duration(left)} left.") for i, left in enumerate(lefts)]
-        return Run(1, [], [], [*lines, (100.0, "50 photos restored (0 faces), in 100 s.")], 0.0, 101.0)
+        return Run(1, [], [], [*lines, (100.0, "50 photos restored (0 faces), in 100 s.")], 0.0, 101.0, list(clock))
 
     right = [100.0 - 10 * i for i in range(10)]
-    assert check_estimate(said(*right)) == (0.0, 8, [])
-    assert check_estimate(said(500, 500, *right[2:]))[2] == []
-    assert check_estimate(said(*right[:3], 90, *right[4:]))[2] == []
-    assert check_estimate(said(*right[:3], 95, *right[4:]))[2] == [
-        "after 30% of the time 95 s were said to be left, and 70 s were"
+    assert check_estimate(said(*right)) == Foretold(0.0, 0.0, 8, [])
+    assert check_estimate(said(500, 500, *right[2:])).problems == []
+    assert check_estimate(said(*right[:3], 90, *right[4:])).problems == []
+    assert check_estimate(said(*right[:3], 95, *right[4:])).problems == [
+        "after 30% of the work 95 s were said, 70 s were left"
     ]
-    assert len(check_estimate(said(*right[:3], 45, *right[4:]))[2]) == 1
-    assert check_estimate(said())[2] == ["the time left was never said"]
+    assert len(check_estimate(said(*right[:3], 45, *right[4:])).problems) == 1
+    assert check_estimate(said()).problems == ["the time left was never said"]
+    # Another program took half of the processor in the first 40 s: two tenths of the work is done by then, not four.
+    busy = [(0.0, 0.0), (40.0, 20.0), (100.0, 80.0), (101.0, 81.0)]
+    by_work = [0.0, 150, 140, 130, 120, 83, 60, 43, 27, 12]
+    assert check_estimate(said(*by_work, clock=busy)).problems == []
+    assert check_estimate(said(*by_work, clock=busy)).worst_by_clock > 0.9
+    assert check_estimate(said(*by_work)).problems
 
 
 @pytest.mark.parametrize("seconds", [0.004, 0.8, 12, 200, 7500])

@@ -1,6 +1,7 @@
 """Runs the `restore` command and watches it; `python -m restorer.bench._watched LOG STEP EVERY ARGUMENTS...`.
 
-Every photo whose restoring begins is added to LOG, so that one sees what was done twice. At the given step the process
+Every photo whose restoring begins is added to LOG, with the time on the system's clock and the processor seconds up to
+there, so that one sees what was done twice, and when other programs had the processor. At the given step the process
 is killed (0: never). Steps are what changes the disk: each write to the journal (of which half is written first), each
 flush, each renaming. The lines about the time that is left come every EVERY seconds.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,9 @@ def _install(log: Path) -> None:
         return done
 
     def logged_restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        now = f"{time.monotonic()} {time.process_time()} ".encode()
         with log.open("ab", buffering=0) as stream:
-            stream.write(os.fsencode(str(photo.path)).replace(b"\n", b"\\n") + b"\n")
+            stream.write(now + os.fsencode(str(photo.path)).replace(b"\n", b"\\n") + b"\n")
         return restore(self, photo, **rest)
 
     os.write = killing_write

@@ -7,13 +7,15 @@
 its like among them, are restored by the built-in model: once undisturbed, and once killed at twenty random moments and
 started again each time. Then the pictures must be the same to the byte, nothing may be left but them and the journal,
 nothing may have been restored twice but what was in hand at a kill, and the time that was said to be left must have
-been right within 30 % from one fifth of the way on.
+been right within 30 % from one fifth of the way on. That is judged in processor seconds, since other programs may take
+a share of the machine that nobody can foretell; what it was by the clock is shown too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import subprocess
@@ -27,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from restorer.bench._albums import SIDE_FILES, Album, album, command, environment, files, photographs
@@ -56,6 +59,7 @@ class Run:
         lines: what it said, each with the second at which it came.
         first: seconds until the first photo was begun; None when none was.
         seconds: of all.
+        clock: (second, processor seconds) at the start, at each photo that began, and at the end.
     """
 
     code: int
@@ -64,6 +68,7 @@ class Run:
     lines: list[tuple[float, str]]
     first: float | None
     seconds: float
+    clock: list[tuple[float, float]] = field(default_factory=list)
 
     def count(self, status: str) -> int:
         """Return how many photos ended so."""
@@ -73,6 +78,10 @@ class Run:
     def said(self) -> str:
         """All that it said."""
         return "\n".join(line for _, line in self.lines)
+
+    def spent(self, second: float) -> float:
+        """Return the processor seconds up to a second of the run."""
+        return float(np.interp(second, [at for at, _ in self.clock], [spent for _, spent in self.clock]))
 
 
 @dataclass
@@ -99,7 +108,7 @@ def run(folder: Path, arguments: Sequence[str], moment: Moment | None = None, ev
     log.unlink(missing_ok=True)
     watched = command(str(log), str(moment.step), str(every), *arguments, "--json", module="restorer.bench._watched")
     lines: list[tuple[float, str]] = []
-    begin = time.monotonic()
+    begin, before = time.monotonic(), _of_children()
     with out.open("wb") as stream:
         process = subprocess.Popen(
             watched, stdout=stream, stderr=subprocess.PIPE, cwd=folder, text=True, errors="replace",
@@ -128,11 +137,20 @@ def run(folder: Path, arguments: Sequence[str], moment: Moment | None = None, ev
         process.kill()
         process.wait()
         listener.join()
-    seconds = time.monotonic() - begin
-    begun = log.read_text("utf-8", "surrogateescape").splitlines() if log.exists() else []
-    whole = out.read_bytes().split(b"\n")[:-1]
-    records = [json.loads(line) for line in whole]
-    return Run(process.returncode, records, begun, lines, first, seconds)
+    seconds, clock, begun = time.monotonic() - begin, [(0.0, 0.0)], []
+    for line in log.read_bytes().split(b"\n")[:-1] if log.exists() else ():
+        at, spent, name = line.split(b" ", 2)
+        clock.append((float(at) - begin, float(spent)))
+        begun.append(os.fsdecode(name))
+    clock.append((seconds, _of_children() - before))
+    records = [json.loads(line) for line in out.read_bytes().split(b"\n")[:-1]]
+    return Run(process.returncode, records, begun, lines, first, seconds, clock)
+
+
+def _of_children() -> float:
+    """Return the processor seconds of all child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 # ------------------------------------------------------------------------------------------------- undisturbed
@@ -163,24 +181,48 @@ def check_results(made: Album, done: Run, out: Path) -> list[str]:
     return problems
 
 
-def check_estimate(done: Run) -> tuple[float, int, list[str]]:
-    """Return by what share the time left was off at worst, how often it was said, and what was beyond the limit."""
+@dataclass
+class Foretold:
+    """How far off the time was that was said to be left, as a share of what was left.
+
+    Attributes:
+        worst: at most, in processor seconds.
+        worst_by_clock: at most, in seconds of the clock.
+        count: how often it was said between a fifth and nine tenths of the work.
+        problems: what was beyond the limit.
+    """
+
+    worst: float = 0.0
+    worst_by_clock: float = 0.0
+    count: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def check_estimate(done: Run) -> Foretold:
+    """Return how right the run was about the time that it had left."""
     begin = next((at for at, line in done.lines if re.match(r"^\d+ photos: about ", line)), None)
     if begin is None:
-        return 0.0, 0, ["nothing was said before the run"]
+        return Foretold(problems=["nothing was said before the run"])
     end = next((at for at, line in done.lines if re.match(r"^\d+ photos? restored", line)), done.seconds)
-    worst, count, problems = 0.0, 0, []
+    first, last = done.spent(begin), done.spent(end)
+    found = Foretold()
     for at, line in done.lines:
-        match = _LEFT.match(line)
-        share = (at - begin) / (end - begin)
-        if match is None or not SETTLED <= share <= ENDING:
+        match, now = _LEFT.match(line), done.spent(at)
+        if match is None or not SETTLED <= (now - first) / (last - first) <= ENDING:
             continue
-        left, true = seconds_of(match[2]), end - at
-        off = max(abs(left - true) - ROUNDING, 0.0) / true
-        worst, count = max(worst, off), count + 1
+        left, true, pace = seconds_of(match[2]), last - now, (now - first) / (at - begin)
+        off = max(abs(left - true / pace) - ROUNDING, 0.0) / (true / pace)
+        found.count += 1
+        found.worst = max(found.worst, off)
+        found.worst_by_clock = max(found.worst_by_clock, max(abs(left - (end - at)) - ROUNDING, 0.0) / (end - at))
         if off > OFF:
-            problems.append(f"after {share:.0%} of the time {left:.0f} s were said to be left, and {true:.0f} s were")
-    return worst, count, problems if count else ["the time left was never said"]
+            share = (now - first) / (last - first)
+            found.problems.append(
+                f"after {share:.0%} of the work {left:.0f} s were said, {true / pace:.0f} s were left"
+            )
+    if not found.count:
+        found.problems.append("the time left was never said")
+    return found
 
 
 def seconds_of(words: str) -> float:
@@ -340,11 +382,12 @@ def torture(given: argparse.Namespace, folder: Path) -> list[tuple[str, str, lis
     print("an undisturbed run ...", file=sys.stderr)
     calm = run(folder, (str(made.folder), "-o", "calm", *options), every=0.5)
     wrong = check_results(made, calm, folder / "calm")
-    worst, said, off = check_estimate(calm)
+    told = check_estimate(calm)
+    off = f"at worst {told.worst:.0%} off, by the clock {told.worst_by_clock:.0%}; said {told.count} times"
     outcome = f"{calm.count('ok')} outputs, {calm.count('failed')} failures named, exit {calm.code}"
     rows = [
         ("undisturbed", f"{calm.seconds:.0f} s, {outcome}", wrong),
-        ("time left, from 1/5 on", f"at worst {worst:.0%} off, said {said} times", off),
+        ("time left, from 1/5 on", off, told.problems),
     ]
     if wrong:
         return rows
