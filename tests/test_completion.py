@@ -155,7 +155,7 @@ def test_bash(shell_folder: Path) -> None:
     cases = {
         "restore --model gpen-1": ["gpen-1024"],
         "restore --model = gpen-1": ["gpen-1024"],  # as bash splits --model=gpen-1
-        "restore m": ["models", "mother one.jpg"],
+        "restore mo": ["models", "mother one.jpg"],
         "restore models sh": ["show"],
         "restore a.jpg gr": [],  # nothing of its own: readline completes the file
     }
@@ -176,7 +176,7 @@ def test_fish(shell_folder: Path) -> None:
     cases = {
         "restore --model gpen-1": ["gpen-1024"],
         "restore --model=gpen-1": ["--model=gpen-1024"],
-        "restore m": ["models", "mother one.jpg"],
+        "restore mo": ["models", "mother one.jpg"],
         "restore a.jpg gr": ["grandma.jpg"],
         "restore models sh": ["show"],
     }
