@@ -15,10 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from restorer.errors import OutputExistsError, PhotoError, RestorerError, UnreadablePhotoError, UnwritableOutputError
 from restorer.finding import Job
+from restorer.gathering import FACES, LANES, Lanes
 from restorer.journal import Journal
 from restorer.naming import Template, assign, key
 from restorer.photo import FORMATS, Photo, output_format, read_note, read_photo, temporary
@@ -82,6 +84,10 @@ class Batch:
     While one photo is restored, the next is read and the one before is written, each in a thread of its own; at most
     these three are in memory. Networks work on one photo at a time, so its bytes do not depend on its neighbours.
 
+    On a GPU a few photos are restored at the same time, as many as have `HEAVY` pixels together, and their faces share
+    the batches of the face restorer (see `restorer.gathering`). That begins when the first photo with a face has loaded
+    the networks; parts that the caller gave must then bear being called by several threads.
+
     Args:
         restorer: what restores them.
         overwrite: replace results that exist.
@@ -98,7 +104,9 @@ class Batch:
         dry_run: bool = False,
         resume: bool = True,
         retry_failed: bool = False,
+        _lanes: int | None = None,
     ) -> None:
+        self._lanes = _lanes  # photos at a time, for tests; None = by the device
         self._restorer = restorer
         self._overwrite = overwrite
         self._dry_run = dry_run
@@ -182,29 +190,43 @@ class Batch:
                 if on_record:
                     on_record(record)
 
+        def write(work: _Work, result: Result | None) -> None:
+            report(wait=result is not None)  # one result at a time waits to be written
+            under_way.append(writer.submit(self._finish, work, result))
+            if result is not None and result.image.size // 3 > HEAVY:
+                report(wait=True)
+
+        lanes = Lanes(write, self._lanes or LANES, HEAVY, self._restorer.options.batch_size or FACES)
         self._sweep(jobs)
         try:
             ahead = [reader.submit(self._read, job) for job in jobs[:1]]
             for number, job in enumerate(jobs, 1):
                 work = ahead.pop().result()
                 ahead = [reader.submit(self._read, following) for following in jobs[number : number + 1]]
-                on_stage = on_start(job) if on_start else None
+                start = partial(on_start, job) if on_start else _unheard
+                pixels = self._pixels(work)
+                if pixels <= HEAVY and self._shares():
+                    self._restorer.parts.gathering = lanes.gathering
+                    lanes.make_room(pixels)
+                    lanes.add(work, pixels, self._restore, start)
+                    continue
+                lanes.drain()
+                on_stage = start()
                 if work.postponed:
                     report(wait=True)
                     work = self._read(job, ahead=False)
-                result = self._restore(work, on_stage)
-                report(wait=result is not None)  # one result at a time waits to be written
-                under_way.append(writer.submit(self._finish, work, result))
-                if result is not None and result.image.size // 3 > HEAVY:
-                    report(wait=True)
+                write(work, self._restore(work, on_stage))
+            lanes.drain()
             report(wait=True)
         except KeyboardInterrupt:
             summary.interrupted = True
             raise
         finally:
             try:
+                lanes.stop()
                 reader.shutdown(wait=False, cancel_futures=True)
                 report(wait=True)
+                lanes.wait()
                 reader.shutdown()
                 writer.shutdown()
                 self._sweep(jobs)
@@ -215,8 +237,25 @@ class Batch:
                 temporary.remove_mine()
                 raise
             finally:
+                self._restorer.parts.gathering = None
                 summary.seconds = time.perf_counter() - begin
         return summary
+
+    def _shares(self) -> bool:
+        """Return whether photos are restored side by side: on a GPU, from when the networks are there."""
+        parts = self._restorer.parts
+        if self._dry_run or parts.restorer is None:
+            return False
+        return (self._lanes or (1 if parts.device.kind == "cpu" else LANES)) > 1
+
+    def _pixels(self, work: _Work) -> int:
+        """Return how much memory a photo takes, in pixels of the larger of itself and its result; 0 without work."""
+        if work.postponed:
+            return HEAVY + 1
+        if work.photo is None:
+            return 0
+        size, result = work.photo.size, self._restorer.output_size(work.photo.size)
+        return max(size[0] * size[1], result[0] * result[1])
 
     def _sweep(self, jobs: Sequence[Job]) -> None:
         """Remove what killed runs left in the folders that this one writes to."""
@@ -431,6 +470,10 @@ class Batch:
         journal.add(
             record.as_dict(), source=job.source, target=target, fingerprint=work.fingerprint, result_sha256=sha256
         )
+
+
+def _unheard() -> None:
+    """Stand for an `on_start` where there is none."""
 
 
 def _target(job: Job) -> Path:

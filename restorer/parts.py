@@ -6,9 +6,11 @@ and cannot have, the models that are built in replace, and say so; what is named
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from restorer import device as devices
 from restorer import registry, weights
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 
     from restorer.faces.detect import Face
     from restorer.faces.likeness import Likeness
+    from restorer.gathering import Gathering
     from restorer.options import Options
     from restorer.weights import Table
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Say = Callable[[str], None]
 """Tells the user one line."""
 
@@ -120,8 +125,27 @@ class NetworkRestorer:
             # The weights were cast. A second chance is rare: it reads them again, rather than that each run keeps both.
             loaded = registry.load(loaded.table, loaded.path, self._device.name)
         with torch.inference_mode(), self._device.autocast(precision):
-            output = self._model.restore(loaded, crops.to(self._device.name), fidelity=self._fidelity, seed=self._seed)
+            sent = _sent(crops, self._device)
+            output = self._model.restore(loaded, sent, fidelity=self._fidelity, seed=self._seed)
         return output.float().cpu()
+
+
+def _sent(crops: torch.Tensor, device: devices.Device) -> torch.Tensor:
+    """Return crops on a device; to a CUDA one they go through pinned memory, while the processor goes on."""
+    if device.kind == "cuda" and crops.device.type == "cpu":
+        return crops.pin_memory().to(device.name, non_blocking=True)
+    return crops.to(device.name)
+
+
+def _alone(method: Callable[Concatenate[Parts, P], T]) -> Callable[Concatenate[Parts, P], T]:
+    """Let one thread at a time into these methods of `Parts`, so that what they decide or load, they do once."""
+
+    @wraps(method)
+    def locked(self: Parts, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
 
 
 @dataclass
@@ -134,6 +158,7 @@ class Parts:
         on_download: hears each step of a download; None = its size is logged.
         detector, restorer, mask, background: objects given by the caller; None = by the options.
         told: the lines that were said.
+        gathering: what several threads share around the face restorer; None = each calls it by itself.
     """
 
     options: Options
@@ -146,7 +171,9 @@ class Parts:
 
     def __post_init__(self) -> None:
         """Check names early: a wrong one is an error before any photo is read. What "auto" means waits for its need."""
+        self._lock = threading.RLock()
         self._loaded: dict[str, registry.LoadedNetwork] = {}
+        self.gathering: Gathering | None = None
         self.told: set[str] = set()
         self._mask_warning: str | None = None
         self._likeness: Likeness | None = None
@@ -189,6 +216,7 @@ class Parts:
         """The face parser that the mask is meant to come from; None where it is drawn from the landmarks."""
         return None if self.model == BUILT_IN else PARSER
 
+    @_alone
     def fallbacks(self) -> list[str]:
         """Return a line for each choice of "auto" that a built-in model replaces, decided by now.
 
@@ -205,6 +233,7 @@ class Parts:
         return list(self._fallbacks)
 
     @property
+    @_alone
     def device(self) -> devices.Device:
         """The device and precision of the run, chosen on first use."""
         if self._device is None:
@@ -226,6 +255,7 @@ class Parts:
         self._decide()
         return weights.resolve(self._detector_source).name
 
+    @_alone
     def _decide(self) -> None:
         """Decide what "auto" means for model and detector: the wanted one, or the built-in one where it is missing."""
         replaced: list[tuple[str, str, str]] = []
@@ -243,6 +273,7 @@ class Parts:
         if replaced:
             self._fallbacks.append(_replacement(replaced))
 
+    @_alone
     def _missing_tables(self) -> dict[str, str]:
         """Return why tables that "auto" may choose cannot be had, by name; asked once a run, of all at once."""
         if self._missing is None:
@@ -317,6 +348,7 @@ class Parts:
 
     # ---------------------------------------------------------------------------------------------- loading
 
+    @_alone
     def load(self, name: str) -> registry.LoadedNetwork:
         """Return the network of a table, fetched, verified and on the device; once a run."""
         if name not in self._loaded:
@@ -328,6 +360,7 @@ class Parts:
             self._loaded[name] = registry.load(table, path, self.device.name)
         return self._loaded[name]
 
+    @_alone
     def get_detector(self) -> Detector:
         """Return the detector; raises WeightsError when its weights cannot be had."""
         if self.detector is None:
@@ -339,6 +372,7 @@ class Parts:
             self.detector = detector_for(loaded, min_score=self.options.min_score, min_face=self.options.min_face)
         return self.detector
 
+    @_alone
     def get_restorer(self) -> FaceRestorer:
         """Return the face restorer; raises WeightsError when its weights cannot be had."""
         if self.restorer is None:
@@ -347,7 +381,7 @@ class Parts:
             if self.options.model == "auto":
                 self._model_source = self._model = loaded.table.name
             self.restorer = NetworkRestorer(loaded, self.device, fidelity=self.options.fidelity, seed=self.options.seed)
-        return self.restorer
+        return self.restorer if self.gathering is None else self.gathering.around(self.restorer)
 
     def _load_or_replace(self, name: str, asked: str, built_in: str) -> registry.LoadedNetwork:
         """Return a network; for "auto" the built-in one where a host answered but did not have the file after all."""
@@ -361,6 +395,7 @@ class Parts:
             self.tell(line)
             return self.load(built_in)
 
+    @_alone
     def get_mask(self) -> tuple[Mask, str | None]:
         """Return the mask, and a line where it is not the wanted one: without ParseNet it is drawn from landmarks."""
         if self.mask is None:
@@ -376,6 +411,7 @@ class Parts:
                 self._mask_warning = f"Faces were pasted by masks drawn from their landmarks: {error.message}"
         return self.mask, self._mask_warning
 
+    @_alone
     def get_likeness(self) -> Likeness:
         """Return what compares faces, always on the CPU; raises WeightsError when its weights cannot be had."""
         if self._likeness is None:
@@ -390,6 +426,7 @@ class Parts:
             self._likeness = Likeness(registry.load(table, path).network)
         return self._likeness
 
+    @_alone
     def get_background(self, size: tuple[int, int]) -> tuple[Background, str | None]:
         """Return the upscaler for a photo of this size, and a line that says why where "auto" chose it."""
         if self.background is not None:
@@ -459,6 +496,7 @@ class Parts:
             "--background realesr-general uses one all the same."
         )
 
+    @_alone
     def tell(self, line: str | None) -> None:
         """Say a line, once a run."""
         if line and line not in self.told:

@@ -1,0 +1,762 @@
+"""Faces of several photos in one batch, as on a GPU: together in the network, apart in everything else.
+
+There is no GPU here. Lanes are what a run on a GPU uses; the tests ask for them on the CPU, with parts of their own, or
+give the run a device that says it is one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from restorer.batch import Batch
+from restorer.device import Device
+from restorer.errors import WeightsUnavailableError
+from restorer.faces.detect import Face
+from restorer.finding import Job, find_photos
+from restorer.gathering import Gathering, GivenUp, Lanes
+from restorer.journal import NAME
+from restorer.models.base import CropSpec
+from restorer.models.templates import FACEXLIB
+from restorer.parts import _sent
+from restorer.photo import read_photo
+from restorer.pipeline import Restorer
+from restorer.record import Record
+from tests.albums import environment, files
+from tests.parts import Detector, Everything, face_at
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+pytestmark = pytest.mark.timeout(60)  # nobody waits forever
+PATIENCE = 30.0
+"""Seconds after which a thread that waits for another one gives up, and the test with it."""
+
+
+class Negative:
+    """Gives each crop back as its negative; notes how many came in each call, and that no two calls overlap."""
+
+    name = "negative"
+
+    def __init__(self, size: int = 64) -> None:
+        self.crop = CropSpec(size, size, size, FACEXLIB)
+        self.batches: list[int] = []
+        self._one = threading.Lock()
+
+    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        assert self._one.acquire(blocking=False), "called twice at the same time"
+        try:
+            self.batches.append(len(crops))
+            return self.answer(crops)
+        finally:
+            self._one.release()
+
+    def answer(self, crops: torch.Tensor) -> torch.Tensor:
+        return -crops
+
+
+def crops(*values: float, side: int = 2) -> torch.Tensor:
+    return torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 3, side, side).clone()
+
+
+def in_threads(*tasks: Callable[[], Any]) -> list[Any]:
+    """Run tasks at the same time; return what each returned or raised."""
+    ends: list[Any] = [None] * len(tasks)
+
+    def run(number: int) -> None:
+        try:
+            ends[number] = tasks[number]()
+        except BaseException as error:  # noqa: BLE001 - what ends a thread is what the tests look at
+            ends[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(tasks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads), "a thread waits forever"
+    return ends
+
+
+def in_lanes(gathering: Gathering, *asked: torch.Tensor) -> list[Any]:
+    """Ask for crops from a lane each, once all lanes are at work; return what each got."""
+    ready = threading.Barrier(len(asked))
+
+    def lane(wanted: torch.Tensor) -> torch.Tensor:
+        with gathering.lane():
+            ready.wait(PATIENCE)
+            return gathering.restore(wanted)
+
+    return in_threads(*(lambda wanted=wanted: lane(wanted) for wanted in asked))
+
+
+def values(end: Any) -> list[float]:
+    assert isinstance(end, torch.Tensor), end
+    assert (end == end[:, :1, :1, :1]).all()
+    return [float(value) for value in end[:, 0, 0, 0]]
+
+
+# ------------------------------------------------------------------------------------------------------ the gathering
+
+
+def test_what_all_lanes_ask_for_is_one_batch_and_each_gets_its_own() -> None:
+    network = Negative()
+    gathering = Gathering().around(network)
+    assert gathering.crop is network.crop
+    ends = in_lanes(gathering, crops(1), crops(2, 3), crops(4, 5, 6))
+    assert network.batches == [6]
+    assert [values(end) for end in ends] == [[-1], [-2, -3], [-4, -5, -6]]
+
+
+def test_a_batch_is_never_larger_than_asked_for() -> None:
+    network = Negative()
+    ends = in_lanes(
+        Gathering(4).around(network), *(crops(10 * lane, 10 * lane + 1, 10 * lane + 2) for lane in range(5))
+    )
+    assert sorted(network.batches) == [3] * 5, "two threes are more than four"
+    assert [values(end)[0] for end in ends] == [0, -10, -20, -30, -40]
+    network.batches.clear()
+    assert values(Gathering(4).around(network).restore(crops(*range(10)))) == [-float(v) for v in range(10)]
+    assert network.batches == [4, 4, 2]
+    with pytest.raises(ValueError, match="at least one"):
+        Gathering(0)
+
+
+def test_a_full_batch_does_not_wait_for_a_lane_that_is_at_work() -> None:
+    network = Negative()
+    gathering = Gathering(4).around(network)
+    served = threading.Event()
+    ready = threading.Barrier(3)
+
+    def busy() -> bool:
+        with gathering.lane():
+            ready.wait(PATIENCE)
+            return served.wait(PATIENCE)
+
+    def asking() -> torch.Tensor:
+        with gathering.lane():
+            ready.wait(PATIENCE)
+            restored = gathering.restore(crops(1, 2))
+            served.set()
+            return restored
+
+    ends = in_threads(busy, asking, asking)
+    assert ends[0] is True
+    assert network.batches == [4]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_lane_that_ends_or_dies_is_not_waited_for(dies: bool) -> None:
+    network = Negative()
+    gathering = Gathering().around(network)
+
+    def asking() -> torch.Tensor:
+        with gathering.lane():
+            ready.wait(PATIENCE)
+            return gathering.restore(crops(1))
+
+    def ending() -> None:
+        with gathering.lane():
+            ready.wait(PATIENCE)
+            while not gathering._waiting:
+                time.sleep(0.001)
+            assert not network.batches
+            if dies:
+                raise GivenUp
+
+    ready = threading.Barrier(2)
+    first, second = in_threads(asking, ending)
+    assert values(first) == [-1]
+    assert isinstance(second, GivenUp) == dies
+    assert network.batches == [1]
+
+
+def test_an_error_reaches_only_those_whose_crops_caused_it() -> None:
+    class Choosy(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            if (crops == 3).any():
+                raise ValueError("no threes")
+            return -crops
+
+    network = Choosy()
+    ends = in_lanes(Gathering().around(network), crops(1, 2), crops(3), crops(4), crops(5, 3))
+    assert network.batches[0] == 6
+    assert [values(ends[0]), values(ends[2])] == [[-1, -2], [-4]]
+    assert [str(ends[1]), str(ends[3])] == ["no threes", "no threes"]
+    assert ends[1] is not ends[3]
+
+
+def test_memory_that_does_not_suffice_for_all_may_suffice_for_each() -> None:
+    class Small(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            if len(crops) > 2:
+                raise torch.OutOfMemoryError(f"{len(crops)} are too many")
+            return -crops
+
+    ends = in_lanes(Gathering().around(Small()), crops(1, 2), crops(3, 4, 5), crops(6))
+    assert [values(ends[0]), values(ends[2])] == [[-1, -2], [-6]]
+    assert isinstance(ends[1], torch.OutOfMemoryError)
+    assert str(ends[1]) == "3 are too many"
+
+
+def test_a_network_that_loses_faces_of_a_batch_gives_nobody_another_ones() -> None:
+    class Losing(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            return -crops[:2]
+
+    ends = in_lanes(Gathering().around(Losing()), crops(1), crops(2), crops(3))
+    assert [values(end) for end in ends] == [[-1], [-2], [-3]]
+
+
+def test_crops_of_other_sizes_are_batches_of_their_own() -> None:
+    network = Negative()
+    ends = in_lanes(Gathering().around(network), crops(1), crops(2, side=4), crops(3), crops(4, side=4))
+    assert network.batches == [2, 2]
+    assert [values(end) for end in ends] == [[-1], [-2], [-3], [-4]]
+    assert [end.shape[-1] for end in ends] == [2, 4, 2, 4]
+
+
+def test_whoever_waits_or_comes_later_is_told_when_all_is_given_up() -> None:
+    network = Negative()
+    gathering = Gathering().around(network)
+    ready = threading.Barrier(3)
+    told = threading.Semaphore(0)
+
+    def asking() -> None:
+        with gathering.lane():
+            ready.wait(PATIENCE)
+            try:
+                gathering.restore(crops(1))
+            finally:
+                told.release()
+
+    def closing() -> None:
+        with gathering.lane():
+            ready.wait(PATIENCE)
+            gathering.close()
+            assert all(told.acquire(timeout=PATIENCE) for _ in range(2)), "they wait for a lane that is at work"
+            gathering.restore(crops(2))
+
+    assert [type(end) for end in in_threads(asking, asking, closing)] == [GivenUp] * 3
+    assert not network.batches
+
+
+def test_a_batch_that_is_under_way_when_all_is_given_up_ends() -> None:
+    class Closing(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            gathering.close()
+            return -crops
+
+    gathering = Gathering()
+    ends = in_lanes(gathering.around(Closing()), crops(1), crops(1))
+    answered = [end for end in ends if not isinstance(end, GivenUp)]
+    assert answered, "the thread that ran it has its answer; the other one need not wait for that"
+    assert all(values(end) == [-1] for end in answered)
+
+
+def test_a_thread_that_is_interrupted_while_it_works_for_others_leaves_the_work_to_them() -> None:
+    class Interrupted(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            if len(self.batches) == 1:
+                raise KeyboardInterrupt
+            return -crops
+
+    network = Interrupted()
+    ends = in_lanes(Gathering().around(network), crops(1), crops(2), crops(3))
+    hit = [end for end in ends if isinstance(end, KeyboardInterrupt)]
+    assert len(hit) == 1
+    assert all(values(end) == [-1.0 - number] for number, end in enumerate(ends) if end is not hit[0])
+    assert network.batches == [3, 2]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["", "", "", "bad", "die"])), max_size=4), max_size=5
+    ),
+    st.integers(1, 8),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_lanes_with_any_wishes_get_their_own_and_come_to_an_end(
+    plan: list[list[tuple[int, str]]], most: int
+) -> None:
+    class Picky(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            if (crops < 0).any():
+                raise ValueError("negative")
+            return -crops
+
+    network = Picky()
+    gathering = Gathering(most).around(network)
+
+    def lane(number: int) -> None:
+        with gathering.lane():
+            for step, (count, what) in enumerate(plan[number]):
+                if what == "die":
+                    raise GivenUp
+                wanted = [1 + 1000.0 * number + 10 * step + i for i in range(count)]
+                if what == "bad":
+                    wanted[-1] = -1
+                    with pytest.raises(ValueError, match="negative"):
+                        gathering.restore(crops(*wanted))
+                else:
+                    assert values(gathering.restore(crops(*wanted))) == [-value for value in wanted]
+
+    ends = in_threads(*(lambda number=number: lane(number) for number in range(len(plan))))
+    assert all(end is None or isinstance(end, GivenUp) for end in ends), ends
+    assert max(network.batches, default=0) <= most
+
+
+# --------------------------------------------------------------------------------------------------------- whole runs
+
+
+class Finder(Detector):
+    """Finds the faces that belong to a photo's grey level at (0, 0); photos may be made to meet here."""
+
+    def __init__(self, faces: dict[int, list[Face]], meet: threading.Barrier | None = None) -> None:
+        super().__init__([])
+        self.by_level = faces
+        self.meet = meet
+        self.threads: list[str] = []
+
+    def detect(self, pixels: np.ndarray) -> list[Face]:
+        self.threads.append(threading.current_thread().name)
+        if self.meet is not None:
+            self.meet.wait(PATIENCE)
+        return self.by_level[int(pixels[0, 0, 0])]
+
+
+def photo(name: str, level: int, size: tuple[int, int] = (120, 90)) -> Path:
+    """Write a photo of noise around a level, which it has at (0, 0) exactly."""
+    pixels = (
+        np.random.default_rng([level, *name.encode()])
+        .integers(level - 9, level + 9, (size[1], size[0], 3))
+        .astype(np.uint8)
+    )
+    pixels[0, 0] = level
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+FOUND = {
+    40: [face_at((40, 45), 14)],
+    80: [face_at((40, 45), 14), face_at((85, 45), 12)],
+    120: [],
+    160: [face_at((30, 40), 11), face_at((60, 50), 13, 10), face_at((92, 40), 12)],
+    200: [face_at((60, 45), 16, -20)],
+}
+"""Faces by the level of a photo."""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def album() -> list[int]:
+    """Eight photos in `in`, a to h; their levels."""
+    levels = [40, 80, 160, 200, 120, 80, 40, 160]
+    for name, level in zip("abcdefgh", levels, strict=True):
+        photo(f"in/{name}.png", level)
+    return levels
+
+
+def a_restorer(network: Any, detector: Any = None, **options: Any) -> Restorer:
+    options = {"background": "lanczos", "device": "cpu", **options}
+    return Restorer(network, detector=detector or Finder(FOUND), mask=Everything(), **options)
+
+
+def run(
+    restorer: Restorer, out: str = "out", lanes: int | None = None, photos: str = "in", **watching: Any
+) -> list[Record]:
+    """Restore a folder; return the records."""
+    batch = Batch(restorer, _lanes=lanes)
+    return batch.run(batch.plan(find_photos([photos], Path(out)).jobs), **watching).records
+
+
+def pictures(folder: str) -> dict[str, bytes]:
+    return {name: content for name, content in files(Path(folder)).items() if name != NAME}
+
+
+def letters(records: Sequence[Record]) -> str:
+    return "".join(Path(record.input).stem for record in records)
+
+
+def test_faces_of_several_photos_are_in_one_call_and_go_to_the_right_photo(album: list[int]) -> None:
+    alone, together = Negative(), Negative()
+    run(a_restorer(alone), "alone")
+    faces = [len(FOUND[level]) for level in album]
+    assert alone.batches == [1] * sum(faces)
+
+    meeting = Finder(FOUND, threading.Barrier(4))  # four photos, then four more
+    records = run(a_restorer(together, meeting, batch_size=8), lanes=4)
+    assert [[face.restored for face in record.faces] for record in records] == [[True] * count for count in faces]
+    assert sum(together.batches) == sum(faces)
+    assert together.batches[0] == sum(faces[:4]) == 7, "what the first four photos asked for was one call"
+    assert pictures("out") == pictures("alone")
+    assert len(set(pictures("out").values())) == 8
+    assert set(meeting.threads) <= {f"lane_{number}" for number in range(4)}
+
+
+def test_on_a_cpu_one_photo_is_restored_at_a_time(album: list[int]) -> None:
+    network, finder = Negative(), Finder(FOUND)
+    run(a_restorer(network, finder))
+    assert set(network.batches) == {1}
+    assert set(finder.threads) == {threading.main_thread().name}
+    network.batches.clear()
+    run(a_restorer(network, finder, batch_size=8), "eight")
+    assert network.batches == [len(FOUND[level]) for level in album if FOUND[level]], "batches end with the photo"
+    assert set(finder.threads) == {threading.main_thread().name}
+
+
+@pytest.mark.parametrize(("batch_size", "first"), [(None, 7), (3, 3)])
+def test_on_a_gpu_photos_share_batches_unless_told_otherwise(
+    album: list[int], batch_size: int | None, first: int
+) -> None:
+    network = Negative()
+    restorer = a_restorer(network, Finder(FOUND, threading.Barrier(4)), batch_size=batch_size)
+    restorer.parts._device = Device("cuda:0", "fp32")  # no part of this run computes with it
+    records = run(restorer)
+    assert max(network.batches) == first
+    assert letters(records) == "abcdefgh"
+    assert all(record.status == "ok" and record.device == "cuda:0" for record in records)
+
+
+def test_a_dry_run_has_no_lanes(album: list[int]) -> None:
+    network = Negative()
+    batch = Batch(a_restorer(network), dry_run=True, _lanes=4)
+    records = batch.run(batch.plan(find_photos(["in"], Path("out")).jobs)).records
+    assert {record.reason for record in records} == {"dry run"}
+    assert not network.batches
+
+
+def test_lanes_begin_once_the_first_face_has_loaded_the_network() -> None:
+    """So that a folder without faces loads no face network, and a download is one of the thread that hears Ctrl-C."""
+    for name, level in zip("abcd", (120, 40, 200, 80), strict=True):
+        photo(f"in/{name}.png", level)
+    finder = Finder(FOUND)
+    options: dict[str, Any] = {"background": "lanczos", "device": "cpu", "precision": "fp32"}
+    restorer = Restorer("tiny", detector=finder, **options)
+    threads: dict[str, str] = {}
+    real = restorer.restore
+
+    def restore(photo: Any, **rest: Any) -> Any:
+        threads[photo.path.stem] = threading.current_thread().name.split("_")[0]
+        assert (restorer.parts.restorer is not None) == (photo.path.stem not in "ab")
+        return real(photo, **rest)
+
+    restorer.restore = restore  # type: ignore[method-assign]
+    records = run(restorer, lanes=3)
+    main = threading.main_thread().name
+    assert threads == {"a": main, "b": main, "c": "lane", "d": "lane"}
+    assert restorer.parts.gathering is None
+    assert all(record.status == "ok" and record.model == "tiny" for record in records)
+    run(Restorer("tiny", detector=finder, **options), "alone")
+    for name, content in pictures("alone").items():
+        Path("x.png").write_bytes(content)
+        difference = read_photo(Path("x.png")).pixels.astype(int) - read_photo(Path("out", name)).pixels
+        assert np.abs(difference).max() <= 1, "a real network in batches of other sizes"
+
+
+def test_records_and_starts_come_in_the_order_of_the_photos(album: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first photo is done last, and the others have long ended by then."""
+    others = threading.Semaphore(0)
+    real = Restorer.restore
+
+    def restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        name = photo.path.stem
+        if name == "a":
+            for _ in range(2):
+                assert others.acquire(timeout=PATIENCE)
+        try:
+            return real(self, photo, **rest)
+        finally:
+            others.release()
+            ended.append(name)
+
+    monkeypatch.setattr(Restorer, "restore", restore)
+    ended: list[str] = []
+    heard: list[str] = []
+    said: list[tuple[str, str, float]] = []
+
+    def on_start(job: Job) -> Callable[[str, float], None]:
+        heard.append(f"+{job.source.stem}")
+        return lambda stage, share: said.append((job.source.stem, stage, share))
+
+    nobody: dict[int, list[Face]] = {level: [] for level in FOUND}
+    records = run(
+        a_restorer(Negative(), Finder(nobody)), lanes=3, on_start=on_start,
+        on_record=lambda record: heard.append(f"-{Path(record.input).stem}"),
+    )  # fmt: skip
+    assert ended.index("a") >= 2
+    assert letters(records) == "abcdefgh"
+    assert "".join(event[1] for event in heard if event[0] == "+") == "abcdefgh"
+    assert "".join(event[1] for event in heard if event[0] == "-") == "abcdefgh"
+    assert all(heard.index(f"+{name}") < heard.index(f"-{name}") for name in "abcdefgh")
+    names = [name for name, _, _ in said]
+    assert names == sorted(names), "progress is told of the first of the photos in the lanes alone"
+    assert pictures("out").keys() == {f"{name}_restored.png" for name in "abcdefgh"}
+
+
+def test_a_photo_that_fails_harms_no_other(album: list[int]) -> None:
+    run(a_restorer(Negative()), "calm")
+
+    class Choosy(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            bright = crops.mean((1, 2, 3))
+            if ((bright > 0.5) & (bright < 0.6)).any():  # level 200, which is photo d
+                raise torch.OutOfMemoryError("no room for this one")
+            return -crops
+
+    class Failing(Finder):
+        def detect(self, pixels: np.ndarray) -> list[Face]:
+            found = super().detect(pixels)
+            if not found:  # level 120, which is photo e
+                raise ValueError("no idea")
+            return found
+
+    Path("in/bb.png").write_bytes(b"broken")
+    network = Choosy()
+    records = run(a_restorer(network, Failing(FOUND), batch_size=8), lanes=4)
+    assert letters(records) == "a" + "b" + "bb" + "cdefgh"
+    failed = {Path(record.input).stem: record.error for record in records if record.status == "failed"}
+    assert {name: error and error["kind"] for name, error in failed.items()} == {
+        "bb": "UnreadablePhoto", "d": "FaceNotRestored", "e": "Photo",
+    }  # fmt: skip
+    assert "no room for this one" in str(failed["d"])
+    assert "no idea" in str(failed["e"])
+    calm = pictures("calm")
+    assert pictures("out") == {name: calm[name] for name in calm if name[0] not in "de"}
+
+
+def test_an_error_that_ends_the_run_keeps_the_photos_before_it(album: list[int]) -> None:
+    class Missing(Finder):
+        def detect(self, pixels: np.ndarray) -> list[Face]:
+            if pixels[0, 0, 0] == 200:  # d
+                raise WeightsUnavailableError("x", "The weights are not there.", "Download them.")
+            return super().detect(pixels)
+
+    with pytest.raises(WeightsUnavailableError):
+        run(a_restorer(Negative(), Missing(FOUND)), lanes=4)
+    assert pictures("out").keys() == {f"{name}_restored.png" for name in "abc"}
+    assert not lanes_alive()
+
+
+@pytest.mark.parametrize(
+    ("photos", "heavy", "most"), [(4, 10**8, 4), (3, 10**8, 3), (4, 2 * 240 * 180, 2), (4, 100, 1)]
+)
+def test_memory_is_bounded_by_photos_and_by_pixels(
+    album: list[int], monkeypatch: pytest.MonkeyPatch, photos: int, heavy: int, most: int
+) -> None:
+    """The results have 240 x 180 pixels."""
+    monkeypatch.setattr("restorer.batch.HEAVY", heavy)
+    here, peak = 0, 0
+    lock = threading.Lock()
+    full = threading.Event()
+    real = Restorer.restore
+
+    def restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        nonlocal here, peak
+        with lock:
+            here += 1
+            peak = max(peak, here)
+            if here == most:
+                full.set()
+        assert full.wait(PATIENCE), f"never {most} at the same time"
+        try:
+            return real(self, photo, **rest)
+        finally:
+            with lock:
+                here -= 1
+
+    monkeypatch.setattr(Restorer, "restore", restore)
+    records = run(a_restorer(Negative()), lanes=photos)
+    assert peak == most
+    assert letters(records) == "abcdefgh"
+
+
+def test_a_second_run_has_nothing_to_do_and_a_third_does_what_is_missing(album: list[int]) -> None:
+    run(a_restorer(Negative()), lanes=4)
+    before = files(Path("out"))
+    again = run(a_restorer(Negative()), lanes=4)
+    assert {record.status for record in again} == {"skipped"}
+    assert files(Path("out")) == before
+    for name in "bf":
+        Path(f"out/{name}_restored.png").unlink()
+    third = run(a_restorer(Negative()), lanes=4)
+    assert letters([record for record in third if record.status == "ok"]) == "bf"
+    assert letters(third) == "abcdefgh"
+    assert pictures("out") == {name: content for name, content in before.items() if name != NAME}
+
+
+# --------------------------------------------------------------------------------------------------------- interrupts
+
+
+def lanes_alive() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("lane", "write"))]
+
+
+class Interrupted:
+    """Ctrl-C from within a lane: tells the main thread, and waits until that has given everything up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stopped = threading.Event()
+        stop = Lanes.stop
+
+        def noted(lanes: Lanes[Any, Any]) -> None:
+            stop(lanes)
+            self.stopped.set()
+
+        monkeypatch.setattr(Lanes, "stop", noted)
+
+    def now(self) -> None:
+        signal.pthread_kill(cast("int", threading.main_thread().ident), signal.SIGINT)
+        assert self.stopped.wait(PATIENCE)
+
+
+def interrupted(restorer: Restorer) -> Batch:
+    """Restore `in` in four lanes until the interrupt; return the batch."""
+    batch = Batch(restorer, _lanes=4)
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(batch.plan(find_photos(["in"], Path("out")).jobs))
+    assert batch.summary.interrupted
+    return batch
+
+
+@POSIX
+@pytest.mark.parametrize("moment", ["finding", "restoring"])
+def test_an_interrupt_ends_the_run_and_leaves_nothing_half_done(
+    album: list[int], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """While one photo looks for faces and others wait for it; while a batch with the faces of all is in the network."""
+    run(a_restorer(Negative()), "calm")
+    ctrl_c = Interrupted(monkeypatch)
+    last = read_photo(Path("in/h.png")).pixels
+
+    class Finding(Finder):
+        def detect(self, pixels: np.ndarray) -> list[Face]:
+            if (pixels == last).all() and moment == "finding":
+                ctrl_c.now()
+            return super().detect(pixels)
+
+    class Restoring(Negative):
+        def answer(self, crops: torch.Tensor) -> torch.Tensor:
+            if moment == "restoring" and sum(self.batches) > 10:
+                ctrl_c.now()
+            return -crops
+
+    batch = interrupted(a_restorer(Restoring(), Finding(FOUND)))
+    assert not batch.summary.abandoned
+    assert not lanes_alive()
+    done = letters(batch.summary.records)
+    assert len(done) >= (4 if moment == "finding" else 1)
+    assert "abcdefgh".startswith(done)
+    calm = pictures("calm")
+    assert pictures("out") == {f"{name}_restored.png": calm[f"{name}_restored.png"] for name in done}
+    lines = Path("out", NAME).read_text().splitlines()
+    assert len(lines) == len(done)
+    records = run(a_restorer(Negative()), lanes=4)
+    assert letters([record for record in records if record.status == "skipped"]) == done
+    assert pictures("out") == calm
+
+
+@POSIX
+def test_a_second_interrupt_does_not_wait_for_the_lanes(album: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    ctrl_c = Interrupted(monkeypatch)
+    left = threading.Event()
+
+    class Stuck(Finder):
+        def detect(self, pixels: np.ndarray) -> list[Face]:
+            if int(pixels[0, 0, 0]) == 200:  # d
+                ctrl_c.now()
+                ctrl_c.now()
+                assert left.wait(PATIENCE)
+            return super().detect(pixels)
+
+    try:
+        batch = interrupted(a_restorer(Negative(), Stuck(FOUND)))
+        assert batch.summary.abandoned
+        assert [name for name in lanes_alive() if name.startswith("lane")], "one is still stuck"
+        assert not [name for name in files(Path("out")) if name.endswith(".part")]
+    finally:
+        left.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("lane"):
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+@POSIX
+def test_killed_in_the_middle_and_rerun(album: list[int]) -> None:
+    run(a_restorer(Negative()), "calm")
+    script = """
+        import os, signal
+        from tests.test_gathering import FOUND, Finder, Negative, a_restorer, run
+
+        class Fatal(Negative):
+            def answer(self, crops):
+                if sum(self.batches) > 10:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return -crops
+
+        run(a_restorer(Fatal(), Finder(FOUND)), lanes=4)
+    """
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    calm = pictures("calm")
+    assert all(calm[name] == content for name, content in pictures("out").items() if not name.endswith(".part"))
+    records = run(a_restorer(Negative()), lanes=4)
+    assert letters(records) == "abcdefgh"
+    assert "a" in letters([record for record in records if record.status == "skipped"])
+    assert pictures("out") == calm
+
+
+# ---------------------------------------------------------------------------------------------------------- transfers
+
+
+class Sent(torch.Tensor):
+    """Crops that note how they are sent to a device that is not here."""
+
+    def pin_memory(self, *_: Any) -> Sent:
+        self.pinned = True
+        return self
+
+    def to(self, *where: Any, **how: Any) -> Any:
+        self.sent = (where, how)
+        return self
+
+
+def test_crops_go_to_a_cuda_device_through_pinned_memory_without_waiting() -> None:
+    there: Any = _sent(crops(1, 2).as_subclass(Sent), Device("cuda:1", "bf16"))
+    assert there.pinned
+    assert there.sent == (("cuda:1",), {"non_blocking": True})
+
+
+@pytest.mark.parametrize("name", ["cpu", "mps"])
+def test_crops_go_to_other_devices_plainly(name: str) -> None:
+    there: Any = _sent(crops(1, 2).as_subclass(Sent), Device(name, "fp32"))
+    assert not hasattr(there, "pinned")
+    assert there.sent == ((name,), {})
+
+
+def test_crops_on_the_cpu_stay_the_very_same() -> None:
+    here = crops(1, 2)
+    assert _sent(here, Device("cpu", "fp32")) is here
