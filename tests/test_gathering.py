@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from restorer.background import Lanczos
 from restorer.batch import Batch
 from restorer.device import Device
 from restorer.errors import WeightsUnavailableError
@@ -585,9 +586,18 @@ def test_memory_is_bounded_by_photos_and_by_pixels(
             with lock:
                 here -= 1
 
+    in_memory: list[int] = []
+    recorded: list[Record] = []
+
+    def read(path: Path) -> Any:
+        in_memory.append(len(in_memory) + 1 - len(recorded))
+        return read_photo(path)
+
     monkeypatch.setattr(Restorer, "restore", restore)
-    records = run(a_restorer(Negative()), lanes=photos)
+    monkeypatch.setattr("restorer.batch.read_photo", read)
+    records = run(a_restorer(Negative()), lanes=photos, on_record=recorded.append)
     assert peak == most
+    assert max(in_memory) <= most + 3, "one is read, one waits for its lane, one is written"
     assert letters(records) == "abcdefgh"
 
 
@@ -655,6 +665,15 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing_half_done(
                 ctrl_c.now()
             return super().detect(pixels)
 
+    enlarged: list[bool] = []
+    upscale = Lanczos.upscale
+
+    def noted(self: Lanczos, pixels: np.ndarray, *rest: Any) -> np.ndarray:
+        enlarged.append(np.array_equal(pixels, last))
+        return upscale(self, pixels, *rest)
+
+    monkeypatch.setattr(Lanczos, "upscale", noted)
+
     class Restoring(Negative):
         def answer(self, crops: torch.Tensor) -> torch.Tensor:
             if moment == "restoring" and sum(self.batches) > 10:
@@ -662,6 +681,7 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing_half_done(
             return -crops
 
     batch = interrupted(a_restorer(Restoring(), Finding(FOUND)))
+    assert any(enlarged) == (moment == "restoring"), "a photo is given up when it next says how far it is"
     assert not batch.summary.abandoned
     assert not lanes_alive()
     done = letters(batch.summary.records)
