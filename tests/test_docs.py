@@ -2,7 +2,7 @@
 
 A `sh` block goes through bash as it stands, a `python` block is executed, a `text` block must be what the command
 before it prints, and a file that the reader shall save is saved. Large models are stood in for by the built-in ones of
-the same role, under the large ones' names, and fetched from a stand-in of the Hub. docs/training.md is tested elsewhere.
+the same role under the large ones' names, fetched from a stand-in of the Hub. docs/training.md is tested elsewhere.
 
 Two remarks in a page, which its readers do not see, stand before a block:
 `<!-- each line by itself -->` are choices, of which each begins with the same folder;
@@ -18,15 +18,19 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tomllib
+import torch
 from PIL import Image
 
 from restorer import demo, registry, weights
+from restorer.cli import photos as photo_command
+from restorer.photo import read_photo
 from restorer.weights.own import About, write
 from tests import golden, standins
 from tests.hub import Hub
@@ -134,8 +138,8 @@ def fill(folder: Path) -> None:
         Image.fromarray(pixels).save(path, quality=90)
 
     for name in ("grandma.jpg", "photo.jpg"):
-        save(name, portrait(96))
-    save("party.jpg", np.hstack([portrait(96, mirrored=bool(number % 2)) for number in range(5)]))
+        save(name, portrait(80))
+    save("party.jpg", np.hstack([portrait(72, mirrored=bool(number % 2)) for number in range(5)]))
     save("stamp.jpg", portrait(56))
     grey = np.asarray(cv2.cvtColor(portrait(96), cv2.COLOR_RGB2GRAY), np.float32)
     grain = cv2.GaussianBlur(np.random.default_rng(0).standard_normal(grey.shape).astype(np.float32), (0, 0), 0.6)
@@ -161,6 +165,8 @@ def fill(folder: Path) -> None:
     for name in ("crops/mother.png", "crops/father.png"):
         save(name, portrait(128))
     (folder / "album" / "Thumbs.db").write_bytes(b"not a photo")
+    torch.save({"weight": torch.zeros(3)}, folder / "unknown.pth")
+    torch.save({"weight": torch.nn.ReLU()}, folder / "program.pth")
     golden.Record.read(golden.FOLDER / "gfpgan_clean_64_narrow.json").write(folder / "my_gfpgan.pth")
 
 
@@ -224,9 +230,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "PYTHONPATH": str(ROOT),
         }
         with Shell({}, MACHINES) as shell, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                "restorer.device.allowed_cores", lambda: 1
-            )  # on pictures so small threads wait for each other
+            # On pictures so small threads wait for one another, and the help page's names are the same in all runs.
+            patch.setattr("restorer.device.allowed_cores", lambda: 1)
+            patch.setattr("restorer.cli.photos._names", cache(photo_command._names))
             yield World(photos, home, shell, variables)
 
 
@@ -262,7 +268,7 @@ class Reader:
         if example.save_as:
             (self.folder / example.save_as).write_text(text)
         elif example.language == "sh":
-            self._type(text, example.remark)
+            self._enter(text, example.remark)
         elif example.language == "python":
             here = Path.cwd()
             os.chdir(self.folder)
@@ -279,22 +285,23 @@ class Reader:
         else:
             raise AssertionError(f"nothing is known of examples in {example.language!r}")
 
-    def _type(self, text: str, remark: str | None) -> None:
-        """Type commands into the shell."""
+    def _enter(self, text: str, remark: str | None) -> None:
+        """Type the commands of a block, but those that are excused."""
         kept = "".join(line + "\n" for line in text.splitlines() if line not in NOT_RUN)
         wanted = re.fullmatch(r"exit code (\d+)", remark or "")
         if remark == "each line by itself":
             for line in filter(str.strip, kept.splitlines()):
                 start = self.folder.with_name("start")
                 shutil.copytree(self.folder, start)
-                self._check(line, self._run(line), 0)
+                self._check(line, self.type(line), 0)
                 shutil.rmtree(self.folder)
                 start.rename(self.folder)
         else:
             assert wanted or remark in (None, "install-and-run", "test"), f"a remark that says nothing: {remark}"
-            self._check(kept, self._run(kept), int(wanted[1]) if wanted else 0)
+            self._check(kept, self.type(kept), int(wanted[1]) if wanted else 0)
 
-    def _run(self, script: str) -> Done:
+    def type(self, script: str) -> Done:
+        """Type commands into the shell."""
         self._world.shell.environment = self.variables
         done = self._world.shell.run(script, self.folder)
         self.printed = done.printed
@@ -340,6 +347,20 @@ PROMISED: dict[tuple[str, str], list[str]] = {
     ],
     ("docs/guide.md", "Scripts"): ["records.jsonl", "large.jpg"],
     ("docs/guide.md", "Python"): ["large.png"],
+    ("docs/cookbook.md", "A whole album, and the next day"): [
+        *(f"rescued/IMG_000{number}_restored.jpg" for number in (1, 2, 3)),
+        "restored/1932/school_restored.jpg",
+    ],
+    ("docs/cookbook.md", "One face in a group photo"): ["party_faces.jpg", "party_restored.jpg", "closer.jpg"],
+    ("docs/cookbook.md", "A very small picture from the web"): ["large.png", "closer.png"],
+    ("docs/cookbook.md", "A server without a network"): [
+        *("weights.tar", "restored/1931/wedding_restored.jpg", "by-name/1931/wedding_restored.jpg"),
+    ],
+    ("docs/cookbook.md", "An archive with settings of its own"): ["restored/1928/one_gfpgan-1.4_4x.png"],
+    ("docs/cookbook.md", "Something to show the family"): ["restored/report.html", "for-aunt-emma/report.html"],
+    ("docs/cookbook.md", "Faces that are cut out, and weights of your own"): [
+        *("restored/mother_restored.png", "my_gfpgan.safetensors", "photo_restored.jpg"),
+    ],
     ("docs/models.md", "Your own checkpoint"): ["my_gfpgan.safetensors", "photo_restored.jpg"],
     ("docs/report.md", "The report"): ["restored/report.html"],
     ("docs/report.md", "Which face is which"): ["party_faces.jpg"],
@@ -367,8 +388,107 @@ def test_every_example_works(
         FURTHER[page, heading](reader)
 
 
-FURTHER: dict[tuple[str, str], Callable[[Reader], None]] = {}
+def _kept_16_bit(reader: Reader) -> None:
+    """The scan's depth stays, and with --scale 1 its size."""
+    large, same = (read_photo(reader.folder / name).pixels for name in ("scan_restored.tif", "faces-only.tif"))
+    assert large.dtype == same.dtype == np.uint16
+    assert (large.shape, same.shape) == ((192, 192, 3), (96, 96, 3))
+    assert Image.open(reader.folder / "scan_restored.jpg").size == (192, 192)
+
+
+def _stayed_grey(reader: Reader) -> None:
+    """A black-and-white print has no colour, and less strength is another picture."""
+    print_, softer = (Image.open(reader.folder / name) for name in ("print_restored.png", "softer.png"))
+    assert print_.mode == softer.mode == "L"
+    assert print_.tobytes() != softer.tobytes()
+
+
+def _shared_the_work(reader: Reader) -> None:
+    """Every photo is there once, whichever way the list was split, and each job has its page."""
+    names = ["1928/one", "1928/two", "1929/three", "1930/four"]
+    for name in names:
+        results = [reader.folder / folder / f"{name}_restored.jpg" for folder in ("restored", "both")]
+        assert results[0].read_bytes() == results[1].read_bytes()
+    assert all((reader.folder / f"restored/report-{number}-of-4.html").is_file() for number in range(1, 5))
+    assert reader.printed.count("restored (") == 2  # two photos each
+
+
+def _answered(reader: Reader) -> None:
+    """The pipe and the service gave pictures of the right size; each photo has its record."""
+    assert Image.open(reader.folder / "large.jpg").size == (320, 320)
+    assert Image.open(reader.folder / "larger.jpg").size == (160, 160)
+    records = [json.loads(line) for line in (reader.folder / "records.jsonl").read_text().splitlines()]
+    assert [record["status"] for record in records] == ["ok"] * 5
+
+
+def _one_face_each(reader: Reader) -> None:
+    """The two models and strengths gave different faces; what is far from the chosen face is the same."""
+    names = ("party_restored.jpg", "softer.jpg", "compare/party_restoreformer.jpg", "compare/party_gfpgan-1.4.jpg")
+    full, softer, *models = (np.asarray(Image.open(reader.folder / name), np.int16) for name in names)
+    assert np.abs(full - softer)[:, 288:432].max() > 5
+    assert np.abs(full - softer)[:, :250].max() == 0
+    assert all(each.shape == full.shape for each in models)
+
+
+FURTHER: dict[tuple[str, str], Callable[[Reader], None]] = {
+    ("docs/cookbook.md", "One face in a group photo"): _one_face_each,
+    ("docs/cookbook.md", "A scan in 16-bit TIFF"): _kept_16_bit,
+    ("docs/cookbook.md", "A black-and-white or grainy print"): _stayed_grey,
+    ("docs/cookbook.md", "A cluster with GPUs"): _shared_the_work,
+    ("docs/cookbook.md", "A script or a web service"): _answered,
+}
 """What else must be true after a section, by page and heading."""
+
+PLAIN = "--model none --background lanczos"
+TROUBLES = {
+    "exists already and was not made from this photo with these options": (
+        f"restore photo.jpg {PLAIN}; restore photo.jpg {PLAIN} --scale 3",
+        1,
+    ),
+    "--faces asks for face 9, but 5 were found": ("restore party.jpg --faces 9 --background lanczos", 0),
+    "pictures of kinds that are not read were passed over: .cr2 (12)": (
+        f"touch scans/1.cr2; restore scans/ -o there/ {PLAIN}",
+        0,
+    ),
+    "No face was found": ("restore album/1932/house.jpg --background lanczos", 0),
+    "Neither on this machine nor reachable: ... The built-in models ... take their place": (
+        "restore photo.jpg --offline",
+        0,
+    ),
+    "restore.toml sets 'skale', which is no option": ("echo 'skale = 4' > restore.toml; restore archive/", 2),
+    "exists already and is no report of this tool": (
+        f"mkdir there; echo mine > there/report.html; restore album/ -o there/ --report {PLAIN}",
+        1,
+    ),
+    "fits none of the architectures that are known": ("restore models import unknown.pth", 3),
+    "holds more than weights": ("restore models import program.pth", 3),
+}
+"""What the cookbook quotes from the screen where things go wrong, and what brings it about, with the exit code."""
+
+
+@pytest.mark.parametrize("said", TROUBLES)
+def test_what_goes_wrong_is_said_as_the_cookbook_quotes_it(said: str, world: World, tmp_path: Path) -> None:
+    reader = Reader(world, tmp_path)
+    script, code = TROUBLES[said]
+    done = reader.type(script)
+    assert done.code == code, done.printed
+    pattern = ".*".join(re.escape(part) for part in without_figures(said).split("..."))
+    assert re.search(pattern, without_figures(done.printed)), done.printed
+
+
+def test_all_that_the_cookbook_quotes_is_tested() -> None:
+    text = (ROOT / "docs/cookbook.md").read_text(encoding="utf-8")
+    assert {" ".join(quoted.split()) for quoted in re.findall(r'\*"(.*?)"', text, re.DOTALL)} == set(TROUBLES)
+
+
+def test_links_and_pictures_are_there() -> None:
+    for page in (*PAGES, *OWN_TESTS):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", text):
+            assert "://" in target or (ROOT / page).parent.joinpath(target).exists(), f"{page} points to {target}"
+        for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, anchor
 
 
 def test_nothing_is_left_out_for_no_reason() -> None:
