@@ -51,6 +51,8 @@ SLOW = """
         say("writing " + target.name)
         for _ in range({writing}):
             time.sleep(0.02)
+            if Path("go").exists():
+                break
         write(self, target)
 
     Restorer.restore, files.temporary.Part.move_to = slow_restore, slow_write
@@ -59,7 +61,7 @@ SLOW = """
 
 
 def start(folder: Path, *arguments: str, restoring: int = 0, writing: int = 0) -> subprocess.Popen[str]:
-    """Start `restore` with slow parts that say on stdout what they do."""
+    """Start `restore` with slow parts that say on stdout what they do; a file "go" lets it write at once."""
     script = textwrap.dedent(SLOW).format(restoring=restoring, writing=writing)
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -388,11 +390,12 @@ def test_two_runs_at_once_do_not_harm_each_other(tmp_path: Path, more: tuple[str
 def test_a_run_does_not_take_the_other_ones_file_for_left_behind(tmp_path: Path) -> None:
     picture(tmp_path / "in/a.png")
     picture(tmp_path / "in/b.png", seed=1)
-    first = start(tmp_path, "in/a.png", "-o", "out", *PLAIN, writing=100)
+    first = start(tmp_path, "in/a.png", "-o", "out", *PLAIN, writing=12_000)
     wait_for(first, "writing a_restored.png")
     assert len(parts(tmp_path / "out")) == 1
     run(tmp_path, "in/b.png", "-o", "out", *PLAIN)
     assert len(parts(tmp_path / "out")) == 1
+    (tmp_path / "go").touch()
     _, err = first.communicate(timeout=60)
     assert first.returncode == 0, err
     assert set(files(tmp_path / "out")) == {"a_restored.png", "b_restored.png"}
