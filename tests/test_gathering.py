@@ -601,6 +601,32 @@ def test_memory_is_bounded_by_photos_and_by_pixels(
     assert letters(records) == "abcdefgh"
 
 
+def test_large_photos_are_alone_among_others(album: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose result is large, and one that is so itself and not even read before its turn."""
+    monkeypatch.setattr("restorer.batch.HEAVY", 4 * 240 * 180)
+    photo("in/d.png", 200, (300, 200))
+    photo("in/f.png", 80, (500, 400))
+    here: list[str] = []
+    beside: dict[str, int] = {}
+    real = Restorer.restore
+
+    def restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        here.append(photo.path.stem)
+        try:
+            return real(self, photo, **rest)
+        finally:
+            beside[photo.path.stem] = len(here) - 1
+            here.remove(photo.path.stem)
+
+    monkeypatch.setattr(Restorer, "restore", restore)
+    network = Negative()
+    records = run(a_restorer(network), lanes=4)
+    assert letters(records) == "abcdefgh"
+    assert beside["d"] == beside["f"] == 0
+    run(a_restorer(Negative()), "calm")
+    assert pictures("out") == pictures("calm")
+
+
 def test_a_second_run_has_nothing_to_do_and_a_third_does_what_is_missing(album: list[int]) -> None:
     run(a_restorer(Negative()), lanes=4)
     before = files(Path("out"))
