@@ -20,6 +20,17 @@ from restorer.background import Background, resize
 from restorer.device import give_back_memory
 from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
 from restorer.faces import align, likeness, paste, select, tone
+from restorer.faces.crops import (
+    crop_of,
+    enlarged,
+    from_unit,
+    is_grey,
+    pitch,
+    relative,
+    stacked,
+    to_picture,
+    to_unit,
+)
 from restorer.faces.mask import share
 from restorer.models.base import CropSpec, FaceRestorer
 from restorer.options import Options
@@ -33,10 +44,6 @@ if TYPE_CHECKING:
 
 OnStage = Callable[[str, float], None]
 """Called with the stage ("detect", "background", "restore", "write") and how far it is, 0 to 1."""
-
-GREY_TINT = 6 / 255
-"""Difference between the channels that a black-and-white photo has at most, up to one pixel in a thousand."""
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
 
 @dataclass(frozen=True)
@@ -307,15 +314,15 @@ class Restorer:
             if matrix is None:
                 entry.reason = "its landmarks allow no alignment"
             else:
-                aligned.append((entry, matrix, _relative(landmarks, matrix, restorer.crop.align_size)))
+                aligned.append((entry, matrix, relative(landmarks, matrix, restorer.crop.align_size)))
         batch = self.options.batch_size or (1 if self.parts.device.kind == "cpu" else 8)
         for start in range(0, len(aligned), batch):
             progress("restore", start / len(aligned))
             part = aligned[start : start + batch]
             with record.timed("align"):
-                crops = [_crop(photo, matrix, restorer.crop) for _, matrix, _ in part]
+                crops = [crop_of(photo, matrix, restorer.crop) for _, matrix, _ in part]
             with record.timed("restore"):
-                outputs = self._run(restorer, _stack(crops), [entry for entry, _, _ in part])
+                outputs = self._run(restorer, stacked(crops), [entry for entry, _, _ in part])
             if outputs is None:
                 continue
             with record.timed("mask"):
@@ -327,12 +334,12 @@ class Restorer:
                 with record.timed("paste"):
                     neighbours = [other for _, other, _ in aligned if other is not matrix]
                     weight = weight * share(matrix, neighbours, restorer.crop.align_size, weight.shape[0])
-                    face = _to_picture(output, monochrome=self._stays_grey(photo))
+                    face = to_picture(output, monochrome=self._stays_grey(photo))
                     face = self._toned(face, crop, weight, matrix, restorer.crop)
                 if not self._resembles(crop, face, points, entry, record):
                     continue
                 with record.timed("paste"):
-                    face = _enlarge_face(face, matrix, restorer.crop, image, photo, background)
+                    face = enlarged(face, matrix, restorer.crop, image, photo, background)
                     paste.paste(
                         image, face, weight, matrix, photo.size, restorer.crop.align_size, self.options.strength
                     )
@@ -345,7 +352,7 @@ class Restorer:
         if self.options.match_color:
             face = tone.match_color(face, original, weight)
         if self.options.grain:
-            pixel = _pitch(matrix) * face.shape[0] / crop.align_size
+            pixel = pitch(matrix) * face.shape[0] / crop.align_size
             face = tone.add_grain(face, original, weight, pixel=pixel, seed=self.options.seed or 0)
         return face
 
@@ -365,7 +372,7 @@ class Restorer:
 
     def _stays_grey(self, photo: Photo) -> bool:
         """Return whether faces are made black and white: they keep the colours of the photo, unless asked otherwise."""
-        return self.options.match_color and _is_grey(photo)
+        return self.options.match_color and is_grey(photo)
 
     def _run(self, restorer: FaceRestorer, crops: torch.Tensor, entries: list[FaceRecord]) -> torch.Tensor | None:
         """Return restored crops, or None with the reason in each face's record when memory does not suffice."""
@@ -385,19 +392,19 @@ class Restorer:
         side = max(width, height)
         left, top = (side - width) // 2, (side - height) // 2
         padding = ((top, side - height - top), (left, side - width - left), (0, 0))
-        square = np.pad(_unit(photo.pixels), padding, mode="symmetric" if side < 2 * min(width, height) else "edge")
+        square = np.pad(to_unit(photo.pixels), padding, mode="symmetric" if side < 2 * min(width, height) else "edge")
         size = restorer.crop.input_size
         entry = FaceRecord((0.0, 0.0, float(width), float(height)), (), 1.0, wanted=True)
         record.faces.append(entry)
         crop = resize(square, (size, size))
         with record.timed("restore"):
-            outputs = self._run(restorer, _stack([crop]), [entry])
+            outputs = self._run(restorer, stacked([crop]), [entry])
         if outputs is None:
             return
         if not np.isfinite(outputs.numpy()).all():
             entry.reason = "the network returned not-a-number, also in fp32"
             return
-        face = _to_picture(outputs[0], monochrome=self._stays_grey(photo))
+        face = to_picture(outputs[0], monochrome=self._stays_grey(photo))
         if restorer.crop.template and not self._resembles(
             crop, face, np.array(restorer.crop.template.points), entry, record
         ):
@@ -408,8 +415,8 @@ class Restorer:
                 round(top * unit) : round((top + height) * unit), round(left * unit) : round((left + width) * unit)
             ]
             restored = resize(np.ascontiguousarray(cut), (image.shape[1], image.shape[0]))
-            blended = _unit(image) * (1 - self.options.strength) + restored * self.options.strength
-            image[...] = _like(blended, image.dtype)
+            blended = to_unit(image) * (1 - self.options.strength) + restored * self.options.strength
+            image[...] = from_unit(blended, image.dtype)
         entry.restored = True
 
     def _check_faces(self, photo: Photo, record: Record) -> None:
@@ -447,12 +454,6 @@ class Restorer:
         return Note(tool="restorer", version=__version__, model=model, options=options, fingerprint=digest)
 
 
-def _relative(landmarks: np.ndarray, matrix: np.ndarray, align_size: int) -> np.ndarray:
-    """Return landmarks of the photo (5, 2) as they lie in the aligned crop, 0 to 1 across it."""
-    moved: np.ndarray = (landmarks @ matrix[:, :2].T + matrix[:, 2]) / align_size
-    return moved
-
-
 def _open(source: Path | bytes | np.ndarray | Photo) -> Photo:
     if isinstance(source, Photo):
         return source
@@ -466,62 +467,3 @@ def _check_size(format: str, size: tuple[int, int], photo: Photo, path: Path | N
 
 def _label(photo: Photo) -> str:
     return str(photo.path) if photo.path else "The photo"
-
-
-def _is_grey(photo: Photo) -> bool:
-    """Return whether a photo is black and white, up to the tint that JPEG leaves; it stays so."""
-    step = max(1, round((photo.size[0] * photo.size[1] / 250_000) ** 0.5))
-    sample = _unit(photo.pixels[::step, ::step])
-    return photo.grey or bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT)
-
-
-def _unit(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels as float32 in [0, 1]."""
-    scaled: np.ndarray = pixels.astype(np.float32) / (np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
-    return scaled
-
-
-def _like(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return values in [0, 1] as an integer type, rounded and clipped."""
-    top = np.iinfo(dtype).max
-    rounded: np.ndarray = np.clip(np.rint(values * top), 0, top).astype(dtype)
-    return rounded
-
-
-def _crop(photo: Photo, matrix: np.ndarray, crop: CropSpec) -> np.ndarray:
-    """Return the aligned crop of a face as the network takes it, float32 (s, s, 3) in [0, 1]."""
-    import cv2
-
-    face: np.ndarray = align.extract(photo.pixels, matrix, crop.align_size)
-    if crop.input_size != crop.align_size:
-        face = cv2.resize(face, (crop.input_size, crop.input_size), interpolation=cv2.INTER_AREA)
-    return face
-
-
-def _stack(crops: list[np.ndarray]) -> torch.Tensor:
-    """Return crops in [0, 1] as a batch (n, 3, s, s) in [-1, 1]."""
-    import torch
-
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous() * 2 - 1
-
-
-def _to_picture(output: torch.Tensor, *, monochrome: bool) -> np.ndarray:
-    """Return a network's output (3, S, S) in about [-1, 1] as float32 (S, S, 3) in [0, 1]."""
-    picture: np.ndarray = (output.clamp(-1, 1) * 0.5 + 0.5).permute(1, 2, 0).numpy()
-    return np.repeat((picture @ LUMA)[..., None], 3, axis=2) if monochrome else picture
-
-
-def _pitch(matrix: np.ndarray) -> float:
-    """Return how many pixels of the aligned crop one pixel of the photo spans."""
-    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
-
-
-def _enlarge_face(
-    face: np.ndarray, matrix: np.ndarray, crop: CropSpec, image: np.ndarray, photo: Photo, background: Background
-) -> np.ndarray:
-    """Enlarge a restored crop that is smaller than its place in the result, by its surroundings' upscaler."""
-    wanted = crop.align_size / _pitch(matrix) * image.shape[1] / photo.size[0]
-    if wanted <= face.shape[0] * 1.1:
-        return face
-    side = round(wanted)
-    return background.upscale(face, (side, side))

@@ -31,10 +31,10 @@ from restorer.errors import WeightsUnavailableError
 from restorer.faces.detect import Face
 from restorer.finding import Job, find_photos
 from restorer.gathering import Gathering, GivenUp, Lanes
+from restorer.inference import sent_to
 from restorer.journal import NAME
 from restorer.models.base import CropSpec
 from restorer.models.templates import FACEXLIB
-from restorer.parts import _sent
 from restorer.photo import read_photo
 from restorer.pipeline import Restorer
 from restorer.record import Record
@@ -792,18 +792,18 @@ class Sent(torch.Tensor):
 
 
 def test_crops_go_to_a_cuda_device_through_pinned_memory_without_waiting() -> None:
-    there: Any = _sent(crops(1, 2).as_subclass(Sent), Device("cuda:1", "bf16"))
+    there: Any = sent_to(crops(1, 2).as_subclass(Sent), Device("cuda:1", "bf16"))
     assert there.pinned
     assert there.sent == (("cuda:1",), {"non_blocking": True})
 
 
 @pytest.mark.parametrize("name", ["cpu", "mps"])
 def test_crops_go_to_other_devices_plainly(name: str) -> None:
-    there: Any = _sent(crops(1, 2).as_subclass(Sent), Device(name, "fp32"))
+    there: Any = sent_to(crops(1, 2).as_subclass(Sent), Device(name, "fp32"))
     assert not hasattr(there, "pinned")
     assert there.sent == ((name,), {})
 
 
 def test_crops_on_the_cpu_stay_the_very_same() -> None:
     here = crops(1, 2)
-    assert _sent(here, Device("cpu", "fp32")) is here
+    assert sent_to(here, Device("cpu", "fp32")) is here

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from restorer.device import Device
+from restorer.inference import NetworkRestorer
 from restorer.models.base import FaceModel
 from restorer.networks.casting import cast_weights
-from restorer.parts import NetworkRestorer
 from restorer.registry import LoadedNetwork
 from tests.golden import FOLDER, Record, difference, load
 
