@@ -315,7 +315,7 @@ class Restorer:
                 entry.reason = "its landmarks allow no alignment"
             else:
                 aligned.append((entry, matrix, relative(landmarks, matrix, restorer.crop.align_size)))
-        batch = self.options.batch_size or (1 if self.parts.device.kind == "cpu" else 8)
+        batch = self.options.batch_size or (1 if self.parts.device.kind == "cpu" else 16)
         for start in range(0, len(aligned), batch):
             progress("restore", start / len(aligned))
             part = aligned[start : start + batch]
