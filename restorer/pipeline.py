@@ -35,7 +35,15 @@ from restorer.faces.mask import share
 from restorer.models.base import CropSpec, FaceRestorer
 from restorer.options import Options
 from restorer.parts import Detector, Mask, Parts, Say
-from restorer.photo import Note, Photo, check_output_size, photo_from_array, read_photo, write_photo
+from restorer.photo import (
+    Note,
+    Photo,
+    check_output_size,
+    output_format,
+    photo_from_array,
+    read_photo,
+    write_photo,
+)
 from restorer.record import FaceRecord, Record
 from restorer.version import __version__
 
@@ -74,7 +82,7 @@ class Result:
         self,
         target: Path | str | BinaryIO,
         *,
-        format: str = "PNG",
+        format: str | None = None,
         quality: int | None = None,
         strip_metadata: bool = False,
     ) -> list[str]:
@@ -82,15 +90,19 @@ class Result:
 
         Args:
             target: a file, written beside and renamed, or a binary stream.
-            format: "JPEG", "PNG", "WEBP", "TIFF", "BMP" or "HEIF".
+            format: "JPEG", "PNG", "WEBP", "TIFF", "BMP" or "HEIF"; None = by the file's suffix, PNG without one.
             quality: of JPEG, WebP and HEIC, 1 to 100; None = 95, and a lossless WebP stays lossless.
             strip_metadata: drop everything but the colour profile.
 
         Raises:
             UnwritableOutputError: the file cannot be written; nothing is left of it.
+            UsageError: the suffix is no picture's, or of a kind that is not written.
             PhotoTooLargeError: the format cannot hold a picture of this size.
         """
         where = Path(target) if isinstance(target, str) else target
+        if format is None:
+            named = isinstance(where, Path) and where.suffix
+            format = output_format(self.photo.format, "keep", where.suffix) if named else "PNG"
         size = self.image.shape[1], self.image.shape[0]
         _check_size(format, size, self.photo, where if isinstance(where, Path) else None)
         return write_photo(

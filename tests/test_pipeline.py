@@ -181,6 +181,17 @@ def test_the_same_run_gives_the_same_bytes_whatever_the_batch() -> None:
     assert len(set(streams)) == 1
 
 
+def test_a_result_is_saved_in_the_format_of_its_suffix(tmp_path: Path) -> None:
+    result = restorer(Identity(64), [], scale=1).restore(smooth_photo(40))
+    for name, format in (("a.jpg", "JPEG"), ("b.webp", "WEBP"), ("c.png", "PNG"), ("d", "PNG")):
+        result.save(tmp_path / name)
+        assert Image.open(tmp_path / name).format == format
+    result.save(tmp_path / "e.jpg", format="PNG")
+    assert Image.open(tmp_path / "e.jpg").format == "PNG"
+    with pytest.raises(UsageError):
+        result.save(tmp_path / "f.txt")
+
+
 # ------------------------------------------------------------------------------------------------- which, how much
 
 
