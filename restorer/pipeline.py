@@ -101,8 +101,8 @@ class Result:
         """
         where = Path(target) if isinstance(target, str) else target
         if format is None:
-            named = isinstance(where, Path) and where.suffix
-            format = output_format(self.photo.format, "keep", where.suffix) if named else "PNG"
+            suffix = where.suffix if isinstance(where, Path) else ""
+            format = output_format(self.photo.format, "keep", suffix) if suffix else "PNG"
         size = self.image.shape[1], self.image.shape[0]
         _check_size(format, size, self.photo, where if isinstance(where, Path) else None)
         return write_photo(

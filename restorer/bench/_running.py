@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,6 +18,18 @@ if TYPE_CHECKING:
     import torch
 
 COLOURS = ("#3b6fb6", "#c8553d", "#5b8c5a", "#8d6a9f", "#d9a441", "#6b7a8f", "#b36a5e", "#4aa3a2", "#777777")
+
+
+_LAUNCHER = """
+import json, os, sys, time
+begin = time.perf_counter()
+process = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(process, 0)
+with open(sys.argv[1], "w") as told:
+    json.dump([time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss], told)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A program that runs a command and writes down its wall and processor seconds, and its peak."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +48,18 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     Raises:
         SystemExit: it failed; its last words are in the message.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=err, env={**os.environ, **(environment or {})})
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
+    # A process begins with the peak of the one that started it: a small one between keeps ours out of the figures.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile() as told:
+        between = [sys.executable, "-I", "-S", "-c", _LAUNCHER, told.name, *command]
+        code = subprocess.run(between, stdout=out, stderr=err, env={**os.environ, **(environment or {})}).returncode
         out.seek(0)
         err.seek(0)
-        if process.returncode:
+        if code:
             last = err.read().decode(errors="replace")[-2000:] or out.read().decode(errors="replace")[-2000:]
-            raise SystemExit(f"{' '.join(command)}\nfailed with code {process.returncode}:\n{last}")
+            raise SystemExit(f"{' '.join(command)}\nfailed with code {code}:\n{last}")
+        seconds, processor, peak = json.loads(told.read())
         unit = 1024 if sys.platform != "darwin" else 1024 * 1024  # of ru_maxrss: KiB, on macOS bytes
-        return Finished(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit, out.read().decode())
+        return Finished(seconds, processor, peak / unit, out.read().decode())
 
 
 def restore(photos: Sequence[Path], out: Path, environment: Mapping[str, str], *options: str) -> Finished:
