@@ -11,6 +11,7 @@ from PIL import Image
 
 from restorer import registry
 from restorer.models.upscalers import UpscalerModel
+from restorer.photo.model import LUMA, looks_grey
 
 if TYPE_CHECKING:
     import torch
@@ -126,30 +127,32 @@ class NetworkUpscaler:
         """Return `pixels` at `size`; see `Background.upscale`."""
         import torch
 
-        tile = self._tile
+        tile, grey = self._tile, looks_grey(pixels)
         while True:
             try:
-                return self._tiled(pixels, size, tile, on_tile)
+                return self._tiled(pixels, size, tile, grey, on_tile)
             except torch.OutOfMemoryError:
                 if tile <= 64:
                     raise
                 tile //= 2
                 torch.cuda.empty_cache()
 
-    def _tiled(self, pixels: np.ndarray, size: tuple[int, int], tile: int, on_tile: OnTile | None) -> np.ndarray:
+    def _tiled(
+        self, pixels: np.ndarray, size: tuple[int, int], tile: int, grey: bool, on_tile: OnTile | None
+    ) -> np.ndarray:
         (height, width), (wide, high) = pixels.shape[:2], size
         canvas = np.empty((high, wide, 3), pixels.dtype)
         rows, columns = _edges(height, tile), _edges(width, tile)
         total, done = (len(rows) - 1) * (len(columns) - 1), 0
         for top, bottom in pairwise(rows):
             for left, right in pairwise(columns):
-                self._one_tile(pixels, canvas, (left, top, right, bottom))
+                self._one_tile(pixels, canvas, (left, top, right, bottom), grey)
                 done += 1
                 if on_tile:
                     on_tile(done, total)
         return canvas
 
-    def _one_tile(self, pixels: np.ndarray, canvas: np.ndarray, tile: tuple[int, int, int, int]) -> None:
+    def _one_tile(self, pixels: np.ndarray, canvas: np.ndarray, tile: tuple[int, int, int, int], grey: bool) -> None:
         """Write one tile into the canvas, blended over what its left and upper neighbours wrote in the shared band."""
         left, top, right, bottom = tile
         (height, width), (high, wide) = pixels.shape[:2], canvas.shape[:2]
@@ -157,6 +160,8 @@ class NetworkUpscaler:
         seen_left, seen_top = max(left - reach, 0), max(top - reach, 0)
         seen = pixels[seen_top : bottom + reach, seen_left : right + reach]
         enlarged = self._run(seen)
+        if grey:
+            enlarged = _without_new_colour(enlarged, seen)
         # The block of the result that this tile fills, widened to the left and to the top by the band it is blended in.
         across, down = wide / width, high / height
         band_x = round(reach / 2 * across) if left else 0
@@ -205,6 +210,19 @@ class NetworkUpscaler:
         with torch.inference_mode(), self._device.autocast(precision):
             output: torch.Tensor = loaded.network(quick_layout(tensor))
         return output.float()
+
+
+def _without_new_colour(enlarged: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return a network's picture of a tile with its luma, and with the colours of the tile: of grey, none."""
+    import cv2
+
+    top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
+    plain: np.ndarray = cv2.resize(
+        np.multiply(seen, 1 / top, dtype=np.float32), enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR
+    )
+    plain += ((enlarged - plain) @ LUMA)[..., None]
+    np.clip(plain, 0, 1, out=plain)
+    return plain
 
 
 def _edges(length: int, tile: int) -> list[int]:

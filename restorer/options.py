@@ -32,7 +32,7 @@ class Options:
         background: "auto", "lanczos" or a table whose role is upscaler.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto", "fp32", "bf16" or "fp16".
-        batch_size: faces of one photo that are restored together; None = by device.
+        batch_size: faces that are restored together, on a GPU those of several photos; None = by device.
         tile: side of an upscaler's tile in input pixels; None = by network.
         match_color: give restored faces the brightness and colours that the photo has there; a black-and-white photo
             stays so.

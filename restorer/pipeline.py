@@ -24,7 +24,6 @@ from restorer.faces.crops import (
     crop_of,
     enlarged,
     from_unit,
-    is_grey,
     pitch,
     relative,
     stacked,
@@ -44,6 +43,7 @@ from restorer.photo import (
     read_photo,
     write_photo,
 )
+from restorer.photo.model import looks_grey
 from restorer.record import FaceRecord, Record
 from restorer.version import __version__
 
@@ -325,6 +325,10 @@ class Restorer:
             matrix = align.estimate(landmarks, template, restorer.crop.align_size)
             if matrix is None:
                 entry.reason = "its landmarks allow no alignment"
+                if select.numbers(self.options.faces) is None:  # hardly a face: its neighbours are not to suffer
+                    entry.wanted = False
+                    number = next(i for i, each in enumerate(record.faces, 1) if each is entry)
+                    record.warn(f"Face {number} was left as it is: {entry.reason}.")
             else:
                 aligned.append((entry, matrix, relative(landmarks, matrix, restorer.crop.align_size)))
         batch = self.options.batch_size or (1 if self.parts.device.kind == "cpu" else 16)
@@ -384,7 +388,7 @@ class Restorer:
 
     def _stays_grey(self, photo: Photo) -> bool:
         """Return whether faces are made black and white: they keep the colours of the photo, unless asked otherwise."""
-        return self.options.match_color and is_grey(photo)
+        return self.options.match_color and looks_grey(photo.pixels)
 
     def _run(self, restorer: FaceRestorer, crops: torch.Tensor, entries: list[FaceRecord]) -> torch.Tensor | None:
         """Return restored crops, or None with the reason in each face's record when memory does not suffice."""

@@ -9,6 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples at each run, so that a test that passed yesterday fails today only for a change of the code.
+# New ones are looked for by `pytest -m hypothesis --hypothesis-profile=explore`.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", print_blob=True)
+settings.load_profile("same")
 
 Restore = Callable[..., subprocess.CompletedProcess[str]]
 """Runs `restore` with some arguments, an expected exit code, and more environment."""

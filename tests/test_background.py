@@ -99,6 +99,34 @@ def test_a_tile_that_does_not_fit_into_memory_is_halved() -> None:
     assert max(network.shapes[-1][2:]) <= 128 + 2 * 16
 
 
+class _Coloured(_Cubic):
+    """Enlarges, and tints everything, as a trained network does with the noise of a print."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + torch.tensor([0.2, -0.1, 0.05])[None, :, None, None] * x.mean()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [(300, 220), (411, 333)])
+def test_a_black_and_white_photo_gets_no_colour(dtype: type, size: tuple[int, int]) -> None:
+    photo = np.repeat(_photo(150, 110, dtype=dtype)[..., :1], 3, axis=2)
+    result = _upscaler(_Coloured()).upscale(photo, size)
+    assert (result == result[..., :1]).all()
+    coloured = _upscaler(_Coloured()).upscale(_photo(150, 110, dtype=dtype), size)
+    assert (coloured != coloured[..., :1]).any()
+
+
+def test_a_black_and_white_photo_keeps_the_tint_of_jpeg_and_takes_the_networks_brightness() -> None:
+    photo = np.repeat(_photo(150, 110)[..., :1] // 2 + 110, 3, axis=2)
+    photo[..., 0] += 3
+    result = _upscaler(_Coloured(), tile=256).upscale(photo, (600, 440)).astype(int)
+    assert np.abs(result[..., 0] - result[..., 1] - 3).max() <= 1
+    with torch.inference_mode():
+        whole = _Coloured()(torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1)[0].permute(1, 2, 0).numpy()
+    luma = np.array([0.299, 0.587, 0.114])
+    assert np.abs((whole + 1) * 127.5 @ luma - result @ luma).max() < 1
+
+
 def test_memory_that_never_suffices_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         _upscaler(_Cubic([torch.OutOfMemoryError] * 9), 128).upscale(_photo(100, 100), (200, 200))

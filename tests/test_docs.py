@@ -16,14 +16,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from restorer.cli import photos as photo_command
 from restorer.photo import read_photo
 from tests.hub import Hub
 from tests.reader import ROOT, Example, Reader, World, fill, large_models, sections, without_figures
@@ -80,9 +78,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "PYTHONPATH": str(ROOT),
         }
         with Shell({}, MACHINES) as shell, pytest.MonkeyPatch.context() as patch:
-            # On pictures so small threads wait for one another, and the help page's names are the same in all runs.
-            patch.setattr("restorer.device.allowed_cores", lambda: 1)
-            patch.setattr("restorer.cli.photos._names", cache(photo_command._names))
+            patch.setattr(
+                "restorer.device.allowed_cores", lambda: 1
+            )  # on pictures so small threads wait for one another
             yield World(photos, home, shell, variables, NOT_RUN)
 
 

@@ -143,6 +143,21 @@ def test_black_and_white_stays_black_and_white() -> None:
     assert (coloured[160, 160] == (255, 0, 0)).all()
 
 
+class _Brighter(Identity):
+    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        return super().restore(crops) * 0.8 + torch.tensor([0.1, 0.2, 0.3])[:, None, None]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("scale", [1, 2, 2.7])
+def test_black_and_white_stays_so_to_the_last_bit(dtype: type, scale: float) -> None:
+    """A difference of one level between the channels makes a grey file one in colour, three times as large."""
+    photo = np.repeat(smooth_photo(160, dtype=dtype)[..., :1] // 2, 3, axis=2)
+    faces = [face_at((50 + 31.7 * i, 61 + 23.3 * i), 23, 17 * i) for i in range(3)]
+    image = restorer(_Brighter(64), faces, scale=scale, grain=True).restore(photo).image
+    assert (image == image[..., :1]).all()
+
+
 def test_black_and_white_with_the_tint_of_jpeg_stays_black_and_white() -> None:
     buffer = io.BytesIO()
     grey = np.repeat(smooth_photo(160)[..., :1], 3, axis=2)
@@ -301,10 +316,19 @@ def test_a_face_that_fails_makes_the_photo_fail(model: Identity, word: str, tmp_
     assert not (tmp_path / "out.png").exists()
 
 
-def test_landmarks_that_allow_no_alignment_make_the_photo_fail() -> None:
+def test_a_find_that_cannot_be_aligned_is_left_as_it_is_and_named() -> None:
+    """Such a find is hardly a face; the others of the photo are not to suffer for it."""
+    flat = Face((10, 10, 50, 50), np.full((5, 2), 30, np.float32), 0.99)
+    result = restorer(Identity(64), [flat, face_at((140, 60), 20)]).restore(smooth_photo(200))
+    assert [face.restored for face in result.faces] == [False, True]
+    assert "alignment" in str(result.faces[0].reason)
+    assert any("Face 1" in line and "alignment" in line for line in result.record["warnings"])
+
+
+def test_a_face_asked_for_by_its_number_that_cannot_be_aligned_makes_the_photo_fail() -> None:
     flat = Face((10, 10, 50, 50), np.full((5, 2), 30, np.float32), 0.99)
     with pytest.raises(FaceNotRestoredError, match="alignment"):
-        restorer(Identity(64), [flat]).restore(smooth_photo(100))
+        restorer(Identity(64), [flat], faces="1").restore(smooth_photo(100))
 
 
 @pytest.mark.parametrize(

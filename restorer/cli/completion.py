@@ -6,7 +6,6 @@ The script of each shell hands the words of the line to `restore completion sugg
 
 from __future__ import annotations
 
-import importlib
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from restorer.cli import COMMANDS
-from restorer.cli.signatures import Parameter, parameters
+from restorer.cli.signatures import Parameter, functions, parameters
 from restorer.errors import RestorerError, UsageError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -165,16 +164,16 @@ def _possible(before: list[str], current: str) -> Suggestions:
         else:
             yield from (Suggestion(name, text) for name, text in COMMANDS.items())
     name, rest = (before[0], before[1:]) if before and before[0] in COMMANDS else ("photos", before)
-    functions = _functions(name)
-    if len(functions) > 1:
-        below = next((word for word in rest if word in functions), None)
+    found = functions(name)
+    if len(found) > 1:
+        below = next((word for word in rest if word in found), None)
         if below is None:
-            yield from (Suggestion(each, _first_line(function)) for each, function in functions.items())
+            yield from (Suggestion(each, _first_line(function)) for each, function in found.items())
             return
         name, rest = f"{name} {below}", rest[rest.index(below) + 1 :]
-        function = functions[below]
+        function = found[below]
     else:
-        function = next(iter(functions.values()))
+        function = next(iter(found.values()))
     yield from _of_command(name, parameters(function), rest, current)
 
 
@@ -203,16 +202,6 @@ def _of_command(name: str, known: list[Parameter], before: list[str], current: s
         arguments = [each for each in known if not each.flags and not each.hidden]
         if arguments and (position < len(arguments) or arguments[-1].many):
             yield from _values(name, arguments[min(position, len(arguments) - 1)])
-
-
-def _functions(command: str) -> dict[str, Callable[..., Any]]:
-    """Return the functions of a command's module by the name of their subcommand."""
-    app: typer.Typer = importlib.import_module(f"restorer.cli.{command}").app
-    found = {}
-    for info in app.registered_commands:
-        assert info.callback is not None
-        found[info.name or info.callback.__name__.replace("_", "-")] = info.callback
-    return found
 
 
 def _first_line(function: Callable[..., Any]) -> str:

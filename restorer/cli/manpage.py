@@ -7,7 +7,6 @@ the `man` macros alone, which groff, mandoc and troff know.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -15,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
 from typer.models import OptionInfo, ParameterInfo
 from typer.utils import get_params_from_function
 
 from restorer import config, journal
 from restorer.cli import COMMANDS
-from restorer.cli.signatures import Parameter, parameters
+from restorer.cli.signatures import Parameter, functions, parameters
 from restorer.version import __version__
 
 Lines = Iterator[str]
@@ -141,7 +139,7 @@ def _page() -> Lines:
     yield ".SH DESCRIPTION"
     yield from _paragraphs(DESCRIPTION)
     yield ".SH OPTIONS"
-    everything = _entries(_functions("photos")["restore"])
+    everything = _entries(functions("photos")["restore"])
     for entry in everything:
         if not entry.parameter.flags:
             yield from _entry(entry)
@@ -169,22 +167,13 @@ def _page() -> Lines:
 
 def commands() -> dict[str, Callable[..., Any]]:
     """Return the function of every command by what is typed for it: "restore", "restore models pull"."""
-    found = {"restore": _functions("photos")["restore"]}
+    found = {"restore": functions("photos")["restore"]}
     for name in COMMANDS:
-        functions = _functions(name)
-        if len(functions) == 1:
-            found[f"restore {name}"] = next(iter(functions.values()))
+        own = functions(name)
+        if len(own) == 1:
+            found[f"restore {name}"] = next(iter(own.values()))
         else:
-            found |= {f"restore {name} {below}": function for below, function in functions.items()}
-    return found
-
-
-def _functions(command: str) -> dict[str, Callable[..., Any]]:
-    app: typer.Typer = importlib.import_module(f"restorer.cli.{command}").app
-    found = {}
-    for info in app.registered_commands:
-        assert info.callback is not None
-        found[info.name or info.callback.__name__.replace("_", "-")] = info.callback
+            found |= {f"restore {name} {below}": function for below, function in own.items()}
     return found
 
 

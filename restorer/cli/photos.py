@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,11 +32,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 PICTURE, FACES, BACKGROUND, FILES, RUN = "The result", "Faces", "Background", "Files", "The run"
 
 
-def _names(role: str) -> list[str]:
+@cache  # typer evaluates the annotations below several times for one command
+def _names(role: str) -> tuple[str, ...]:
     """Return the table names of a role; weights.toml and the registry are read without loading torch."""
     from restorer import registry, weights
 
-    return [name for name, table in weights.tables().items() if registry.architecture_of(table).role == role]
+    return tuple(name for name, table in weights.tables().items() if registry.architecture_of(table).role == role)
 
 
 def _model_help() -> str:
@@ -177,7 +179,7 @@ def restore(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=RUN)] = "auto",
     batch_size: Annotated[
-        int | None, typer.Option(help="Faces of a photo that are restored together.", rich_help_panel=RUN)
+        int | None, typer.Option(help="Faces that are restored together.", rich_help_panel=RUN)
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Another draw of the noise, for models that have noise.", rich_help_panel=RUN)

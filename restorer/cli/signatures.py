@@ -5,6 +5,7 @@ The commands that Typer makes of the functions know it too, but their attributes
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import types
 import typing
@@ -81,6 +82,16 @@ def parameters(function: Callable[..., Any]) -> list[Parameter]:
                 instant=bool(info.is_eager),
             )
         )
+    return found
+
+
+def functions(command: str) -> dict[str, Callable[..., Any]]:
+    """Return the functions of a command's module by the name of their subcommand."""
+    app: typer.Typer = importlib.import_module(f"restorer.cli.{command}").app
+    found = {}
+    for info in app.registered_commands:
+        assert info.callback is not None
+        found[info.name or info.callback.__name__.replace("_", "-")] = info.callback
     return found
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restorer.faces import align
+from restorer.photo.model import LUMA
 
 if TYPE_CHECKING:
     import torch
@@ -15,22 +16,11 @@ if TYPE_CHECKING:
     from restorer.models.base import CropSpec
     from restorer.photo import Photo
 
-GREY_TINT = 6 / 255
-"""Difference between the channels that a black-and-white photo has at most, up to one pixel in a thousand."""
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
-
 
 def relative(landmarks: np.ndarray, matrix: np.ndarray, align_size: int) -> np.ndarray:
     """Return landmarks of the photo (5, 2) as they lie in the aligned crop, 0 to 1 across it."""
     moved: np.ndarray = (landmarks @ matrix[:, :2].T + matrix[:, 2]) / align_size
     return moved
-
-
-def is_grey(photo: Photo) -> bool:
-    """Return whether a photo is black and white, up to the tint that JPEG leaves; it stays so."""
-    step = max(1, round((photo.size[0] * photo.size[1] / 250_000) ** 0.5))
-    sample = to_unit(photo.pixels[::step, ::step])
-    return photo.grey or bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT)
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 
 _COARSE = 64  # colours are compared without detail, which a restoration is meant to change
 _FARTHEST = 0.15  # a larger difference of the mean is no cast but another picture, and only taken in part
+_NO_COLOUR = 1e-5  # colour differences that are but rounding
 _SPREAD = (0.5, 1.5)  # by which factors the spread of the colours may be changed
 
 # RGB to luma and two colour differences (ITU-R BT.601), and back.
@@ -36,6 +37,9 @@ def match_color(restored: np.ndarray, original: np.ndarray, weight: np.ndarray) 
         np.sqrt((mask * (picture - mean) ** 2).sum((0, 1)))
         for picture, mean in ((seen, seen_mean), (wanted, wanted_mean))
     )
+    if max(np.abs([*seen_mean[1:], *wanted_mean[1:], *seen_spread[1:], *wanted_spread[1:]])) < _NO_COLOUR:
+        shift = np.clip(wanted_mean[0] - seen_mean[0], -_FARTHEST, _FARTHEST)
+        return np.clip(restored + np.float32(shift), 0, 1)  # the same for each channel: rounding brings no colour in
     gain = np.clip((wanted_spread + 1e-3) / (seen_spread + 1e-3), *_SPREAD)
     gain[0] = 1  # the spread of luma is contrast, which is the restoration's to change
     shift = np.clip(wanted_mean - seen_mean, -_FARTHEST, _FARTHEST)
