@@ -105,6 +105,7 @@ def test_figures_of_equal_and_unequal_pictures() -> None:
     assert psnr(a, b) == pytest.approx(20 * np.log10(255 / 5), abs=0.2)
     assert ssim(a, a) == pytest.approx(1)
     assert niqe(a) is None
+    assert niqe(np.full((256, 256, 3), 128, np.uint8)) is None  # nothing to judge
     sigma, smooth = best_gaussian([a], [a], 256)
     assert sigma == 0.4
     assert smooth[0].shape == a.shape

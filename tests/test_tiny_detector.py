@@ -106,7 +106,7 @@ def test_it_is_small_and_folding_changes_nothing() -> None:
     trained = network.TinyDetector(norm=True)
     for _ in range(3):  # statistics other than those of a fresh one
         trained.logits(torch.randn(2, 3, 64, 64))
-        trained.second(torch.randn(4, 3, 48, 48))
+        trained.second(torch.randn(4, 3, 64, 64))
     trained.eval()
     plain = network.folded(trained, network.WIDTHS, network.HEAD)
     assert sum(parameter.numel() for parameter in plain.parameters()) < 215_000

@@ -20,10 +20,11 @@ import torch
 
 from restorer import registry, weights
 from restorer.errors import UnreadablePhotoError, UsageError
+from restorer.faces.detect import Face
 from restorer.faces.tiny import joined
 from restorer.networks.tinydetector import cells
 from restorer.training.detecting import DetectorTrainer, calibrate
-from restorer.training.labelling import Known, known_faces
+from restorer.training.labelling import Known, Steady, known_faces
 from restorer.training.loop import LOSSES, Place, run
 from restorer.training.recipe import load_recipe, parse_recipe
 from restorer.training.scenes import Composer, Scene, _put, mirrored
@@ -122,6 +123,45 @@ def test_the_teacher_looks_once(faces: Path, tmp_path: Path) -> None:
         assert found[files[2]].scores == pytest.approx([0.98, 0.4])
         assert np.allclose(found[files[2]].boxes[0], BOX)
         assert np.allclose(found[files[2]].landmarks[0], POINTS)
+
+
+def test_landmarks_of_several_looks_are_their_mean_in_the_picture_s_own_pixels() -> None:
+    """A teacher that sees all three pixels too far to the right is right on the mean of a look and its mirror image."""
+    picture = drawn_face()
+
+    def detect(pixels: np.ndarray) -> list[Face]:
+        size = pixels.shape[0] / 256
+        mirrored = pixels[int(124 * size), int(104 * size), 0] != picture[124, 104, 0]  # whose eye is on the left?
+        points: np.ndarray = POINTS
+        if mirrored:
+            points = points[[1, 0, 2, 4, 3]] * [-1, 1] + [256, 0]
+        box = tuple(BOX * size)
+        return [
+            Face(box, (points * size + [3 * size, 0]).astype(np.float32), 0.97),
+            Face((0, 0, 20 * size, 20 * size), np.zeros((5, 2), np.float32), 0.4),
+        ]
+
+    once = detect(picture)[0].landmarks
+    assert np.allclose(once - POINTS, [3, 0], atol=0.01)
+    teacher = SimpleNamespace(detect=detect)
+    face, other = Steady(teacher, [1.0, 0.5, 0.75]).detect(picture)
+    assert np.allclose(face.landmarks, POINTS, atol=0.6)  # rounding of the sizes apart
+    assert (face.box, face.score, other.score) == (tuple(BOX), 0.97, 0.4)
+    assert Steady(SimpleNamespace(detect=lambda _: []), [1.0, 0.5]).detect(picture) == []
+
+
+def test_a_look_that_finds_another_face_does_not_count() -> None:
+    picture, looks = drawn_face(), []
+
+    def detect(pixels: np.ndarray) -> list[Face]:
+        looks.append(pixels.shape)
+        if len(looks) > 1:
+            return [Face((0, 0, 30, 30), np.full((5, 2), 15, np.float32), 0.9)]
+        return [Face(tuple(BOX), POINTS, 0.97)]
+
+    (face,) = Steady(SimpleNamespace(detect=detect), [1.0, 0.5]).detect(picture)
+    assert looks == [(256, 256, 3), (256, 256, 3), (128, 128, 3), (128, 128, 3)]
+    assert np.array_equal(face.landmarks, POINTS)
 
 
 def test_a_file_that_holds_no_labels_is_named(faces: Path, tmp_path: Path) -> None:

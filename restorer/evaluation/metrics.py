@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,11 +26,19 @@ def ssim(picture: Picture, truth: Picture) -> float:
 
 
 def niqe(picture: Picture) -> float | None:
-    """Return NIQE on the luma, lower is more natural; None for a picture below 192 px, which has too few blocks."""
+    """Return NIQE on the luma, lower is more natural.
+
+    None for a picture below 192 px, which has too few blocks, and for one without any texture to judge.
+    """
     if min(picture.shape[:2]) < 192:
         return None
-    with np.errstate(all="ignore"):  # a flat block divides by zero; basicsr leaves it out afterwards
-        return float(import_basicsr("basicsr.metrics.niqe").calculate_niqe(picture[..., ::-1], 0))
+    # A flat block divides by zero; basicsr leaves it out afterwards. Where all are, nothing is left to compare.
+    with np.errstate(all="ignore"):
+        try:
+            found = float(import_basicsr("basicsr.metrics.niqe").calculate_niqe(picture[..., ::-1], 0))
+        except np.linalg.LinAlgError:
+            return None
+    return found if math.isfinite(found) else None
 
 
 class Identity:

@@ -21,7 +21,7 @@ ROW = 15  # box 4, score 1, landmarks 10
 WIDTHS = (16, 24, 48, 64, 64)
 HEAD = 48
 MIRRORED = (1, 0, 2, 4, 3)  # the landmarks of a mirrored face
-CROP = 48  # side of what the second look sees, pixels
+CROP = 64  # side of what the second look sees, pixels
 TEMPLATE = ((-0.36, -0.3), (0.36, -0.3), (0.0, 0.04), (-0.29, 0.4), (0.29, 0.4))
 """Where a face's landmarks are in such a crop, whose sides are at -1 and 1."""
 
@@ -73,12 +73,12 @@ class SecondLook(nn.Module):
 
     def __init__(self, *, norm: bool) -> None:
         super().__init__()
-        widths = (3, 16, 32, 40, 48)
+        widths = (3, 24, 48, 64, 64)
         self.convs = nn.Sequential(*(_Conv(a, b, 3, 2, norm=norm) for a, b in pairwise(widths)))
         self.answer = nn.Linear(widths[-1] * (CROP // 16) ** 2, 11)
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return landmarks (k, 5, 2) in the crop, -1 to 1, and the logit of a face (k,), for RGB (k, 3, 48, 48)."""
+        """Return landmarks (k, 5, 2) in the crop, -1 to 1, and the logit of a face (k,), for RGB (k, 3, 64, 64)."""
         answer = self.answer(self.convs(crops).flatten(1)).float()
         return answer[:, :10].reshape(-1, 5, 2) + answer.new_tensor(TEMPLATE), answer[:, 10]
 
@@ -196,7 +196,7 @@ def in_picture(points: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 
 
 def cut(picture: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """Return the crops (k, 3, 48, 48) that frames (k, 2, 3) take from a picture (3, h, w); 0 outside."""
+    """Return the crops (k, 3, 64, 64) that frames (k, 2, 3) take from a picture (3, h, w); 0 outside."""
     side = 2 * CROP  # reduced by two afterwards, against aliasing
     line = (torch.arange(side, device=picture.device) + 0.5) * (2 / side) - 1
     y, x = torch.meshgrid(line, line, indexing="ij")

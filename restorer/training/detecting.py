@@ -36,10 +36,10 @@ from restorer.networks.tinydetector import (
 )
 from restorer.training.datasets import picture_files, split, to_tensor
 from restorer.training.export import write_model
-from restorer.training.labelling import LOWEST, Known, Teacher, known_faces, read_picture
+from restorer.training.labelling import LOWEST, MIRRORED, Known, Steady, Teacher, known_faces, read_picture
 from restorer.training.loop import Place, Trainer, backward, follow, placed
 from restorer.training.recipe import Recipe, Values
-from restorer.training.scenes import MIRRORED, SIDE, Composer, Picture, Scene
+from restorer.training.scenes import SIDE, Composer, Picture, Scene
 from restorer.training.sheets import grid
 from restorer.training.targets import FACE, NOTHING, UNKNOWN, Ahead, Batch, Scenes, overlaps
 
@@ -62,6 +62,7 @@ class DetectorTrainer(Trainer):
             "without": [],
             "others": "",
             "teacher": "retinaface-r50",
+            "teacher_sizes": [1.0],
             "labels": "",
             "background_labels": "",
         },
@@ -220,7 +221,7 @@ class DetectorTrainer(Trainer):
 
     @torch.no_grad()
     def _finds(self, rows: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return crops (k, 3, 48, 48), whether they are of faces (k,), and the landmarks in the crops (k, 5, 2)."""
+        """Return crops (k, 3, 64, 64), whether they are of faces (k,), and the landmarks in the crops (k, 5, 2)."""
         what = batch.what.to(rows.device)
         faces = torch.nonzero(what == FACE)
         faces = faces[torch.randperm(len(faces)).to(faces.device)[: SEEN_AGAIN[0]]]
@@ -393,7 +394,7 @@ class DetectorTrainer(Trainer):
                 'Set data.teacher to a detector, such as "retinaface-r50".',
             )
         options = Options(model="none", detector=name, min_score=LOWEST, device=str(self.place.device))
-        return Parts(options).get_detector()
+        return Steady(Parts(options).get_detector(), self.values["data"]["teacher_sizes"])
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restorer.training.labelling import Known
+from restorer.training.labelling import MIRRORED, Known
 from restorer.training.states import Ageing
 
 Picture = NDArray[np.uint8]
-MIRRORED = [1, 0, 2, 4, 3]  # the landmarks of a mirrored face
 SIDE = 256  # of a face crop
 SURE, MAYBE = 0.93, 0.7  # the teacher's scores: a face; not to be learnt as background
 COVERED = 3  # of five landmarks: from here on a face is no longer asked for
