@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -62,7 +63,9 @@ class FindsRed(nn.Module):
                 rows[i, 5:] = ((points - [x, y]) / stride).ravel()
         return torch.from_numpy(rows)[None]
 
-    def look_again(self, picture: torch.Tensor, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def look_again(
+        self, picture: torch.Tensor, landmarks: torch.Tensor, sizes: Sequence[float] = (1.0,)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         self.looked_again += len(landmarks)
         better = []
         for points in landmarks.numpy():
@@ -109,7 +112,7 @@ def test_it_is_small_and_folding_changes_nothing() -> None:
         trained.second(torch.randn(4, 3, 64, 64))
     trained.eval()
     plain = network.folded(trained, network.WIDTHS, network.HEAD)
-    assert sum(parameter.numel() for parameter in plain.parameters()) < 215_000
+    assert sum(parameter.numel() for parameter in plain.parameters()) < 260_000
     picture, points = torch.randn(1, 3, 96, 64), torch.rand(2, 5, 2) * 50
     with torch.no_grad():
         assert torch.allclose(plain(picture), trained(picture), atol=1e-4)
@@ -117,6 +120,18 @@ def test_it_is_small_and_folding_changes_nothing() -> None:
             plain.look_again(picture[0], points), trained.look_again(picture[0], points), strict=True
         ):
             assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_what_is_seen_at_some_sizes_is_averaged() -> None:
+    torch.manual_seed(2)
+    net = network.TinyDetector().eval()
+    picture, points = torch.rand(3, 96, 80) * 2 - 1, torch.rand(3, 5, 2) * 40 + 20
+    with torch.no_grad():
+        alone = [net.look_again(picture, points, [size]) for size in (0.8, 1.0, 1.2)]
+        landmarks, logits = net.look_again(picture, points, (0.8, 1.0, 1.2))
+    assert torch.allclose(landmarks, torch.stack([found[0] for found in alone]).mean(dim=0), atol=1e-3)
+    assert torch.allclose(logits, torch.stack([found[1] for found in alone]).mean(dim=0), atol=1e-4)
+    assert (alone[0][0] - alone[2][0]).abs().max() > 0.1  # other crops are seen
 
 
 def test_rows_come_in_the_order_of_the_cells() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.stylegan2 import own_precision, quick_layout
+from restorer.networks.stylegan2 import own_precision, quick_empty, quick_layout
 
 COARSE_INPUT = 0.75
 """`coarse` looks at pictures reduced by this much: the work falls with its square. Faces in the crops that the parser
@@ -127,9 +127,10 @@ class ParseNet(nn.Module):
 
     def _up(self, block: Any, x: Tensor) -> Tensor:
         """Run a block that enlarges twice."""
-        main = F.leaky_relu_(_enlarged(x, *self._kernel(block.conv1, x.dtype, 0)), 0.2)
-        main = _reflected(_interleave(main), *self._kernel(block.conv2, x.dtype))
-        return main.add_(_interleave(_enlarged(x, *self._kernel(block.shortcut, x.dtype, 0))))
+        # Nothing is kept that is not needed again: these are the largest tensors of the network.
+        main = _interleave(F.leaky_relu_(_enlarged(x, *self._kernel(block.conv1, x.dtype, 0)), 0.2))
+        main = _reflected(main, *self._kernel(block.conv2, x.dtype))
+        return _interleave(_enlarged(x, *self._kernel(block.shortcut, x.dtype, 0)), added_to=main)
 
     def _kernel(self, conv: Any, dtype: torch.dtype, cell: int = 1) -> tuple[Tensor, Tensor]:
         """Return a convolution's weight and bias, made once for a precision, for cells of so many pixels; 0: phases."""
@@ -217,14 +218,16 @@ def _replicated(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 _enlarged = _replicated
 
 
-def _interleave(phases: Tensor) -> Tensor:
-    """Return (n, c, 2h, 2w) of what a kernel of `_phases` gave: (n, 4c, h + 1, w + 1)."""
+def _interleave(phases: Tensor, added_to: Tensor | None = None) -> Tensor:
+    """Return (n, c, 2h, 2w) of what a kernel of `_phases` gave, (n, 4c, h + 1, w + 1), or add it to such a tensor."""
     count, channels, height, width = phases.shape[0], phases.shape[1] // 4, phases.shape[2] - 1, phases.shape[3] - 1
-    result = quick_layout(phases.new_empty(count, channels, 2 * height, 2 * width))
+    result = quick_empty(phases, count, channels, 2 * height, 2 * width) if added_to is None else added_to
     for number in range(4):
         down, right = divmod(number, 2)
         part = phases[:, number * channels : (number + 1) * channels]
-        result[:, :, down::2, right::2] = part[:, :, down : down + height, right : right + width]
+        part = part[:, :, down : down + height, right : right + width]
+        place = result[:, :, down::2, right::2]
+        place.copy_(part) if added_to is None else place.add_(part)
     return result
 
 

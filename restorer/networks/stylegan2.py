@@ -53,6 +53,12 @@ def quick_layout(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
+def quick_empty(like: Tensor, *shape: int) -> Tensor:
+    """Return a tensor (n, c, h, w) to be filled, of another's type and on its device, in that layout."""
+    layout = torch.channels_last if like.device.type == "cpu" else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
 def fir_blur(x: Tensor, pad: int, gain: float = 1.0, *, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Blur (n, c, h, w) with the normalised FIR filter times `gain`, `pad` zeros around; then add a bias (c,)."""
     kernel = _fir_kernel(gain, x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
@@ -90,7 +96,7 @@ def enlarged_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         strip = strip[:, :, above : strip.shape[2] - below]
         strip = F.conv2d(F.pad(strip, (0, 0, 1 - above, 1 - below)), weight, bias, padding=(0, 1))
         if result is None:
-            result = quick_layout(strip.new_empty(count, strip.shape[1], 2 * height, 2 * width))
+            result = quick_empty(strip, count, strip.shape[1], 2 * height, 2 * width)
         result[:, :, 2 * top : 2 * bottom] = strip
     assert result is not None
     return result

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
+import cv2
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -119,17 +121,22 @@ class TinyDetector(nn.Module):
         self.where = nn.ModuleList(nn.Conv2d(head, ROW - 1, 1) for _ in STRIDES)
         self.second = SecondLook(norm=norm)
 
-    def look_again(self, picture: torch.Tensor, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def look_again(
+        self, picture: torch.Tensor, landmarks: torch.Tensor, sizes: Sequence[float] = (1.0,)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return better landmarks (k, 5, 2) and the logit of a face (k,) for finds in one picture (3, h, w).
 
-        Both are the means of what is seen in each crop and in its mirror image.
+        Both are the means of what is seen in crops of these sizes, 1 the face's own, and in their mirror images.
         """
-        frames = frames_of(landmarks)
+        own = frames_of(landmarks)
+        middle = own[:, :, 2:]
+        frames = torch.cat([torch.cat([own[:, :, :2] * size, middle], dim=2) for size in sizes])
         crops = cut(picture, frames)
         seen, logits = self.second(torch.cat([crops, crops.flip(3)]))
         (seen, mirrored), (logit, other) = seen.chunk(2), logits.chunk(2)
         seen = (seen + mirrored[:, MIRRORED] * seen.new_tensor([-1, 1])) / 2
-        return in_picture(seen, frames), (logit + other) / 2
+        points = in_picture(seen, frames).reshape(len(sizes), len(own), 5, 2)
+        return points.mean(dim=0), ((logit + other) / 2).reshape(len(sizes), -1).mean(dim=0)
 
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return rows as `forward` does, with the score's logit in the score's place."""
@@ -198,6 +205,8 @@ def in_picture(points: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 def cut(picture: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Return the crops (k, 3, 64, 64) that frames (k, 2, 3) take from a picture (3, h, w); 0 outside."""
     side = 2 * CROP  # reduced by two afterwards, against aliasing
+    if picture.device.type == "cpu":
+        return _cut_on_cpu(picture, frames, side)
     line = (torch.arange(side, device=picture.device) + 0.5) * (2 / side) - 1
     y, x = torch.meshgrid(line, line, indexing="ij")
     spots = in_picture(torch.stack([x, y], dim=-1).reshape(1, -1, 2), frames.to(line))
@@ -206,6 +215,21 @@ def cut(picture: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     taken = F.grid_sample(picture[None].float(), grid, align_corners=False)[0]
     crops = taken.reshape(3, len(frames), side, side).transpose(0, 1)
     return F.avg_pool2d(crops, 2)
+
+
+def _cut_on_cpu(picture: torch.Tensor, frames: torch.Tensor, side: int) -> torch.Tensor:
+    """Return the same crops by OpenCV, in a third of the time, channels innermost."""
+    seen = np.ascontiguousarray(picture.float().permute(1, 2, 0).numpy())
+    crops = np.empty((len(frames), CROP, CROP, 3), np.float32)
+    for crop, frame in zip(crops, frames.double().numpy(), strict=True):
+        # From the index of a pixel of the crop to that of the picture; middles are half a pixel from the edges.
+        linear = frame[:, :2] * (2 / side)
+        offset = frame[:, 2] - frame[:, :2].sum(axis=1) + linear.sum(axis=1) / 2 - 0.5
+        taken = cv2.warpAffine(
+            seen, np.column_stack([linear, offset]), (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        cv2.resize(taken, (CROP, CROP), crop, interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
