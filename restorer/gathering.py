@@ -88,6 +88,8 @@ class Gathering:
     def lane(self) -> Iterator[None]:
         """Count the thread among those at work, whose crops a batch waits for; until the end, whatever ends it."""
         with self._changed:
+            if self._closed:
+                raise GivenUp
             self._lanes += 1
         try:
             yield
@@ -101,6 +103,11 @@ class Gathering:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until no thread is at work."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._lanes)
 
     @property
     def closed(self) -> bool:
@@ -281,6 +288,7 @@ class Lanes(Generic[W, R]):
     def wait(self) -> None:
         """Wait until all threads have ended, after `stop`."""
         self._threads.shutdown()
+        self.gathering.wait()  # of a thread whose start was interrupted the executor does not know
 
     def _has_room(self, pixels: int) -> bool:
         taken = [turn.pixels for turn in self._turns if turn.pixels]

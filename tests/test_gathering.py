@@ -662,6 +662,7 @@ class Interrupted:
         monkeypatch.setattr(Lanes, "stop", noted)
 
     def now(self) -> None:
+        time.sleep(0.3)  # the main thread has started this lane and those beside it by then, and waits
         signal.pthread_kill(cast("int", threading.main_thread().ident), signal.SIGINT)
         assert self.stopped.wait(PATIENCE)
 
@@ -747,6 +748,30 @@ def test_a_second_interrupt_does_not_wait_for_the_lanes(album: list[int], monkey
         if thread.name.startswith("lane"):
             thread.join(PATIENCE)
             assert not thread.is_alive()
+
+
+def test_an_interrupt_while_a_lane_starts_waits_for_it(album: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor does not know a thread yet whose start is interrupted, and would not wait for it."""
+    begun, ended = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    class Slow(Finder):
+        def detect(self, pixels: np.ndarray) -> list[Face]:
+            begun.set()
+            time.sleep(0.3)
+            ended.set()
+            return super().detect(pixels)
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("lane"):
+            assert begun.wait(PATIENCE)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    interrupted(a_restorer(Negative(), Slow(FOUND)))
+    assert ended.is_set()
+    assert not Path("out").exists()
 
 
 @POSIX
