@@ -54,7 +54,8 @@ def test_a_group_photo_from_file_to_file(
     assert record["detector"] == DETECTOR
     assert [face["restored"] for face in record["faces"]] == [True] * 4
     assert record["output_size"] == [2 * side for side in record["input_size"]]
-    assert any("feathered edge" in warning for warning in record["warnings"])  # ParseNet cannot be had
+    assert record["mask"] == "LandmarkMask"
+    assert any("drawn from their landmarks" in warning for warning in record["warnings"])  # ParseNet cannot be had
     assert (tmp_path / "queen.png").read_bytes() == (tmp_path / "again.png").read_bytes()
     assert json.loads(again.stdout)["faces"] == record["faces"]
     # Faces are changed, what is far from them is the enlarged photo.
