@@ -40,6 +40,8 @@ SECOND_COUNTS = 0.35  # share of the second look in the score
 SIZES = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the crops in which landmarks are placed; their errors differ
 AT_MOST = 500  # finds of a view that are looked at again
 
+_UNIT = np.arange(256, dtype=np.float32) * np.float32(1 / 127.5) - 1  # levels of 255 in [-1, 1]
+
 
 class TinyDetector(RetinaFaceDetector):
     """Finds faces with a network of the architecture "tinydetector"; the arguments are those of `RetinaFaceDetector`.
@@ -116,8 +118,7 @@ class TinyDetector(RetinaFaceDetector):
         asked = min(max(self.min_score, 1e-4), 1 - 1e-4)
         lowest = 1 / (1 + math.exp(MARGIN - math.log(asked / (1 - asked))))
         network = cast("TinyDetectorNetwork", self._network)
-        tensor = torch.from_numpy(framed).to(self._device.name).permute(2, 0, 1)[None].float()
-        tensor.mul_(1 / 127.5).sub_(1)
+        tensor = torch.from_numpy(cv2.LUT(framed, _UNIT)).to(self._device.name).permute(2, 0, 1)[None]
         with torch.inference_mode(), self._device.autocast():
             rows = network(tensor)[0].float()
             likely = torch.nonzero(rows[:, 4] >= lowest)[:, 0].cpu()

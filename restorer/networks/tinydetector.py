@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from restorer.networks.fused import conv_relu
+
 STRIDES = (8, 16, 32)
 ROW = 15  # box 4, score 1, landmarks 10
 WIDTHS = (16, 24, 48, 64, 64)
@@ -37,6 +39,8 @@ class _Conv(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(outer, momentum=0.03) if norm else nn.Identity()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.norm, nn.Identity):
+            return conv_relu(self.conv, features)
         result: torch.Tensor = F.relu(self.norm(self.conv(features)), inplace=True)
         return result
 
@@ -62,8 +66,9 @@ class _Residual(nn.Module):
         self.block = block
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = features + self.block(features)
-        return result
+        result: torch.Tensor = self.block(features)
+        # Where no gradients are kept, nothing else holds the block's output: one tensor less to write.
+        return result + features if torch.is_grad_enabled() else result.add_(features)
 
 
 class SecondLook(nn.Module):
