@@ -97,6 +97,8 @@ class Lanczos:
 class NetworkUpscaler:
     """An upscaler network in tiles, whose result one antialiased resize brings to any size.
 
+    Of several factors the network takes the smallest that suffices.
+
     A tile reaches `overlap` input pixels beyond its own on each side, and in half of that it is blended into its
     neighbours, so that no seam shows. Memory is bounded by the tile and the result, whatever the photo's size.
 
@@ -119,7 +121,8 @@ class NetworkUpscaler:
             from restorer.networks.casting import cast_weights
 
             cast_weights(loaded.network, torch.bfloat16)
-        self._factor = loaded.architecture.factor(loaded.arguments)
+        self._factors = loaded.architecture.factors(loaded.arguments)
+        self._grid = loaded.architecture.grid
         self._overlap = loaded.architecture.overlap
         self._tile = tile or loaded.architecture.tile
 
@@ -142,24 +145,28 @@ class NetworkUpscaler:
     ) -> np.ndarray:
         (height, width), (wide, high) = pixels.shape[:2], size
         canvas = np.empty((high, wide, 3), pixels.dtype)
-        rows, columns = _edges(height, tile), _edges(width, tile)
+        needed = max(wide / width, high / height)
+        factor = next((factor for factor in self._factors if factor >= needed - 1e-3), self._factors[-1])
+        rows, columns = _edges(height, tile, self._grid), _edges(width, tile, self._grid)
         total, done = (len(rows) - 1) * (len(columns) - 1), 0
         for top, bottom in pairwise(rows):
             for left, right in pairwise(columns):
-                self._one_tile(pixels, canvas, (left, top, right, bottom), grey)
+                self._one_tile(pixels, canvas, (left, top, right, bottom), factor, grey)
                 done += 1
                 if on_tile:
                     on_tile(done, total)
         return canvas
 
-    def _one_tile(self, pixels: np.ndarray, canvas: np.ndarray, tile: tuple[int, int, int, int], grey: bool) -> None:
+    def _one_tile(
+        self, pixels: np.ndarray, canvas: np.ndarray, tile: tuple[int, int, int, int], factor: int, grey: bool
+    ) -> None:
         """Write one tile into the canvas, blended over what its left and upper neighbours wrote in the shared band."""
         left, top, right, bottom = tile
         (height, width), (high, wide) = pixels.shape[:2], canvas.shape[:2]
         reach = self._overlap
         seen_left, seen_top = max(left - reach, 0), max(top - reach, 0)
         seen = pixels[seen_top : bottom + reach, seen_left : right + reach]
-        enlarged = self._run(seen)
+        enlarged = self._run(seen, factor)
         if grey:
             enlarged = _without_new_colour(enlarged, seen)
         # The block of the result that this tile fills, widened to the left and to the top by the band it is blended in.
@@ -169,10 +176,10 @@ class NetworkUpscaler:
         x0, x1 = round(left * across) - band_x, round(right * across)
         y0, y1 = round(top * down) - band_y, round(bottom * down)
         box = (
-            (x0 / across - seen_left) * self._factor,
-            (y0 / down - seen_top) * self._factor,
-            (x1 / across - seen_left) * self._factor,
-            (y1 / down - seen_top) * self._factor,
+            (x0 / across - seen_left) * factor,
+            (y0 / down - seen_top) * factor,
+            (x1 / across - seen_left) * factor,
+            (y1 / down - seen_top) * factor,
         )
         box = (max(box[0], 0), max(box[1], 0), min(box[2], enlarged.shape[1]), min(box[3], enlarged.shape[0]))
         block = _resize_box(enlarged, (x1 - x0, y1 - y0), box)
@@ -185,21 +192,21 @@ class NetworkUpscaler:
             block = np.where(known, target * (1 - weight) + block * weight, block)
         target[...] = _to_type(block, canvas.dtype)
 
-    def _run(self, seen: np.ndarray) -> np.ndarray:
+    def _run(self, seen: np.ndarray, factor: int) -> np.ndarray:
         """Return the network's picture of a tile, float32 (h, w, 3), about [0, 1]; redone in fp32 when it is broken."""
         import torch
 
         top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
         pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32)).to(self._device.name)
         tensor = pixels.permute(2, 0, 1)[None] * (2 / top) - 1
-        output = self._infer(tensor)
+        output = self._infer(tensor, factor)
         if not torch.isfinite(output.sum()):  # quicker than to ask each value
-            output = self._infer(tensor, "fp32")
+            output = self._infer(tensor, factor, "fp32")
         with torch.inference_mode():
             picture: np.ndarray = output[0].mul_(0.5).add_(0.5).clamp_(0, 1).permute(1, 2, 0).cpu().numpy()
         return picture
 
-    def _infer(self, tensor: torch.Tensor, precision: Precision | None = None) -> torch.Tensor:
+    def _infer(self, tensor: torch.Tensor, factor: int, precision: Precision | None = None) -> torch.Tensor:
         import torch
 
         from restorer.networks.stylegan2 import quick_layout
@@ -208,7 +215,7 @@ class NetworkUpscaler:
         if precision == "fp32" and self._device.precision == "bf16" and loaded.path is not None:
             loaded = registry.load(loaded.table, loaded.path, self._device.name)  # the weights in hand were cast
         with torch.inference_mode(), self._device.autocast(precision):
-            output: torch.Tensor = loaded.network(quick_layout(tensor))
+            output: torch.Tensor = loaded.network(quick_layout(tensor), factor)
         return output.float()
 
 
@@ -225,10 +232,11 @@ def _without_new_colour(enlarged: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return plain
 
 
-def _edges(length: int, tile: int) -> list[int]:
-    """Return the borders of about equal tiles, none longer than `tile`."""
-    count = -(-length // tile)
-    return [round(i * length / count) for i in range(count + 1)]
+def _edges(length: int, tile: int, grid: int) -> list[int]:
+    """Return the borders of about equal tiles, at multiples of `grid`; none is longer than `tile`, or one of them."""
+    cells = -(-length // grid)
+    count = -(-cells // max(tile // grid, 1))
+    return [*(grid * round(i * cells / count) for i in range(count)), length]
 
 
 def _ramp(length: int, band: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from restorer import registry
-from restorer.background import NetworkUpscaler, resize
+from restorer.background import NetworkUpscaler, _edges, resize
 from restorer.device import Device
 from restorer.models.upscalers import UpscalerModel
 
@@ -30,26 +30,28 @@ class _Model(UpscalerModel):
     def flops(self, arguments: Any) -> float:
         return 1.0
 
-    def factor(self, arguments: Any) -> int:
-        return 4
+    def factors(self, arguments: Any) -> tuple[int, ...]:
+        return (2, 4)
 
     def build(self, arguments: Any) -> nn.Module:
         return _Cubic()
 
 
 class _Cubic(nn.Module):
-    """Enlarges four times by a cubic filter, in place of a trained network."""
+    """Enlarges by a cubic filter, in place of a trained network."""
 
     def __init__(self, faults: list[type[Exception]] | None = None) -> None:
         super().__init__()
         self.faults = faults or []
         self.shapes: list[tuple[int, ...]] = []
+        self.factors: set[int] = set()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, factor: int) -> torch.Tensor:
         self.shapes.append(tuple(x.shape))
+        self.factors.add(factor)
         if self.faults:
             raise self.faults.pop(0)("CUDA out of memory (in a test)")
-        return F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False)
+        return F.interpolate(x, scale_factor=factor, mode="bicubic", align_corners=False)
 
 
 def _upscaler(network: nn.Module, tile: int | None = None) -> NetworkUpscaler:
@@ -102,8 +104,8 @@ def test_a_tile_that_does_not_fit_into_memory_is_halved() -> None:
 class _Coloured(_Cubic):
     """Enlarges, and tints everything, as a trained network does with the noise of a print."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) + torch.tensor([0.2, -0.1, 0.05])[None, :, None, None] * x.mean()
+    def forward(self, x: torch.Tensor, factor: int) -> torch.Tensor:
+        return super().forward(x, factor) + torch.tensor([0.2, -0.1, 0.05])[None, :, None, None] * x.mean()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -122,7 +124,7 @@ def test_a_black_and_white_photo_keeps_the_tint_of_jpeg_and_takes_the_networks_b
     result = _upscaler(_Coloured(), tile=256).upscale(photo, (600, 440)).astype(int)
     assert np.abs(result[..., 0] - result[..., 1] - 3).max() <= 1
     with torch.inference_mode():
-        whole = _Coloured()(torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1)[0].permute(1, 2, 0).numpy()
+        whole = _Coloured()(torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1, 4)[0].permute(1, 2, 0).numpy()
     luma = np.array([0.299, 0.587, 0.114])
     assert np.abs((whole + 1) * 127.5 @ luma - result @ luma).max() < 1
 
@@ -136,10 +138,10 @@ def test_a_broken_output_is_computed_again_in_fp32(monkeypatch: pytest.MonkeyPat
     seen: list[str] = []
 
     class Broken(_Cubic):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, factor: int) -> torch.Tensor:
             low = torch.is_autocast_enabled("cpu")
             seen.append("bf16" if low else "fp32")
-            return super().forward(x) * (torch.nan if low else 1)
+            return super().forward(x, factor) * (torch.nan if low else 1)
 
     upscaler = _upscaler(Broken())
     upscaler._device = Device("cpu", "bf16")
@@ -182,6 +184,84 @@ def test_16_bit_is_resized_in_16_bit() -> None:
     photo = _photo(40, 40, dtype=np.uint16)
     result = resize(photo, (80, 80))
     assert len(np.unique(result)) > 256
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(0.5, 2), (1.7, 2), (2, 2), (2.01, 4), (4, 4), (8, 4)])
+def test_the_smallest_factor_that_suffices_is_taken(scale: float, factor: int) -> None:
+    network = _Cubic()
+    _upscaler(network).upscale(_photo(101, 67), (round(101 * scale), round(67 * scale)))
+    assert network.factors == {factor}
+
+
+@given(length=st.integers(1, 5000), tile=st.integers(1, 600), grid=st.sampled_from([1, 8]))
+@settings(deadline=None)
+def test_tiles_begin_on_the_grid_and_cover_the_photo(length: int, tile: int, grid: int) -> None:
+    edges = _edges(length, tile, grid)
+    assert (edges[0], edges[-1]) == (0, length)
+    assert all(edge % grid == 0 for edge in edges[:-1])
+    widths = np.diff(edges)
+    assert (widths > 0).all()
+    assert widths.max() <= max(tile, grid)
+
+
+def _tiny(**arguments: Any) -> nn.Module:
+    """Return a network of the built-in upscaler's kind that changes what it sees, though it was never trained."""
+    torch.manual_seed(0)
+    network = registry.architectures()["tinyupscaler"].build(arguments).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5).add_(0.01 * torch.randn_like(parameter))
+    return network
+
+
+def test_the_built_in_kind_of_network_leaves_no_seam_either() -> None:
+    """Its coarse levels put a photo on a grid of 8 pixels: tiles that began elsewhere would see another one."""
+    table = cast("Any", SimpleNamespace(name="test-upscaler"))
+    architecture = registry.architectures()["tinyupscaler"]
+    assert isinstance(architecture, UpscalerModel)
+    loaded = registry.LoadedNetwork(_tiny(widths=[8, 8, 8], blocks=[1, 1, 1]), table, architecture)
+    photo = _photo(205, 131)
+    whole = NetworkUpscaler(loaded, CPU, 4096).upscale(photo, (410, 262)).astype(int)
+    tiled = NetworkUpscaler(loaded, CPU, 64).upscale(photo, (410, 262)).astype(int)
+    assert np.abs(tiled - whole).max() <= 1
+    shifted = NetworkUpscaler(loaded, CPU, 60)
+    shifted._grid = 1
+    assert np.abs(shifted.upscale(photo, (410, 262)).astype(int) - whole).max() > 3
+
+
+def test_the_built_in_kind_of_network_enlarges_any_size_and_is_known_by_its_shapes() -> None:
+    arguments = {"widths": [8, 16, 8], "blocks": [1, 2, 3]}
+    architecture = registry.architectures()["tinyupscaler"]
+    assert isinstance(architecture, UpscalerModel)
+    network = _tiny(**arguments)
+    picture = torch.rand(1, 3, 21, 34) * 2 - 1
+    with torch.inference_mode():
+        for factor in architecture.factors(arguments):
+            assert network(picture, factor).shape == (1, 3, 21 * factor, 34 * factor)
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    assert architecture.infer(shapes) == arguments
+    assert architecture.infer({"body.0.weight": (8, 3, 3, 3)}) == {}
+    with pytest.raises(ValueError, match="levels"):
+        architecture.build({"widths": [8, 8], "blocks": [1]})
+
+
+@pytest.mark.parametrize("widths", [[64, 64, 96], [8, 16]])
+def test_the_operations_of_the_built_in_kind_of_network_are_counted(widths: list[int]) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    architecture = registry.architectures()["tinyupscaler"]
+    assert isinstance(architecture, UpscalerModel)
+    arguments = {"widths": widths, "blocks": [2] * len(widths)}
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        architecture.build(arguments)(torch.empty(1, 3, 64, 64), 4)
+    assert architecture.flops(arguments) * 64 * 64 == pytest.approx(counter.get_total_flops())
+
+
+def test_another_factor_than_the_networks_own_is_refused() -> None:
+    architecture = registry.architectures()["srvggnet"]
+    network = architecture.build({**architecture.defaults, "num_feat": 8, "num_conv": 1})
+    with pytest.raises(ValueError, match="by 4, not by 2"):
+        network(torch.zeros(1, 3, 8, 8), 2)
 
 
 @pytest.mark.parametrize("name", ["rrdbnet", "srvggnet"])

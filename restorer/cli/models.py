@@ -334,7 +334,9 @@ def _sizes(table: Table) -> str:
     if isinstance(architecture, FaceModel):
         crop = architecture.crop(arguments)
         return f"{crop.input_size} → {crop.output_size}"
-    return f"×{architecture.factor(arguments)}" if isinstance(architecture, UpscalerModel) else ""
+    if isinstance(architecture, UpscalerModel):
+        return " ".join(f"×{factor}" for factor in architecture.factors(arguments))
+    return ""
 
 
 def _facts(table: Table) -> dict[str, Any]:

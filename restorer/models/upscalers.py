@@ -1,4 +1,4 @@
-"""Upscalers for everything that is not a face: Real-ESRGAN's large and compact networks."""
+"""Upscalers for everything that is not a face: Real-ESRGAN's large and compact networks, and the built-in one."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ if TYPE_CHECKING:
 
 
 class UpscalerModel(Architecture):
-    """An architecture whose role is upscaler.
+    """An architecture whose role is upscaler; its networks are called with pictures and one of its factors.
 
     Attributes:
         overlap: input pixels by which a tile reaches beyond its own; further off a pixel hardly influences another.
         tile: side of a tile in input pixels that keeps the activations of one tile near a gigabyte.
+        grid: tiles begin at multiples of this many input pixels, and `overlap` is one: what the network's coarsest
+            level sees as a pixel, so that a tile gives what the whole photo would give there.
     """
 
     role = "upscaler"
     overlap: ClassVar[int] = 16
     tile: ClassVar[int] = 256
+    grid: ClassVar[int] = 1
 
     @abstractmethod
     def flops(self, arguments: Mapping[str, Any]) -> float:
         """Return the floating-point operations per input pixel, for estimates."""
 
     @abstractmethod
-    def factor(self, arguments: Mapping[str, Any]) -> int:
-        """Return the factor by which the network enlarges."""
+    def factors(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the factors by which the network can enlarge, the smallest first."""
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
         """Put the upstream names below the wrapper that maps the value range."""
@@ -68,9 +71,9 @@ class RRDBNetModel(UpscalerModel):
             "scale": {48: 1, 12: 2}.get(first[1], 4),
         }
 
-    def factor(self, arguments: Mapping[str, Any]) -> int:
+    def factors(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the `scale` argument."""
-        return int(arguments["scale"])
+        return (int(arguments["scale"]),)
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:
         """Return the network."""
@@ -108,9 +111,9 @@ class SRVGGNetModel(UpscalerModel):
         upscale = round((outputs / first[1]) ** 0.5)
         return {"num_feat": first[0], "num_conv": len(convolutions) - 2, "upscale": upscale}
 
-    def factor(self, arguments: Mapping[str, Any]) -> int:
+    def factors(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the `upscale` argument."""
-        return int(arguments["upscale"])
+        return (int(arguments["upscale"]),)
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:
         """Return the network."""
@@ -119,5 +122,50 @@ class SRVGGNetModel(UpscalerModel):
         return srvggnet(**arguments)
 
 
+class TinyUpscalerModel(UpscalerModel):
+    """The built-in upscaler: one body, a head for x2 and one for x4."""
+
+    name = "tinyupscaler"
+    defaults: ClassVar = {"widths": [64, 64, 96], "blocks": [2, 2, 2]}
+    overlap = 48
+    tile = 640
+    grid = 8
+
+    def flops(self, arguments: Mapping[str, Any]) -> float:
+        """Count the convolutions of each level, and the head of x4."""
+        widths, blocks = arguments["widths"], arguments["blocks"]
+        total = 9 * widths[0] * (12 + 192) / 4
+        for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            last = i == len(widths) - 1
+            total += 2 * count * (1 if last else 2) * 9 * width * width / 4 ** (i + 1)
+            total += 0 if last else 2 * 4 * width * widths[i + 1] / 4 ** (i + 2)
+        return float(2 * total)
+
+    def infer(self, shapes: Shapes) -> dict[str, Any]:
+        """Read widths and depths from the residual blocks of the way down."""
+        levels: dict[int, tuple[int, int]] = {}
+        for key, shape in shapes.items():
+            parts = key.split(".")
+            if parts[0] == "down" and parts[-2:] == ["first", "weight"]:
+                levels[int(parts[1])] = (shape[0], max(levels.get(int(parts[1]), (0, 0))[1], int(parts[2]) + 1))
+        found = [levels[i] for i in sorted(levels)]
+        return {"widths": [width for width, _ in found], "blocks": [count for _, count in found]} if found else {}
+
+    def factors(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return 2 and 4."""
+        return (2, 4)
+
+    def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
+        """Keep the names: there is no upstream."""
+        return {key: value.float() for key, value in state.items()}
+
+    def build(self, arguments: Mapping[str, Any]) -> nn.Module:
+        """Return the network."""
+        from restorer.networks.tinyupscaler import TinyUpscaler
+
+        return TinyUpscaler(**arguments)
+
+
 register(RRDBNetModel())
 register(SRVGGNetModel())
+register(TinyUpscalerModel())

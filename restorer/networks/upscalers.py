@@ -25,8 +25,14 @@ class UnitRangeUpscaler(nn.Module):
         self.factor = factor
         self.multiple = multiple
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Map (n, 3, h, w) in [-1, 1] to (n, 3, factor * h, factor * w) in about [-1, 1]."""
+    def forward(self, pictures: torch.Tensor, factor: int | None = None) -> torch.Tensor:
+        """Map (n, 3, h, w) in [-1, 1] to (n, 3, factor * h, factor * w) in about [-1, 1].
+
+        Raises:
+            ValueError: for a factor that is not the network's own.
+        """
+        if factor not in (None, self.factor):
+            raise ValueError(f"This network enlarges by {self.factor}, not by {factor}.")
         height, width = pictures.shape[-2:]
         pad = (-width % self.multiple, -height % self.multiple)
         unit = pictures * 0.5 + 0.5
