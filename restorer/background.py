@@ -171,8 +171,9 @@ class NetworkUpscaler:
             enlarged = _without_new_colour(enlarged, seen)
         # The block of the result that this tile fills, widened to the left and to the top by the band it is blended in.
         across, down = wide / width, high / height
-        band_x = round(reach / 2 * across) if left else 0
-        band_y = round(reach / 2 * down) if top else 0
+        # Small tiles lie wholly in the band of their neighbours; it ends at the photo's own edge.
+        band_x = round(min(reach / 2, left) * across)
+        band_y = round(min(reach / 2, top) * down)
         x0, x1 = round(left * across) - band_x, round(right * across)
         y0, y1 = round(top * down) - band_y, round(bottom * down)
         box = (

@@ -214,7 +214,8 @@ def _tiny(**arguments: Any) -> nn.Module:
     return network
 
 
-def test_the_built_in_kind_of_network_leaves_no_seam_either() -> None:
+@pytest.mark.parametrize("tile", [16, 24, 64])
+def test_the_built_in_kind_of_network_leaves_no_seam_either(tile: int) -> None:
     """Its coarse levels put a photo on a grid of 8 pixels: tiles that began elsewhere would see another one."""
     table = cast("Any", SimpleNamespace(name="test-upscaler"))
     architecture = registry.architectures()["tinyupscaler"]
@@ -222,7 +223,7 @@ def test_the_built_in_kind_of_network_leaves_no_seam_either() -> None:
     loaded = registry.LoadedNetwork(_tiny(widths=[8, 8, 8], blocks=[1, 1, 1]), table, architecture)
     photo = _photo(205, 131)
     whole = NetworkUpscaler(loaded, CPU, 4096).upscale(photo, (410, 262)).astype(int)
-    tiled = NetworkUpscaler(loaded, CPU, 64).upscale(photo, (410, 262)).astype(int)
+    tiled = NetworkUpscaler(loaded, CPU, tile).upscale(photo, (410, 262)).astype(int)
     assert np.abs(tiled - whole).max() <= 1
     shifted = NetworkUpscaler(loaded, CPU, 60)
     shifted._grid = 1

@@ -381,7 +381,7 @@ def test_background_and_tile(folder: Path, capsys: Capture, monkeypatch: pytest.
         return forward(network, given, factor)
 
     monkeypatch.setattr(TinyUpscaler, "forward", seen)
-    Image.fromarray(np.random.default_rng(1).integers(0, 256, (130, 240, 3), np.uint8)).save("noise.png")
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (130, 260, 3), np.uint8)).save("noise.png")
     results = []
     for more in (("lanczos",), ("tiny-upscaler",), ("tiny-upscaler", "--tile", "48")):
         sides.clear()
@@ -392,9 +392,9 @@ def test_background_and_tile(folder: Path, capsys: Capture, monkeypatch: pytest.
     assert [row[0] for row in results] == ["lanczos", "tiny-upscaler", "tiny-upscaler"]
     assert [row[1] for row in results[:2]] == [0, 1]
     assert results[2][1] > 4
-    assert results[2][2] <= 48 + 2 * 48 < results[1][2]
+    assert results[2][2] <= 48 + 2 * 64 < results[1][2]
     assert np.abs(results[0][3] - results[1][3]).mean() > 5
-    assert np.abs(results[1][3] - results[2][3]).mean() < 0.2
+    assert np.abs(results[1][3] - results[2][3]).max() <= 3
 
 
 def test_device_and_precision(portrait: str, capsys: Capture) -> None:

@@ -127,7 +127,7 @@ class TinyUpscalerModel(UpscalerModel):
 
     name = "tinyupscaler"
     defaults: ClassVar = {"widths": [64, 64, 96], "blocks": [2, 2, 2]}
-    overlap = 48
+    overlap = 64
     tile = 640
     grid = 8
 
