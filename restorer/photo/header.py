@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from restorer.photo import formats
+from restorer.photo.damage import DAMAGE
 from restorer.photo.decoding import _no_pillow_limit
 
 
@@ -51,6 +51,6 @@ def _size(path: Path, kind: str) -> tuple[int, int] | None:
         else:
             with _no_pillow_limit, Image.open(path, formats=(kind, "MPO") if kind == "JPEG" else (kind,)) as image:
                 width, height = image.size
-    except (OSError, ValueError, SyntaxError, struct.error, RuntimeError, EOFError, KeyError, IndexError, TypeError):
+    except DAMAGE:
         return None  # the header is damaged; reading the photo says how
     return (int(width), int(height)) if width > 0 and height > 0 else None

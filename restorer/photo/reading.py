@@ -7,7 +7,6 @@ import io
 import mmap
 import os
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from PIL import features
 
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import color, containers, decoding, exif, formats, ifd, tiff, xmp
+from restorer.photo.damage import DAMAGE
 from restorer.photo.decoding import Decoded, UndecodableError
 from restorer.photo.model import Note, Photo, Pixels, grey_to_rgb
 
@@ -136,7 +136,7 @@ class _Carried:
                     turn = xmp.orientation(packet)
                 packet, warnings = xmp.clean(packet, rotated=oriented and turn not in (None, 1))
                 self.warnings += warnings
-            except xmp.DamagedXmpError as error:
+            except DAMAGE as error:
                 self.warnings.append(f"The XMP is damaged ({error}) and was dropped.")
                 packet = None
         turn = turn if oriented and turn else 1
@@ -194,7 +194,7 @@ def _read_jpeg(data: bytes) -> Photo:
     if parts.xmp and parts.extended_xmp:
         try:
             carried.take_xmp(xmp.merged(parts.xmp, parts.extended_xmp))
-        except xmp.DamagedXmpError as error:
+        except DAMAGE as error:
             carried.warnings.append(f"The extended part of the XMP is damaged ({error}); it was dropped.")
     with decoding.opened(parts.picture, "JPEG") as image:
         carried.take_dpi(_pillow_dpi(image.info))
@@ -412,9 +412,9 @@ def read_note(path: Path | str) -> Note | None:
                 return None
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 packet = _find_xmp(data)
-    except (OSError, ValueError, struct.error, zlib.error, UndecodableError):
+        return xmp.note_of(packet) if packet else None
+    except DAMAGE:
         return None  # out of reach or damaged: in either case no note says that the work is done
-    return xmp.note_of(packet) if packet else None
 
 
 def _find_xmp(data: Any) -> bytes | None:

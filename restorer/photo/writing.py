@@ -11,6 +11,7 @@ from PIL import ImageCms
 
 from restorer.errors import UnwritableOutputError, UsageError
 from restorer.photo import color, containers, encoding, exif, files, formats, xmp
+from restorer.photo.damage import DAMAGE
 from restorer.photo.model import Note, Photo, Pixels, is_grey
 
 DEFAULT_QUALITY = 95
@@ -173,7 +174,7 @@ def _fit_metadata(out: Outgoing, like: Photo, note: Note | None) -> None:
     out.photoshop, out.dpi, out.native = like.photoshop, like.dpi, like.native
     try:
         out.xmp = xmp.finished(like.xmp, width, height, note)
-    except xmp.DamagedXmpError as error:
+    except DAMAGE as error:
         out.warnings.append(f"The XMP is damaged ({error}) and was dropped.")
         out.xmp = xmp.finished(None, width, height, note)
 

@@ -10,8 +10,9 @@ import json
 import re
 from collections.abc import Iterator
 from xml.dom import XMLNS_NAMESPACE, Node, minidom
-from xml.parsers.expat import ExpatError
+from xml.parsers import expat
 
+from restorer.photo.damage import DAMAGE
 from restorer.photo.model import Note
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -33,8 +34,44 @@ _PACKET = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>{}<?xpacket e
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+# XMP nests a dozen levels deep at most; what reads, copies and writes the tree calls itself for each level.
+_DEEPEST, _MOST_ELEMENTS = 100, 500_000
+
+
 class DamagedXmpError(ValueError):
     """Raised when bytes are no XMP packet; never leaves this package."""
+
+
+class _Guard:
+    """Runs through XML before a tree is made of it, and refuses what would swell or nest without end."""
+
+    def __init__(self) -> None:
+        self._depth = self._elements = 0
+
+    def check(self, text: bytes) -> None:
+        """Raise `DamagedXmpError` for entities, elements nested too deep or too many, or what is no XML."""
+        parser = expat.ParserCreate()
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        try:
+            parser.Parse(text, True)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            raise DamagedXmpError(str(error)) from error
+
+    def _doctype(self, *_: object) -> None:
+        raise DamagedXmpError("it declares entities")
+
+    def _start(self, *_: object) -> None:
+        self._depth += 1
+        self._elements += 1
+        if self._depth > _DEEPEST:
+            raise DamagedXmpError(f"its elements are nested more than {_DEEPEST} deep")
+        if self._elements > _MOST_ELEMENTS:
+            raise DamagedXmpError(f"it has more than {_MOST_ELEMENTS:,} elements")
+
+    def _end(self, *_: object) -> None:
+        self._depth -= 1
 
 
 class Packet:
@@ -44,14 +81,13 @@ class Packet:
         """Read a packet, or begin an empty one.
 
         Raises:
-            DamagedXmpError: it is no XML, has no RDF, or declares entities (which could swell without end).
+            DamagedXmpError: it is no XML, has no RDF, nests too deep, or declares entities (which swell without end).
         """
         text = _EMPTY.encode() if data is None else data.strip(b"\0 \r\n\t")
-        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-            raise DamagedXmpError("it declares entities")
+        _Guard().check(text)
         try:
             self._document = minidom.parseString(text)
-        except (ExpatError, ValueError, LookupError) as error:
+        except DAMAGE as error:
             raise DamagedXmpError(str(error)) from error
         found = self._document.getElementsByTagNameNS(RDF, "RDF")
         if not found:
@@ -297,7 +333,7 @@ def note_of(data: bytes) -> Note | None:
         packet = Packet(data)
         texts = {name: packet.get(NOTE, name) for name in ("tool", "version", "model", "fingerprint", "options")}
         options = json.loads(texts["options"] or "{}")
-    except ValueError:  # damaged XML or JSON: not what this tool wrote
+    except DAMAGE:  # damaged XML or JSON: not what this tool wrote
         return None
     if not texts["fingerprint"] or not isinstance(options, dict):
         return None
