@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from restorer.photo import FORMATS
+
 if TYPE_CHECKING:
     from restorer.finding import Job
 
 FACE_STAGES = ("align", "restore", "mask", "likeness", "paste")
 """Stages of a record that cost by face; all others cost by megapixel."""
 
-# Measured on photographs enlarged by Lanczos: bytes of a pixel at scale 1 in each format. They fall with the scale to
-# the power of SMOOTHER, since an enlarged picture is smoother than its original.
-BYTES = {"JPEG": 0.27, "PNG": 1.05, "WEBP": 0.17, "TIFF": 1.2, "BMP": 3.0, "HEIF": 0.2}
+# The bytes of a pixel at scale 1, which each format declares, fall with the scale to the power of SMOOTHER, since an
+# enlarged picture is smoother than its original.
 SMOOTHER = 0.45
-LOSSLESS = ("PNG", "TIFF")
 STEADY = 4
 """Imaginary photos without pixels, which took no time, that the line of seconds over megapixels also goes by."""
 HASHING = 0.003  # seconds for a megabyte, with its way from the disk
@@ -55,7 +55,7 @@ def load_of(job: Job, scale: float, *, skipped: bool) -> Load:
     if header.size is None or job.format is None:
         return Load(0.0, megabytes, skipped)
     pixels = header.size[0] * header.size[1] * scale * scale
-    if job.format == header.format and job.format in LOSSLESS:  # the file itself tells its depth and its texture
+    if job.format == header.format and FORMATS[job.format].lossless:  # the file itself tells its depth and its texture
         output = megabytes * scale * scale * _smoothness(scale)
     else:
         output = expected_bytes(job.format, pixels, scale) / 1e6
@@ -64,7 +64,8 @@ def load_of(job: Job, scale: float, *, skipped: bool) -> Load:
 
 def expected_bytes(format: str, pixels: float, scale: float) -> float:
     """Return about how many bytes a result of so many pixels takes."""
-    return pixels * BYTES[format] * (_smoothness(scale) if format != "BMP" else 1)
+    chosen = FORMATS[format]
+    return pixels * chosen.bytes_per_pixel * (_smoothness(scale) if chosen.compressed else 1)
 
 
 def _smoothness(scale: float) -> float:

@@ -15,6 +15,7 @@ from restorer import registry, weights
 from restorer.estimate import Estimate, Load, Rates
 from restorer.models.base import FaceModel
 from restorer.models.upscalers import UpscalerModel
+from restorer.photo import FORMATS
 
 if TYPE_CHECKING:
     from restorer.device import Device
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # Seconds for a megapixel of the result, measured on one core of a server; a guess is all they serve.
 LANCZOS = 0.04
-ENCODING = {"JPEG": 0.02, "PNG": 0.14, "WEBP": 0.35, "TIFF": 0.08, "BMP": 0.01, "HEIF": 1.0}
 DETECTOR_VIEW = (1216, 928)  # pixels, about what the detector looks at of any large photo
 PARSER_VIEW = (512, 512)
 
@@ -65,7 +65,7 @@ def forecast(restorer: Restorer, jobs: Sequence[Job], loads: Sequence[Load], *, 
     pairs = zip(jobs, loads, strict=True)
     work = [(job, job.header.size, load) for job, load in pairs if job.header.size and load.work]
     megapixels = sum(load.megapixels for _, _, load in work)
-    plain = sum(load.megapixels * (LANCZOS + ENCODING.get(job.format or "", 0.1)) for job, _, load in work)
+    plain = sum(load.megapixels * (LANCZOS + _encoding(job.format)) for job, _, load in work)
     rates = Rates(megapixel=plain / megapixels if megapixels else 0.1)
     if trial and work:
         background = sum(_background_operations(restorer, size) for _, size, _ in work)
@@ -75,6 +75,10 @@ def forecast(restorer: Restorer, jobs: Sequence[Job], loads: Sequence[Load], *, 
             rates = Rates(rates.photo + photo / speed, rates.megapixel + background / speed / megapixels, face / speed)
     megabytes = sum(load.output_megabytes for _, _, load in work)
     return Forecast(len(jobs), sum(load.skipped for load in loads), megabytes, rates, loads)
+
+
+def _encoding(format: str | None) -> float:
+    return FORMATS[format].encoding_seconds if format is not None else 0.1
 
 
 def _background_operations(restorer: Restorer, size: tuple[int, int]) -> float:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from restorer.photo import Note, Photo, containers, ifd, read_photo, write_photo
+from restorer.photo import Note, Photo, ifd, jpeg_segments, photoshop, read_photo, write_photo
 from restorer.photo.color import srgb_profile
-from restorer.photo.containers import png_chunk
+from restorer.photo.png_chunks import png_chunk
 
 Array = npt.NDArray[Any]
 
@@ -201,14 +201,14 @@ def jpeg(
     """Return a JPEG with this metadata."""
     picture = saved(Image.fromarray(scene()), "JPEG", quality=95, dpi=dpi)
     comments = [comment] if comment else []
-    return containers.join_jpeg(
+    return jpeg_segments.join_jpeg(
         picture, exif=block, xmp=packet, icc_profile=profile, photoshop=resources, comments=comments
     )
 
 
 def full(orientation: int | None = None) -> Photo:
     """Return a JPEG photo that carries all there is."""
-    resources = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 6) + b"thumb." + containers.iptc_resource(IPTC)
+    resources = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 6) + b"thumb." + photoshop.iptc_resource(IPTC)
     return read_photo(
         jpeg(
             block=exif_block(orientation, thumbnail=True),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from restorer.photo import containers, read_note, read_photo, xmp
+from restorer.photo import png_chunks, read_note, read_photo, xmp
 from tests.in_process import restore
 from tests.photo_files import again, jpeg, saved, scene
 
@@ -46,7 +46,7 @@ def test_hostile_xmp_is_dropped_with_a_warning_and_the_photo_is_read(
     if format == "JPEG":
         data = jpeg(packet=hostile)
     elif format == "PNG":
-        data = containers.join_png(saved(picture, "PNG"), [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + hostile)])
+        data = png_chunks.join_png(saved(picture, "PNG"), [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + hostile)])
     elif format == "WEBP":
         data = saved(picture, "WEBP", xmp=hostile)
     else:

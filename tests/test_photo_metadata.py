@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restorer.photo import FORMATS, containers, exif, ifd, read_photo, write_photo, xmp
+from restorer.photo import FORMATS, exif, ifd, photoshop, read_photo, write_photo, xmp
 from restorer.photo.color import srgb_profile
 from tests.photo_files import (
     IPTC,
@@ -235,10 +235,10 @@ def test_iptc_goes_between_jpeg_and_tiff_and_is_missed_elsewhere() -> None:
     assert b"thumb." not in (photo.photoshop or b"")
     for format in ("JPEG", "TIFF"):
         data, warnings = written(photo, format)
-        assert containers.iptc_of(read_photo(data).photoshop or b"") == IPTC
+        assert photoshop.iptc_of(read_photo(data).photoshop or b"") == IPTC
         assert not any("IPTC" in warning for warning in warnings)
     tiff = read_photo(written(photo, "TIFF")[0])
-    assert containers.iptc_of(again(tiff, "JPEG").photoshop or b"") == IPTC
+    assert photoshop.iptc_of(again(tiff, "JPEG").photoshop or b"") == IPTC
     for format in ("PNG", "WEBP", "HEIF"):
         assert any("IPTC" in warning for warning in written(photo, format)[1]), format
     image = Image.open(io.BytesIO(written(photo, "TIFF")[0]))
@@ -248,16 +248,16 @@ def test_iptc_goes_between_jpeg_and_tiff_and_is_missed_elsewhere() -> None:
 def test_iptc_alone_in_a_tiff() -> None:
     data = saved(Image.fromarray(RGB), "TIFF")
     data = ifd.append_directory(data, next(ifd.pages(data)), {33723: ifd.Value(7, IPTC)})
-    assert containers.iptc_of(again(read_photo(data), "JPEG").photoshop or b"") == IPTC
+    assert photoshop.iptc_of(again(read_photo(data), "JPEG").photoshop or b"") == IPTC
 
 
 def test_comments_and_texts_stay_in_their_own_format_and_are_named_elsewhere() -> None:
     photo = full()
-    assert again(photo, "JPEG").native == (("JPEG comment", b"scanned by Emil"),)
+    assert again(photo, "JPEG").format_specific == (("JPEG comment", b"scanned by Emil"),)
     assert any("comment" in warning for warning in written(photo, "PNG")[1])
     text = read_photo(png(RGB, 2, (b"tEXt", b"Author\0Emil"), (b"gAMA", struct.pack(">I", 45455))))
-    assert again(text, "PNG").native == text.native
-    assert text.native[0] == ("PNG tEXt", b"Author\0Emil")
+    assert again(text, "PNG").format_specific == text.format_specific
+    assert text.format_specific[0] == ("PNG tEXt", b"Author\0Emil")
     warnings = written(text, "JPEG")[1]
     assert "Author" in warnings[0]
     assert "gamma" not in warnings[0]  # this one is sRGB's own
@@ -299,7 +299,7 @@ def test_stripping_leaves_the_profile_alone(format: str) -> None:
     assert result.exif is None
     assert result.xmp is None
     assert result.photoshop is None
-    assert result.native == ()
+    assert result.format_specific == ()
     assert result.dpi is None
     assert result.icc_profile == (photo.icc_profile if format != "BMP" else None)
     assert result.size == (32, 48)
@@ -326,9 +326,9 @@ def test_nothing_is_lost_without_a_word() -> None:
         assert result.icc_profile is not None or "ICC" in words, name
         assert result.exif is not None or "EXIF" in words, name
         assert result.xmp is not None or "XMP" in words, name
-        assert containers.iptc_of(result.photoshop or b"") is not None or "IPTC" in words, name
+        assert photoshop.iptc_of(result.photoshop or b"") is not None or "IPTC" in words, name
         assert result.dpi is not None or "resolution" in words, name
-        assert result.native or "comment" in words, name
+        assert result.format_specific or "comment" in words, name
 
 
 def test_resolution_finds_a_place_in_an_exif_block_that_has_none() -> None:

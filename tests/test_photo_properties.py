@@ -14,8 +14,8 @@ from PIL import Image
 
 from restorer.errors import RestorerError, UnreadablePhotoError
 from restorer.photo import Note, photo_from_array, read_photo, xmp
+from restorer.photo.channels import to_bits
 from restorer.photo.decoding import upright
-from restorer.photo.encoding import to_bits
 from tests.photo_files import NOTE, XMP, again, exif_block, png, saved, scene, written
 
 SIDES = st.integers(1, 20)

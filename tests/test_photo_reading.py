@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from restorer.errors import MissingSupportError, UnreadablePhotoError
-from restorer.photo import decoding, formats, ifd, photo_from_array, read_photo
+from restorer.photo import decoding, ifd, photo_from_array, read_photo
 from restorer.photo.color import srgb_profile
+from restorer.photo.formats import heif
 from tests.photo_files import Array, cmyk_profile, exif_block, grey_profile, png, ramp_alpha, saved, scene, three
 
 RGB = scene()
@@ -296,7 +297,7 @@ def test_10_bit_heic_reaches_full_white() -> None:
 def test_heic_without_the_extra_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "a.heic"
     file.write_bytes(_heic("RGB", RGB))
-    monkeypatch.setattr(formats, "has_heif", lambda: False)
+    monkeypatch.setattr(heif, "has_heif", lambda: False)
     with pytest.raises(MissingSupportError) as caught:
         read_photo(file)
     assert 'pip install "restorer[heif]"' in (caught.value.remedy or "")

@@ -49,7 +49,7 @@ def test_all_photos_keep_what_they_carry(shared: Path, tmp_path: Path) -> None:
         assert result.pixels.dtype == photo.pixels.dtype, file.name
         assert result.icc_profile == photo.icc_profile, file.name
         assert result.photoshop == photo.photoshop, file.name
-        assert result.native == photo.native, file.name
+        assert result.format_specific == photo.format_specific, file.name
         assert result.dpi == photo.dpi, file.name
         assert result.xmp is not None, file.name
         assert (photo.exif is None) == (result.exif is None), file.name

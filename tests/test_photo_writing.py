@@ -24,7 +24,6 @@ from restorer.photo import (
     PICTURE_SUFFIXES,
     Photo,
     check_output_size,
-    formats,
     output_format,
     photo_from_array,
     read_photo,
@@ -32,6 +31,7 @@ from restorer.photo import (
     write_photo,
 )
 from restorer.photo.color import srgb_profile
+from restorer.photo.formats import heif
 from tests.photo_files import NOTE, again, png, ramp_alpha, saved, scene, written
 
 RGB = scene()
@@ -238,7 +238,7 @@ def test_output_formats_that_make_no_sense(requested: str, target: str | None) -
 
 
 def test_heic_output_without_the_extra_fails_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "has_heif", lambda: False)
+    monkeypatch.setattr(heif, "has_heif", lambda: False)
     with pytest.raises(MissingSupportError, match="pillow-heif"):
         output_format("JPEG", "keep", ".heic")
 

@@ -8,7 +8,7 @@ from xml.dom import minidom
 import pytest
 from PIL import Image
 
-from restorer.photo import Note, containers, read_note, read_photo, write_photo, xmp
+from restorer.photo import Note, jpeg_segments, read_note, read_photo, write_photo, xmp
 from tests.photo_files import NOTE, XMP, again, full, jpeg, saved, scene, written
 
 RGB = scene()
@@ -114,8 +114,8 @@ def test_xmp_beyond_one_jpeg_segment_is_extended_and_comes_back_whole() -> None:
     photo.xmp = packet
     data, warnings = written(photo, "JPEG", note=NOTE)
     assert warnings == []
-    assert all(end - start <= 65_533 for _, start, end in containers.jpeg_segments(data))
-    main = containers.split_jpeg(data).xmp or b""
+    assert all(end - start <= 65_533 for _, start, end in jpeg_segments.jpeg_segments(data))
+    main = jpeg_segments.split_jpeg(data).xmp or b""
     assert xmp.note_of(main) == NOTE  # stays where every reader looks
     result = xmp.Packet(read_photo(data).xmp)
     for number in range(4):

@@ -1,17 +1,18 @@
 """Photos in and out, with everything that a photo carries: decoding, metadata, encoding, safe writing."""
 
+from restorer.photo.base import Format
 from restorer.photo.decoding import MAX_PIXELS
 from restorer.photo.formats import (
     FORMATS,
     PICTURE_SUFFIXES,
-    UNSUPPORTED_SUFFIXES,
-    Format,
     check_output_size,
+    format_requests,
     output_format,
     suffix_for,
 )
 from restorer.photo.model import Note, Photo, photo_from_array
 from restorer.photo.reading import read_note, read_photo
+from restorer.photo.strangers import UNSUPPORTED_SUFFIXES
 from restorer.photo.writing import DEFAULT_QUALITY, write_photo
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Note",
     "Photo",
     "check_output_size",
+    "format_requests",
     "output_format",
     "photo_from_array",
     "read_note",

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from restorer.photo import formats
 from restorer.photo.damage import DAMAGE
-from restorer.photo.decoding import _no_pillow_limit
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,7 @@ def read_header(path: Path) -> Header:
 
 def _size(path: Path, kind: str) -> tuple[int, int] | None:
     try:
-        if kind == "HEIF":
-            if not formats.has_heif():
-                return None
-            import pillow_heif
-
-            width, height = pillow_heif.open_heif(path).size
-        else:
-            with _no_pillow_limit, Image.open(path, formats=(kind, "MPO") if kind == "JPEG" else (kind,)) as image:
-                width, height = image.size
+        size = formats.FORMATS[kind].size(path)
     except DAMAGE:
         return None  # the header is damaged; reading the photo says how
-    return (int(width), int(height)) if width > 0 and height > 0 else None
+    return size if size is not None and min(size) > 0 else None

@@ -35,8 +35,8 @@ class Photo:
         xmp: an XMP packet; orientation 1.
         photoshop: Photoshop image resources, IPTC-IIM (0x0404) among them, without thumbnails.
         dpi: dots per inch, (horizontal, vertical) of the upright photo.
-        native: (kind, bytes) of what only the input's own format has a place for: PNG text and colour chunks, a JPEG
-            comment.
+        format_specific: (kind, bytes) of what only the input's own format has a place for: PNG text and colour chunks,
+            a JPEG comment.
         lossless: whether a format that can be both was lossless (WebP).
         bits: bits a channel in the file: 8, 10, 12 or 16.
         warnings: what was lost or changed on the way in, in words.
@@ -53,7 +53,7 @@ class Photo:
     xmp: bytes | None = field(default=None, repr=False)
     photoshop: bytes | None = field(default=None, repr=False)
     dpi: tuple[float, float] | None = None
-    native: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    format_specific: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
     lossless: bool = False
     bits: int = 8
     warnings: list[str] = field(default_factory=list)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -10,30 +9,17 @@ import numpy as np
 from PIL import ImageCms
 
 from restorer.errors import UnwritableOutputError, UsageError
-from restorer.photo import color, containers, encoding, exif, files, formats, xmp
+from restorer.photo import color, exif, files, formats, photoshop, xmp
+from restorer.photo.base import EncodeChoices, EncodeInput, Format
+from restorer.photo.channels import to_bits
 from restorer.photo.damage import DAMAGE
 from restorer.photo.model import Note, Photo, Pixels, is_grey
+from restorer.photo.png_chunks import PNG_COLOUR_KINDS
 
 DEFAULT_QUALITY = 95
 """Of JPEG, lossy WebP and HEIC, where none was asked for."""
 
 _NAMES = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "dpi": "resolution"}
-
-
-@dataclass
-class Outgoing:
-    """What goes into a file: channels at the depth that it can hold, and metadata that it has a place for."""
-
-    pixels: Pixels
-    alpha: Pixels | None
-    grey: bool
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    photoshop: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    native: tuple[tuple[str, bytes], ...] = ()
-    warnings: list[str] = field(default_factory=list)
 
 
 def write_photo(
@@ -75,11 +61,13 @@ def write_photo(
     height, width = pixels.shape[:2]
     channels = 3 if alpha is None else 4
     formats.check_output_size(format, width, height, named, channels=channels, bits=8 * pixels.itemsize)
-    outgoing = _prepare(pixels, alpha, like, formats.FORMATS[format], note, strip_metadata)
-    lossless = format == "WEBP" and like.lossless and like.format == "WEBP" and quality is None
-    chosen = DEFAULT_QUALITY if quality is None else quality
+    given = _prepare(pixels, alpha, like, formats.FORMATS[format], note, strip_metadata)
+    lossless = like.lossless and like.format == format and quality is None
+    choices = EncodeChoices(DEFAULT_QUALITY if quality is None else quality, subsampling, lossless)
+    encode = formats.FORMATS[format].encode
+    assert encode is not None  # `_check` has seen to it
     try:
-        content = encoding.ENCODERS[format](outgoing, encoding.Choices(chosen, subsampling, lossless))
+        content = encode(given, choices)
     except MemoryError as error:
         message = f"{named or 'The result'} does not fit into memory while it is encoded as {format}."
         raise UnwritableOutputError(named, message, "Close other programs, or use a smaller --scale.") from error
@@ -91,7 +79,7 @@ def write_photo(
     else:
         assert not isinstance(target, (str, Path))
         target.write(content)
-    return outgoing.warnings
+    return given.warnings
 
 
 def _check(pixels: Pixels, alpha: Pixels | None, format: str, quality: int | None) -> None:
@@ -106,24 +94,24 @@ def _check(pixels: Pixels, alpha: Pixels | None, format: str, quality: int | Non
 
 
 def _prepare(
-    pixels: Pixels, alpha: Pixels | None, like: Photo, format: formats.Format, note: Note | None, strip: bool
-) -> Outgoing:
+    pixels: Pixels, alpha: Pixels | None, like: Photo, format: Format, note: Note | None, strip: bool
+) -> EncodeInput:
     """Bring pixels and metadata to what the format can hold, with a warning for each thing that it cannot."""
-    out = Outgoing(pixels, alpha, like.grey and is_grey(pixels), icc_profile=like.icc_profile)
+    out = EncodeInput(pixels, alpha, like.grey and is_grey(pixels), icc_profile=like.icc_profile)
     if like.alpha is not None and alpha is None:
         out.warnings.append("The result has no transparency, although the photo had.")
     _fit_colours(out, like)
     _fit_alpha(out, format)
     _fit_depth(out, like, format)
     if strip:
-        out.native = tuple(item for item in like.native if item[0] in encoding.PNG_COLOUR_KINDS)
+        out.format_specific = tuple(item for item in like.format_specific if item[0] in PNG_COLOUR_KINDS)
     else:
         _fit_metadata(out, like, note)
     _drop_what_has_no_place(out, format, bool(note and not strip))
     return out
 
 
-def _fit_colours(out: Outgoing, like: Photo) -> None:
+def _fit_colours(out: EncodeInput, like: Photo) -> None:
     """Give a result in colour, made from a grey photo, a profile for colour."""
     if out.grey or out.icc_profile is None or color.profile_space(out.icc_profile) != "GRAY":
         return
@@ -139,7 +127,7 @@ def _fit_colours(out: Outgoing, like: Photo) -> None:
     out.warnings.append(f"{origin}, so {how}.")
 
 
-def _fit_alpha(out: Outgoing, format: formats.Format) -> None:
+def _fit_alpha(out: EncodeInput, format: Format) -> None:
     if out.alpha is None or format.alpha:
         return
     top = int(np.iinfo(out.pixels.dtype).max)
@@ -150,28 +138,29 @@ def _fit_alpha(out: Outgoing, format: formats.Format) -> None:
         flat = out.pixels * share + np.float32(top) * (1 - share)
         out.pixels = np.clip(np.rint(flat), 0, top).astype(out.pixels.dtype)
         out.warnings.append(
-            f"{format.name} holds no transparency; the photo was laid over white. PNG, WebP and TIFF keep it."
+            f"{format.name} holds no transparency; the photo was laid over white. "
+            f"{formats.keepers(lambda entry: entry.alpha)} keep it."
         )
     out.alpha = None
 
 
-def _fit_depth(out: Outgoing, like: Photo, format: formats.Format) -> None:
+def _fit_depth(out: EncodeInput, like: Photo, format: Format) -> None:
     if out.pixels.dtype != np.uint16 or format.bits == 16:
         return
     if format.bits == 8:
-        out.pixels = encoding.to_bits(out.pixels, 8).astype(np.uint8)
-        out.alpha = None if out.alpha is None else encoding.to_bits(out.alpha, 8).astype(np.uint8)
+        out.pixels = to_bits(out.pixels, 8).astype(np.uint8)
+        out.alpha = None if out.alpha is None else to_bits(out.alpha, 8).astype(np.uint8)
     if like.bits > format.bits:
-        kept = "PNG and TIFF keep 16"
+        kept = f"{formats.keepers(lambda entry: entry.bits == 16)} keep 16"
         out.warnings.append(
             f"{format.name} holds {format.bits} bits a channel; the photo's {like.bits} were rounded. {kept}."
         )
 
 
-def _fit_metadata(out: Outgoing, like: Photo, note: Note | None) -> None:
+def _fit_metadata(out: EncodeInput, like: Photo, note: Note | None) -> None:
     height, width = out.pixels.shape[:2]
     out.exif = None if like.exif is None else exif.with_size(like.exif, width, height)
-    out.photoshop, out.dpi, out.native = like.photoshop, like.dpi, like.native
+    out.photoshop, out.dpi, out.format_specific = like.photoshop, like.dpi, like.format_specific
     try:
         out.xmp = xmp.finished(like.xmp, width, height, note)
     except DAMAGE as error:
@@ -179,10 +168,10 @@ def _fit_metadata(out: Outgoing, like: Photo, note: Note | None) -> None:
         out.xmp = xmp.finished(None, width, height, note)
 
 
-def _drop_what_has_no_place(out: Outgoing, format: formats.Format, noted: bool) -> None:
+def _drop_what_has_no_place(out: EncodeInput, format: Format, noted: bool) -> None:
     """Take out what the format has no place for, and name it."""
     lost: list[str] = []
-    iptc = containers.iptc_of(out.photoshop or b"")
+    iptc = photoshop.iptc_of(out.photoshop or b"")
     present = {"icc": out.icc_profile, "exif": out.exif, "xmp": out.xmp, "iptc": iptc, "dpi": out.dpi}
     for key, value in present.items():
         if value is not None and key not in format.holds:
@@ -199,7 +188,17 @@ def _drop_what_has_no_place(out: Outgoing, format: formats.Format, noted: bool) 
         out.photoshop = None
     if "dpi" not in format.holds:
         out.dpi = None
-    if out.native:
-        lost += encoding.native_losses(out.native, format.name, has_profile=out.icc_profile is not None)
+    lost += _specific_losses(out, format)
     if lost:
         out.warnings.append(f"{format.name} has no place for: {', '.join(lost)}.")
+
+
+def _specific_losses(out: EncodeInput, format: Format) -> list[str]:
+    """Name what only the input's own format had a place for; nothing when that is also the output's."""
+    lost: dict[str, None] = {}
+    for kind, payload in out.format_specific:
+        owner = formats.FORMATS[kind.partition(" ")[0]]
+        words = owner.describe(kind, payload, out.icc_profile is not None)
+        if owner is not format and words is not None:
+            lost[words] = None
+    return list(lost)

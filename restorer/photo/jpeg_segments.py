@@ -1,40 +1,27 @@
-"""The outer shells of JPEG and PNG files: segments, chunks and Photoshop resources, taken apart and put together.
+"""The outer shell of a JPEG file: its segments, taken apart and put together.
 
-Pixels are left to Pillow and OpenCV. They are given files from which the metadata was taken out, so that a damaged
-profile or comment can never stop a good picture from being read.
+Pixels are left to Pillow. It is given a file from which the metadata was taken out, so that a damaged profile or
+comment can never stop a good picture from being read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from restorer.photo import ifd
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-_MOST_INFLATED = 256 * 2**20
-
 _EXIF_HEADER = b"Exif\0\0"
-_XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED_XMP_HEADER = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC_HEADER = b"ICC_PROFILE\0"
 _PHOTOSHOP_HEADER = b"Photoshop 3.0\0"
 _SEGMENT = 65_533  # a segment's length counts its own two bytes
-XMP_LIMIT = _SEGMENT - len(_XMP_HEADER)
+XMP_LIMIT = _SEGMENT - len(XMP_HEADER)
 EXIF_LIMIT = _SEGMENT - len(_EXIF_HEADER)
 ICC_LIMIT = 255 * (_SEGMENT - len(_ICC_HEADER) - 2)
-
-IPTC_RESOURCE = 0x0404
-# Thumbnails, and copies of what is kept elsewhere and would grow stale: ICC, EXIF (two), XMP.
-_STALE_RESOURCES = frozenset({0x0409, 0x040C, 0x040F, 0x0422, 0x0423, 0x0424})
-
-
-# ------------------------------------------------------------------------------------------------------------ JPEG
 
 
 @dataclass
@@ -92,8 +79,8 @@ def split_jpeg(data: bytes) -> JpegParts:
         rest = end
         if marker == 0xE1 and payload.startswith(b"Exif\0"):
             parts.exif = parts.exif or payload[len(_EXIF_HEADER) :]
-        elif marker == 0xE1 and payload.startswith(_XMP_HEADER):
-            parts.xmp = parts.xmp or payload[len(_XMP_HEADER) :]
+        elif marker == 0xE1 and payload.startswith(XMP_HEADER):
+            parts.xmp = parts.xmp or payload[len(XMP_HEADER) :]
         elif marker == 0xE1 and payload.startswith(_EXTENDED_XMP_HEADER):
             head = len(_EXTENDED_XMP_HEADER)
             digest, _, offset = struct.unpack_from(">32sII", payload.ljust(head + 40, b"\0"), head)
@@ -162,7 +149,7 @@ def join_jpeg(
     if exif is not None:
         out.append(_segment(0xE1, _EXIF_HEADER + exif))
     if xmp is not None:
-        out.append(_segment(0xE1, _XMP_HEADER + xmp))
+        out.append(_segment(0xE1, XMP_HEADER + xmp))
     if extended_xmp is not None:
         digest = hashlib.md5(extended_xmp, usedforsecurity=False).hexdigest().upper().encode()
         step = _SEGMENT - len(_EXTENDED_XMP_HEADER) - 40
@@ -184,119 +171,3 @@ def join_jpeg(
             break
         behind = end
     return b"".join((picture[:behind], *out, picture[behind:]))
-
-
-# ------------------------------------------------------------------------------------------------------- Photoshop
-
-
-def photoshop_resources(block: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (number, start, end) of each image resource, its header and padding included; stops at damage."""
-    at = 0
-    while block[at : at + 4] == b"8BIM" and at + 12 <= len(block):
-        number = int.from_bytes(block[at + 4 : at + 6], "big")
-        name = 1 + block[at + 6]
-        length_at = at + 6 + name + name % 2
-        length = int.from_bytes(block[length_at : length_at + 4], "big")
-        end = length_at + 4 + length + length % 2
-        if length_at + 4 + length > len(block):
-            return
-        yield number, at, min(end, len(block))
-        at = end
-
-
-def fresh_resources(block: bytes) -> bytes | None:
-    """Return the resources without thumbnails and without copies of other metadata; None when none is left."""
-    spans = photoshop_resources(block)
-    kept = b"".join(block[start:end] for number, start, end in spans if number not in _STALE_RESOURCES)
-    return kept or None
-
-
-def iptc_of(block: bytes) -> bytes | None:
-    """Return the IPTC-IIM record inside image resources, or None."""
-    for number, start, end in photoshop_resources(block):
-        if number == IPTC_RESOURCE:
-            name = 1 + block[start + 6]
-            length_at = start + 6 + name + name % 2
-            length = int.from_bytes(block[length_at : length_at + 4], "big")
-            return block[length_at + 4 : min(length_at + 4 + length, end)] or None
-    return None
-
-
-def iptc_resource(record: bytes) -> bytes:
-    """Return an IPTC-IIM record as an image resource."""
-    head = b"8BIM" + struct.pack(">HHI", IPTC_RESOURCE, 0, len(record))
-    return head + record + b"\0" * (len(record) % 2)
-
-
-# ------------------------------------------------------------------------------------------------------------- PNG
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Yield (type, start of the payload, its end, whether the check sum holds); stops at damage.
-
-    The check sum is computed for small chunks only; the decoder checks the pixels' own.
-    """
-    at = len(PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        kind = bytes(data[at + 4 : at + 8])
-        end = at + 8 + length
-        if end + 4 > len(data):
-            return
-        sound = kind == b"IDAT" or zlib.crc32(data[at + 4 : end]) == struct.unpack_from(">I", data, end)[0]
-        yield kind, at + 8, end, sound
-        if kind == b"IEND":
-            return
-        at = end + 4
-
-
-def png_chunk(kind: bytes, payload: bytes) -> bytes:
-    """Return one chunk with its length and check sum."""
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
-
-
-def inflate(packed: bytes) -> bytes:
-    """Return zlib data unpacked; raises ValueError when it is damaged or unpacks to more than 256 MiB."""
-    inflater = zlib.decompressobj()
-    try:
-        unpacked = inflater.decompress(packed, _MOST_INFLATED)
-    except zlib.error as error:
-        raise ValueError(str(error)) from error
-    if not inflater.eof:
-        raise ValueError("it is cut off" if not inflater.unconsumed_tail else "it is too large")
-    return unpacked
-
-
-def png_text(kind: bytes, payload: bytes) -> tuple[str, bytes]:
-    """Return keyword and text bytes of a tEXt, zTXt or iTXt chunk; raises ValueError when it is damaged."""
-    keyword, _, rest = payload.partition(b"\0")
-    if kind == b"zTXt":
-        rest = inflate(rest[1:])
-    elif kind == b"iTXt":
-        if len(rest) < 2:
-            raise ValueError("it is cut off")
-        packed, rest = rest[0], rest[2:]
-        rest = rest.partition(b"\0")[2].partition(b"\0")[2]
-        if packed:
-            rest = inflate(rest)
-    return keyword.decode("latin-1"), rest
-
-
-def raw_profile(text: bytes) -> bytes:
-    """Return the bytes of ImageMagick's "Raw profile type" texts; raises ValueError when they are damaged."""
-    found = re.match(rb"\s*\w+\s+(\d+)\s+([0-9a-fA-F\s]*)$", text)
-    raw = bytes.fromhex(re.sub(rb"\s", b"", found[2]).decode("ascii")) if found else b""
-    if not found or len(raw) != int(found[1]):
-        raise ValueError("it is cut off")
-    return raw
-
-
-def join_png(picture: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Put chunks into an encoded PNG, before its palette and pixels; ancillary chunks of the encoder's own go."""
-    out = [PNG_SIGNATURE]
-    for kind, start, end, _ in png_chunks(picture):
-        if kind in PNG_CRITICAL:
-            out.append(picture[start - 8 : end + 4])
-        if kind == b"IHDR":
-            out += [png_chunk(name, payload) for name, payload in chunks]
-    return b"".join(out)

@@ -1,0 +1,134 @@
+"""From a file's parts to a photo: metadata cleaned, pixels turned upright once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from restorer.photo import color, decoding, exif, xmp
+from restorer.photo.damage import DAMAGE
+from restorer.photo.decoding import Decoded
+from restorer.photo.model import Photo
+
+_MOST_DPI = 100_000.0
+
+
+class PhotoBuilder:
+    """Gathers a photo from its parts: cleans the metadata, then turns the pixels upright once."""
+
+    def __init__(self, format: str) -> None:
+        self.format = format
+        self.icc_profile: bytes | None = None
+        self.photoshop: bytes | None = None
+        self.dpi: tuple[float, float] | None = None
+        self.format_specific: list[tuple[str, bytes]] = []
+        self.lossless = False
+        self.warnings: list[str] = []
+        self._exif: bytes | None = None
+        self._xmp: bytes | None = None
+        self._orientation: int | None = None
+
+    def take_exif(self, block: bytes | None) -> None:
+        """Take an EXIF block, with or without prefix."""
+        if not block:
+            return
+        found = exif.clean(block)
+        self._exif = found.data
+        self.warnings += found.problems
+        if found.has_orientation:
+            self._orientation = found.orientation
+
+    def take_xmp(self, packet: bytes | None) -> None:
+        """Take an XMP packet."""
+        if packet and packet.strip(b"\0 \r\n\t"):
+            self._xmp = packet
+
+    def take_dpi(self, found: tuple[float, float] | None) -> None:
+        """Take a resolution, if it is one and there is none yet."""
+        if self.dpi is None and found is not None and all(0 < value < _MOST_DPI for value in found):
+            self.dpi = found
+
+    def photo(self, decoded: Decoded, *, orientation: int | None = None, oriented: bool = True) -> Photo:
+        """Return the photo.
+
+        Args:
+            decoded: pixels as they lie in the file.
+            orientation: what the container itself says; goes before EXIF.
+            oriented: False when the decoder has turned the picture already, whatever EXIF and XMP say.
+        """
+        turn = orientation or self._orientation
+        packet = self._xmp
+        if packet is not None:
+            try:
+                if turn is None:
+                    turn = xmp.orientation(packet)
+                packet, warnings = xmp.clean(packet, rotated=oriented and turn not in (None, 1))
+                self.warnings += warnings
+            except DAMAGE as error:
+                self.warnings.append(f"The XMP is damaged ({error}) and was dropped.")
+                packet = None
+        turn = turn if oriented and turn else 1
+        if self.dpi is None and self._exif is not None:
+            self.take_dpi(exif.resolution(self._exif))
+        if self._exif is not None and exif.tells_only_resolution(self._exif):
+            self._exif = None
+        if self.dpi is not None and turn >= 5:
+            self.dpi = (self.dpi[1], self.dpi[0])
+        alpha = decoded.alpha
+        return Photo(
+            decoding.upright(decoded.pixels, turn),
+            None if alpha is None else decoding.upright(alpha, turn),
+            decoded.grey,
+            format=self.format,
+            icc_profile=self._profile(decoded),
+            exif=self._exif,
+            xmp=packet,
+            photoshop=self.photoshop,
+            dpi=self.dpi,
+            format_specific=tuple(self.format_specific),
+            lossless=self.lossless,
+            bits=8 * decoded.pixels.itemsize,
+            warnings=[*self.warnings, *decoded.warnings],
+        )
+
+    def _profile(self, decoded: Decoded) -> bytes | None:
+        """Return the profile that fits the decoded pixels: as a rule the file's own, byte for byte."""
+        if decoded.new_profile is not None or not self.icc_profile:
+            return decoded.new_profile
+        space = color.profile_space(self.icc_profile)
+        if space in ("RGB", "GRAY"):
+            return self.icc_profile
+        what = "no ICC profile" if space is None else f"one for {space}, not for this picture"
+        self.warnings.append(f"What the file calls its ICC profile is {what}; it was dropped.")
+        return None
+
+
+def take_pillow_info(builder: PhotoBuilder, image: Any) -> None:
+    """Take what Pillow has found in an opened file."""
+    builder.icc_profile = image.info.get("icc_profile")
+    builder.take_exif(image.info.get("exif"))
+    builder.take_xmp(image.info.get("xmp"))
+    builder.take_dpi(pillow_dpi(image.info))
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        builder.warnings.append(f"The animation has {frames} frames; only the first picture was taken.")
+
+
+def pillow_dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
+    """Return the resolution that Pillow has found, in dots per inch (horizontal, vertical)."""
+    found = info.get("dpi")
+    return (float(found[0]), float(found[1])) if found else None
+
+
+def read_by_pillow(data: bytes, name: str, *kinds: str) -> Photo:
+    """Read a file whose pixels and metadata Pillow finds both.
+
+    Args:
+        data: the file.
+        name: of the format, as `Photo.format` has it.
+        kinds: of Pillow's plug-ins, where they are called otherwise.
+    """
+    builder = PhotoBuilder(name)
+    with decoding.opened(data, *(kinds or (name,))) as image:
+        take_pillow_info(builder, image)
+        decoded = decoding.from_pillow(image)
+    return builder.photo(decoded)

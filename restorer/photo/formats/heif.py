@@ -1,0 +1,123 @@
+"""HEIC and HEIF, by pillow-heif."""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restorer.errors import MissingSupportError
+from restorer.photo import decoding, isobmff
+from restorer.photo.base import EncodeChoices, EncodeInput, Format
+from restorer.photo.builder import PhotoBuilder
+from restorer.photo.channels import channels_of, exif_with_resolution, to_bits, with_rgb_for_alpha
+from restorer.photo.decoding import Decoded
+from restorer.photo.model import Photo, Pixels, grey_to_rgb
+
+REMEDY = 'Install it with: pip install "restorer[heif]"'
+
+
+def has_heif() -> bool:
+    """Whether pillow-heif is installed."""
+    return find_spec("pillow_heif") is not None
+
+
+def _check_heif(path: Path | str | None) -> None:
+    if not has_heif():
+        named = path if path is not None else "This picture"
+        raise MissingSupportError(path, f"{named} is a HEIC picture, and pillow-heif is not installed.", REMEDY)
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    if not has_heif():
+        return None
+    import pillow_heif
+
+    width, height = pillow_heif.open_heif(path).size
+    return int(width), int(height)
+
+
+def _read_heif(data: bytes) -> Photo:
+    import pillow_heif
+
+    with io.BytesIO(data) as stream:
+        heif = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
+        decoding.check_size(*heif.size)
+        pixels: Pixels = np.array(heif)
+    info: dict[str, Any] = heif.info
+    bits = int(info.get("bit_depth") or 8)
+    builder = PhotoBuilder("HEIF")
+    builder.icc_profile = info.get("icc_profile")
+    builder.take_exif(info.get("exif"))
+    builder.take_xmp(info.get("xmp"))
+    nclx = info.get("nclx_profile") or {}
+    if builder.icc_profile is None and nclx.get("color_primaries", 1) not in (1, 2, 5, 6):
+        builder.warnings.append(
+            "The HEIC names a wide colour space without a profile; the name could not be builder on."
+        )
+    if len(heif) > 1:
+        builder.warnings.append(f"The file holds {len(heif)} pictures; only the main one was taken.")
+    if pixels.dtype == np.uint16:  # the library shifts 10 and 12 bits up; white must become 65,535, not 65,472
+        top = (1 << bits) - 1
+        pixels = (((pixels >> (16 - bits)).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+    if pixels.ndim == 3 and pixels.shape[2] == 2:
+        decoded = Decoded(grey_to_rgb(pixels[..., 0]), pixels[..., 1].copy(), True)
+    else:
+        decoded = decoding.separated(pixels, grey=pixels.ndim == 2)
+    if heif.premultiplied_alpha:
+        decoded = decoding.unmultiplied(decoded)
+    # The container's own rotation was applied by the decoder; EXIF's repeats it and must not be applied again.
+    photo = builder.photo(decoded, oriented=False)
+    photo.bits = bits
+    return photo
+
+
+def _find_xmp(data: Any) -> bytes | None:
+    if not has_heif():
+        return None
+    import pillow_heif
+
+    packet: bytes | None = pillow_heif.open_heif(io.BytesIO(data[:])).info.get("xmp")
+    return packet
+
+
+def _encode_heif(given: EncodeInput, choices: EncodeChoices) -> bytes:
+    import pillow_heif
+
+    channels = channels_of(given)
+    if given.grey and given.alpha is not None:
+        channels = with_rgb_for_alpha(channels)
+    mode = "L" if channels.ndim == 2 else {3: "RGB", 4: "RGBA"}[channels.shape[2]]
+    if channels.dtype == np.uint16:  # the library takes the upper 10 bits
+        channels = (to_bits(channels, 10) << 6).astype("<u2")
+        mode += ";16"
+    height, width = channels.shape[:2]
+    heif = pillow_heif.from_bytes(mode, (width, height), channels.tobytes())
+    metadata = {"exif": exif_with_resolution(given), "xmp": given.xmp, "icc_profile": given.icc_profile}
+    stream = io.BytesIO()
+    present = {name: value for name, value in metadata.items() if value is not None}
+    heif.save(stream, quality=choices.quality, chroma=int(choices.subsampling.replace(":", "")), **present)
+    return stream.getvalue()
+
+
+FORMAT = Format(
+    "HEIF",
+    "HEIC",
+    (".heic", ".heif", ".hif"),
+    recognise=isobmff.is_heif,
+    read=_read_heif,
+    size=_size,
+    find_xmp=_find_xmp,
+    check=_check_heif,
+    requests=("heic", "heif"),
+    encode=_encode_heif,
+    max_side=65_528,  # coded in whole blocks of 8 below 65,536; strips of 16 pixels and less end at 4,216 on writing
+    bits=10,
+    alpha=True,
+    holds=frozenset({"icc", "exif", "xmp", "dpi"}),
+    bytes_per_pixel=0.2,
+    encoding_seconds=1.0,
+)

@@ -1,0 +1,116 @@
+"""JPEG, and the first picture of an MPO."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from restorer.photo import decoding, exif, jpeg_segments, photoshop, xmp
+from restorer.photo.base import EncodeChoices, EncodeInput, Format
+from restorer.photo.builder import PhotoBuilder, pillow_dpi
+from restorer.photo.channels import channels_of, pillow_image, saved
+from restorer.photo.damage import DAMAGE
+from restorer.photo.decoding import UndecodableError
+from restorer.photo.model import Photo
+
+
+def _read_jpeg(data: bytes) -> Photo:
+    parts = jpeg_segments.split_jpeg(data)
+    if parts.precision != 8:
+        raise UndecodableError(f"it has {parts.precision} bits a channel, and 8 can be read")
+    builder = PhotoBuilder("MPO" if parts.pictures > 1 else "JPEG")
+    builder.warnings += parts.problems
+    if parts.pictures > 1:
+        builder.warnings.append(f"The file holds {parts.pictures} pictures; only the first was taken.")
+    builder.icc_profile = parts.icc_profile
+    builder.photoshop = photoshop.fresh_resources(parts.photoshop)
+    builder.format_specific = [("JPEG comment", comment) for comment in parts.comments]
+    builder.take_exif(parts.exif)
+    builder.take_xmp(parts.xmp)
+    if parts.xmp and parts.extended_xmp:
+        try:
+            builder.take_xmp(xmp.merged(parts.xmp, parts.extended_xmp))
+        except DAMAGE as error:
+            builder.warnings.append(f"The extended part of the XMP is damaged ({error}); it was dropped.")
+    with decoding.opened(parts.picture, "JPEG") as image:
+        builder.take_dpi(pillow_dpi(image.info))
+        decoded = decoding.from_pillow(image, parts.icc_profile)
+    return builder.photo(decoded)
+
+
+def _find_xmp(data: Any) -> bytes | None:
+    prefix = jpeg_segments.XMP_HEADER
+    for marker, start, end in jpeg_segments.jpeg_segments(data):
+        if marker == 0xE1 and data[start : start + len(prefix)] == prefix:
+            return bytes(data[start + len(prefix) : end])
+    return None
+
+
+def _encode_jpeg(given: EncodeInput, choices: EncodeChoices) -> bytes:
+    options = {} if given.grey else {"subsampling": choices.subsampling}
+    picture = saved(pillow_image(channels_of(given)), "JPEG", quality=choices.quality, **options)
+    if given.dpi is not None:
+        picture = _with_density(picture, given.dpi)
+    packet = extension = None
+    if given.xmp is not None:
+        packet, extension = xmp.split(given.xmp, jpeg_segments.XMP_LIMIT)
+        if len(packet) > jpeg_segments.XMP_LIMIT:
+            given.warnings.append("The XMP is larger than a JPEG can hold, and was dropped.")
+            packet = extension = None
+    icc_profile = given.icc_profile
+    if icc_profile is not None and len(icc_profile) > jpeg_segments.ICC_LIMIT:
+        given.warnings.append("The ICC profile is larger than a JPEG can hold, and was dropped.")
+        icc_profile = None
+    return jpeg_segments.join_jpeg(
+        picture,
+        exif=_fitting_exif(given),
+        xmp=packet,
+        extended_xmp=extension,
+        icc_profile=icc_profile,
+        photoshop=given.photoshop,
+        comments=[payload for kind, payload in given.format_specific if kind == "JPEG comment"],
+    )
+
+
+def _fitting_exif(given: EncodeInput) -> bytes | None:
+    """Return the EXIF block as far as one JPEG segment holds it."""
+    block = given.exif
+    if block is None or len(block) <= jpeg_segments.EXIF_LIMIT:
+        return block
+    smaller = exif.without_maker_note(block)
+    if len(smaller) <= jpeg_segments.EXIF_LIMIT:
+        given.warnings.append("The EXIF is larger than a JPEG can hold; the camera's maker note was dropped.")
+        return smaller
+    given.warnings.append("The EXIF is larger than a JPEG can hold, and was dropped.")
+    return None
+
+
+def _with_density(picture: bytes, dpi: tuple[float, float]) -> bytes:
+    """Set the resolution in an encoded JPEG's JFIF segment, in dots a centimetre where only that is exact."""
+    unit, across, down = 1, dpi[0], dpi[1]
+    metric = [value / 2.54 for value in dpi]
+    if any(abs(value - round(value)) > 0.02 for value in dpi) and all(abs(v - round(v)) < 0.002 for v in metric):
+        unit, (across, down) = 2, metric
+    if picture[6:11] != b"JFIF\0":
+        raise ValueError("the encoder wrote no JFIF segment")
+    density = struct.pack(">BHH", unit, *(min(max(round(value), 1), 65535) for value in (across, down)))
+    return picture[:13] + density + picture[18:]
+
+
+FORMAT = Format(
+    "JPEG",
+    "JPEG",
+    (".jpg", ".jpeg", ".jpe", ".jfif"),
+    recognise=lambda head: head.startswith(b"\xff\xd8\xff"),
+    read=_read_jpeg,
+    size=decoding.size_by_pillow("JPEG", "MPO"),
+    find_xmp=_find_xmp,
+    aliases=("MPO",),
+    requests=("jpg", "jpeg"),
+    encode=_encode_jpeg,
+    max_side=65_500,  # the standard ends at 65,535; libjpeg, which Pillow and OpenCV write with, at 65,500
+    holds=frozenset({"icc", "exif", "xmp", "iptc", "dpi"}),
+    offered=True,
+    bytes_per_pixel=0.27,
+    encoding_seconds=0.02,
+)

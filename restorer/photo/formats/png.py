@@ -1,0 +1,167 @@
+"""PNG, and the first picture of an animated one."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+from restorer.photo import decoding, photoshop, png_chunks
+from restorer.photo.base import EncodeChoices, EncodeInput, Format
+from restorer.photo.builder import PhotoBuilder
+from restorer.photo.channels import channels_of, opencv_file, pillow_image, saved, with_rgb_for_alpha
+from restorer.photo.decoding import UndecodableError
+from restorer.photo.model import Photo
+
+_COLOUR = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"})
+_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_END = png_chunks.png_chunk(b"IEND", b"")
+_RAW_PROFILES = "Raw profile type "
+_LEVEL = 2  # measured on photographs: level 6 takes five times as long for a file 11 % smaller
+# What sRGB, which every reader takes a picture without profile for, has in these chunks.
+_SRGB_GAMMA, _SRGB_PRIMARIES = 45455, (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+
+
+def _read_png(data: bytes) -> Photo:
+    builder = PhotoBuilder("PNG")
+    picture: list[bytes] = [png_chunks.PNG_SIGNATURE]
+    head = key = b""
+    for kind, start, end, sound in png_chunks.png_chunks(data):
+        payload = data[start:end] if kind != b"IDAT" else b""
+        if kind in png_chunks.PNG_CRITICAL:
+            picture.append(data[start - 8 : end + 4])
+            head, key = (payload if kind == b"IHDR" else head), (payload if kind == b"tRNS" else key)
+        elif kind == b"acTL" and len(payload) >= 4:
+            count = struct.unpack(">I", payload[:4])[0]
+            if count > 1:
+                builder.warnings.append(f"The animation has {count} frames; only the first picture was taken.")
+        elif not sound:
+            builder.warnings.append(f"The PNG's {kind.decode('latin-1')} chunk is damaged; it was dropped.")
+        else:
+            try:
+                _take_png_chunk(builder, kind, payload)
+            except (ValueError, struct.error) as error:
+                name = kind.decode("latin-1")
+                builder.warnings.append(f"The PNG's {name} chunk is damaged ({error}); it was dropped.")
+    if len(head) < 13:
+        raise UndecodableError("it is cut off before its header")
+    width, height, bits, colour = struct.unpack(">IIBB", head[:10])
+    decoding.check_size(width, height)
+    if not picture[-1].endswith(_END):
+        picture.append(_END)  # whether all pixels are there is for the decoder to say
+    whole = b"".join(picture)
+    if bits < 16:
+        with decoding.opened(whole, "PNG") as image:
+            return builder.photo(decoding.from_pillow(image))
+    grey = colour in (0, 4)
+    decoded = decoding.separated(decoding.from_opencv(whole), grey=grey)
+    if decoded.pixels.dtype != np.uint16:
+        raise UndecodableError("its 16 bits were not decoded as such")
+    if colour == 0 and len(key) >= 2:  # OpenCV leaves the transparent level of grey pictures out
+        level = struct.unpack(">H", key[:2])[0]
+        decoded.alpha = np.where(decoded.pixels[..., 0] == level, 0, 65535).astype(np.uint16)
+    return builder.photo(decoded)
+
+
+def _take_png_chunk(builder: PhotoBuilder, kind: bytes, payload: bytes) -> None:
+    """Sort one ancillary chunk; those that go stale (times, palettes' histograms, ...) are left out."""
+    if kind == b"iCCP":
+        builder.icc_profile = png_chunks.inflate(payload.partition(b"\0")[2][1:])
+    elif kind == b"eXIf":
+        builder.take_exif(payload)
+    elif kind == b"pHYs":
+        across, down, unit = struct.unpack(">IIB", payload[:9])
+        if unit == 1:
+            builder.take_dpi((across * 0.0254, down * 0.0254))
+    elif kind in _COLOUR:
+        builder.format_specific.append((f"PNG {kind.decode()}", payload))
+    elif kind in _TEXT:
+        keyword, text = png_chunks.png_text(kind, payload)
+        if keyword == "XML:com.adobe.xmp":
+            builder.take_xmp(text)
+        elif keyword.startswith(_RAW_PROFILES):
+            _take_raw_profile(builder, keyword.removeprefix(_RAW_PROFILES), png_chunks.raw_profile(text))
+        else:
+            builder.format_specific.append((f"PNG {kind.decode()}", payload))
+
+
+def _take_raw_profile(builder: PhotoBuilder, name: str, content: bytes) -> None:
+    """Take what ImageMagick and exiftool put into PNG texts before there were chunks for it."""
+    if name == "xmp" or content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+        builder.take_xmp(content.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
+    elif name in ("exif", "APP1"):
+        builder.take_exif(content)
+    elif name in ("icc", "icm"):
+        builder.icc_profile = builder.icc_profile or content
+    elif name in ("iptc", "8bim"):
+        builder.photoshop = photoshop.fresh_resources(content)
+
+
+def _find_xmp(data: Any) -> bytes | None:
+    for name, start, end, _ in png_chunks.png_chunks(data):
+        if name == b"IDAT":
+            return None  # this tool writes its note before the pixels
+        if name == b"iTXt" and data[start : start + 17] == b"XML:com.adobe.xmp":
+            return png_chunks.png_text(name, bytes(data[start:end]))[1]
+    return None
+
+
+def _encode_png(given: EncodeInput, choices: EncodeChoices) -> bytes:
+    channels = channels_of(given)
+    if channels.ndim == 3 and channels.shape[2] == 2 and channels.dtype == np.uint8:
+        picture = saved(pillow_image(channels), "PNG", compress_level=_LEVEL)
+    else:
+        import cv2
+
+        parameters = [cv2.IMWRITE_PNG_COMPRESSION, _LEVEL, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_ALL_FILTERS]
+        picture = opencv_file(".png", with_rgb_for_alpha(channels), parameters)
+    chunks: list[tuple[bytes, bytes]] = []
+    if given.icc_profile is not None:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(given.icc_profile, 9)))
+    for kind, payload in given.format_specific:
+        if kind.startswith("PNG ") and not (kind == "PNG sRGB" and given.icc_profile is not None):
+            chunks.append((kind[4:].encode(), payload))
+    if given.dpi is not None:
+        chunks.append((b"pHYs", struct.pack(">IIB", *(max(round(value / 0.0254), 1) for value in given.dpi), 1)))
+    if given.exif is not None:
+        chunks.append((b"eXIf", given.exif))
+    if given.xmp is not None:
+        chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + given.xmp))
+    return png_chunks.join_png(picture, chunks)
+
+
+def _describe(kind: str, payload: bytes, has_profile: bool) -> str | None:
+    """Name a chunk that another format has no place for; None when nothing is lost without it."""
+    if kind in png_chunks.PNG_COLOUR_KINDS:
+        if kind == "PNG sRGB" or has_profile:
+            return None
+        if kind == "PNG gAMA":
+            return None if payload[:4] == struct.pack(">I", _SRGB_GAMMA) else "the PNG's gamma"
+        if kind == "PNG cHRM":
+            return None if payload[:32] == struct.pack(">8I", *_SRGB_PRIMARIES) else "the PNG's primaries"
+        return f"the PNG's {kind[4:]} chunk"
+    return f"the PNG text {payload.partition(bytes(1))[0].decode('latin-1')!r}"
+
+
+FORMAT = Format(
+    "PNG",
+    "PNG",
+    (".png", ".apng"),
+    recognise=lambda head: head.startswith(png_chunks.PNG_SIGNATURE),
+    read=_read_png,
+    size=decoding.size_by_pillow("PNG"),
+    find_xmp=_find_xmp,
+    requests=("png",),
+    encode=_encode_png,
+    describe=_describe,
+    max_side=2**31 - 1,
+    bits=16,
+    alpha=True,
+    holds=frozenset({"icc", "exif", "xmp", "dpi"}),
+    offered=True,
+    bytes_per_pixel=1.05,
+    encoding_seconds=0.14,
+    lossless=True,
+)

@@ -1,0 +1,89 @@
+"""The outer shell of a PNG file: its chunks, taken apart and put together.
+
+Pixels are left to Pillow and OpenCV. They are given files from which the metadata was taken out, so that a damaged
+profile or comment can never stop a good picture from being read.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+PNG_COLOUR_KINDS = frozenset({"PNG gAMA", "PNG cHRM", "PNG sRGB", "PNG cICP", "PNG mDCV", "PNG cLLI"})
+"""Kinds of `Photo.format_specific` that tell how a picture's colours are meant."""
+_MOST_INFLATED = 256 * 2**20
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
+    """Yield (type, start of the payload, its end, whether the check sum holds); stops at damage.
+
+    The check sum is computed for small chunks only; the decoder checks the pixels' own.
+    """
+    at = len(PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind = bytes(data[at + 4 : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(data):
+            return
+        sound = kind == b"IDAT" or zlib.crc32(data[at + 4 : end]) == struct.unpack_from(">I", data, end)[0]
+        yield kind, at + 8, end, sound
+        if kind == b"IEND":
+            return
+        at = end + 4
+
+
+def png_chunk(kind: bytes, payload: bytes) -> bytes:
+    """Return one chunk with its length and check sum."""
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+
+def inflate(packed: bytes) -> bytes:
+    """Return zlib data unpacked; raises ValueError when it is damaged or unpacks to more than 256 MiB."""
+    inflater = zlib.decompressobj()
+    try:
+        unpacked = inflater.decompress(packed, _MOST_INFLATED)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not inflater.eof:
+        raise ValueError("it is cut off" if not inflater.unconsumed_tail else "it is too large")
+    return unpacked
+
+
+def png_text(kind: bytes, payload: bytes) -> tuple[str, bytes]:
+    """Return keyword and text bytes of a tEXt, zTXt or iTXt chunk; raises ValueError when it is damaged."""
+    keyword, _, rest = payload.partition(b"\0")
+    if kind == b"zTXt":
+        rest = inflate(rest[1:])
+    elif kind == b"iTXt":
+        if len(rest) < 2:
+            raise ValueError("it is cut off")
+        packed, rest = rest[0], rest[2:]
+        rest = rest.partition(b"\0")[2].partition(b"\0")[2]
+        if packed:
+            rest = inflate(rest)
+    return keyword.decode("latin-1"), rest
+
+
+def raw_profile(text: bytes) -> bytes:
+    """Return the bytes of ImageMagick's "Raw profile type" texts; raises ValueError when they are damaged."""
+    found = re.match(rb"\s*\w+\s+(\d+)\s+([0-9a-fA-F\s]*)$", text)
+    raw = bytes.fromhex(re.sub(rb"\s", b"", found[2]).decode("ascii")) if found else b""
+    if not found or len(raw) != int(found[1]):
+        raise ValueError("it is cut off")
+    return raw
+
+
+def join_png(picture: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Put chunks into an encoded PNG, before its palette and pixels; ancillary chunks of the encoder's own go."""
+    out = [PNG_SIGNATURE]
+    for kind, start, end, _ in png_chunks(picture):
+        if kind in PNG_CRITICAL:
+            out.append(picture[start - 8 : end + 4])
+        if kind == b"IHDR":
+            out += [png_chunk(name, payload) for name, payload in chunks]
+    return b"".join(out)

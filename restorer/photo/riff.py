@@ -1,0 +1,16 @@
+"""RIFF files, the shell of WebP: a list of named chunks."""
+
+from __future__ import annotations
+
+import mmap
+
+
+def chunks(data: bytes | mmap.mmap) -> list[tuple[bytes, int, int]]:
+    """Return (name, start of the payload, its end) of a RIFF file's chunks."""
+    found = []
+    at = 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        found.append((bytes(data[at : at + 4]), at + 8, min(at + 8 + size, len(data))))
+        at += 8 + size + size % 2
+    return found
