@@ -17,18 +17,18 @@ from restorer.version import __version__
 
 if TYPE_CHECKING:
     from restorer import errors
+    from restorer.models.registry import load_network
     from restorer.options import Options
     from restorer.photo import Photo, read_photo
-    from restorer.pipeline import Restorer, Result
-    from restorer.registry import load_network
+    from restorer.pipeline.restorer import Restorer, Result
 
 _HOMES = {
     "Options": "restorer.options",
     "Photo": "restorer.photo",
-    "Restorer": "restorer.pipeline",
-    "Result": "restorer.pipeline",
+    "Restorer": "restorer.pipeline.restorer",
+    "Result": "restorer.pipeline.restorer",
     "errors": "restorer",
-    "load_network": "restorer.registry",
+    "load_network": "restorer.models.registry",
     "read_photo": "restorer.photo",
 }
 

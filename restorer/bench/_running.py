@@ -120,7 +120,7 @@ class Weights:
         """Make a stand-in of the table's own architecture."""
         import torch
 
-        from restorer.registry import architecture_of
+        from restorer.models.registry import architecture_of
         from restorer.weights import About, resolve, write
 
         table = resolve(name)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from restorer.cli import main, progress
-from restorer.pipeline import Restorer
+from restorer.pipeline.restorer import Restorer
 
 _left = 0
 

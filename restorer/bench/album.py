@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from restorer.batch.journal import NAME
 from restorer.bench._albums import SIDE_FILES, Album, album, command, environment, files, photographs
-from restorer.journal import NAME
 
 GOOD, BROKEN, KILLS, SIDE = 288, 12, 20, 160
 PLACE = ("--offline", "--device", "cpu")
@@ -410,7 +410,7 @@ def torture(given: argparse.Namespace, folder: Path) -> list[tuple[str, str, lis
 def _sources(photos: Sequence[Path]) -> list[Image.Image]:
     """Return the pictures to take crops of."""
     if not photos:
-        from restorer.demo import photograph
+        from restorer.evaluation.ageing import photograph
 
         return [Image.fromarray(photograph())]
     return [Image.open(path).convert("RGB") for path in photos]

@@ -66,7 +66,7 @@ def _total(by_module: Mapping[str, int], path: str) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Print the tables."""
     from restorer.models.base import FaceModel
-    from restorer.registry import architectures
+    from restorer.models.registry import architectures
 
     parser = argparse.ArgumentParser(prog="python -m restorer.bench complexity", description=__doc__)
     parser.add_argument("--in-size", type=int, default=128, help="input of GLEAN and LightGLEAN (default 128)")

@@ -185,7 +185,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table."""
     import torch
 
-    from restorer.device import allowed_cores
+    from restorer.engine.device import allowed_cores
     from restorer.faces.tiny import detector_for
     from restorer.training.datasets import picture_files
     from restorer.weights import fetch, resolve
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(allowed_cores())
 
     def load(name: str, lowest: float) -> Teacher:
-        from restorer.registry import load as load_table
+        from restorer.models.registry import load as load_table
 
         table = resolve(name)
         return detector_for(load_table(table, fetch(table)), min_score=lowest)

@@ -133,7 +133,7 @@ def measure(file: Path, folder: Path, model: str, kept_by: str, identity: Path |
     """Print the rows of a model, and the floor's, on the same degraded pictures; the last line is JSON."""
     from restorer.evaluation.evaluate import evaluate
     from restorer.options import Options
-    from restorer.parts import Parts
+    from restorer.pipeline.parts import Parts
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe
 
@@ -156,7 +156,7 @@ def measure(file: Path, folder: Path, model: str, kept_by: str, identity: Path |
 
 def main(arguments: list[str]) -> int:
     """Train or measure."""
-    from restorer.device import allowed_cores
+    from restorer.engine.device import allowed_cores
 
     parser = argparse.ArgumentParser(
         prog="python -m restorer.bench floor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -85,14 +85,14 @@ def one(name: str, machine: Machine, batch: int) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from restorer.bench._running import filled
-    from restorer.registry import architecture_of
+    from restorer.models.registry import architecture_of
     from restorer.weights import resolve
 
     table = resolve(name)
     architecture = architecture_of(table)
     arguments: dict[str, Any] = {**architecture.defaults, **table.arguments}
     if name == "tiny":  # its table says nothing of its sizes; its file does
-        from restorer.registry import load_network
+        from restorer.models.registry import load_network
 
         network = load_network(name, machine.device, offline=True)
     else:
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table."""
     import torch
 
-    from restorer.device import allowed_cores
+    from restorer.engine.device import allowed_cores
 
     parser = argparse.ArgumentParser(prog="python -m restorer.bench networks", description=__doc__)
     parser.add_argument("names", nargs="*", default=NETWORKS, help=f"tables (default {' '.join(NETWORKS)})")

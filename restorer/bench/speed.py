@@ -34,7 +34,7 @@ def staged(photo: Path, out: Path, precision: str) -> dict[str, float]:
     begin = time.perf_counter()
     import torch  # noqa: F401 - what its import costs is measured
 
-    from restorer.pipeline import Restorer
+    from restorer.pipeline.restorer import Restorer
 
     seconds = {"import": time.perf_counter() - begin}
     begin = time.perf_counter()

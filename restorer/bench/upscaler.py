@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from restorer.training.datasets import Picture
+from restorer.imaging.sheets import Picture
 
 Enlarge = Callable[[Picture, tuple[int, int]], Picture]
 NATURAL_SIDE = 480
@@ -100,12 +100,13 @@ def main(arguments: list[str]) -> int:
     """Print the figures."""
     import torch
 
-    from restorer import device as devices
-    from restorer import registry, weights
-    from restorer.background import NetworkUpscaler
+    from restorer import weights
+    from restorer.engine import device as devices
+    from restorer.models import registry
     from restorer.training.datasets import picture_files
     from restorer.training.recipe import load_recipe
     from restorer.training.upscaling import MILD, MildDegradation
+    from restorer.upscaling.tiles import NetworkUpscaler
 
     parser = argparse.ArgumentParser(prog="python -m restorer.bench upscaler", description=__doc__)
     parser.add_argument("folder", type=Path, help="clean photographs")

@@ -228,7 +228,8 @@ def _tables(*roles: str, also: Sequence[tuple[str, str]] = (), files: bool = Fal
     """Return what yields the names of weights with one of the roles (none: all) and a few words more."""
 
     def names() -> Suggestions:
-        from restorer import registry, weights
+        from restorer import weights
+        from restorer.models import registry
 
         yield from (Suggestion(word, meaning) for word, meaning in also)
         for table in weights.tables().values():

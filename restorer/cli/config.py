@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from restorer import config as files
+from restorer.cli import restore_toml as files
 from restorer.cli import settings
 from restorer.cli.console import messages, results
-from restorer.weights.folders import is_offline
+from restorer.storage.folders import is_offline
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 

@@ -32,9 +32,9 @@ def demo(
     """
     from PIL import Image
 
-    from restorer import demo as pictures
-    from restorer.pipeline import Restorer
-    from restorer.training.sheets import save_picture
+    from restorer.evaluation import ageing as pictures
+    from restorer.imaging.sheets import save_picture
+    from restorer.pipeline.restorer import Restorer
 
     before, after, both = (out / name for name in ("before.jpg", "after.png", "comparison.jpg"))
     for path in (before, after, both):

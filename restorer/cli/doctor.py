@@ -13,7 +13,7 @@ from rich.markup import escape
 from restorer.cli.console import results
 
 if TYPE_CHECKING:
-    from restorer.doctor import Check
+    from restorer.cli.diagnosis import Check
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -52,9 +52,9 @@ def doctor(
 
 def _checks(offline: bool) -> Iterator[Check]:
     """Yield all checks, that of the settings files last."""
-    from restorer import config
+    from restorer.cli import restore_toml as config
     from restorer.cli import settings
-    from restorer.doctor import Check, examine
+    from restorer.cli.diagnosis import Check, examine
     from restorer.errors import RestorerError
 
     yield from examine(offline=offline)

@@ -47,11 +47,11 @@ def evaluate(
     The degraded input, its bicubic enlargement and the best Gaussian filter of it are rows of the same table.
     """
     from restorer.evaluation.evaluate import evaluate as measure
+    from restorer.imaging.sheets import save_picture
     from restorer.options import Options
-    from restorer.parts import Parts
+    from restorer.pipeline.parts import Parts
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe
-    from restorer.training.sheets import save_picture
 
     options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
     parts = Parts(options, say=say)

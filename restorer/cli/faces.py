@@ -49,11 +49,11 @@ def faces(
     A JSON list goes to stdout: number, box, landmarks, score and, for a face that would be left alone, the reason. A
     picture shows the numbers. `restore PHOTO --faces 2,5` then restores these.
     """
+    from restorer.cli.downloads import ProgressBar
     from restorer.faces import select
     from restorer.options import Options
-    from restorer.parts import Parts
     from restorer.photo import read_photo
-    from restorer.weights import ProgressBar
+    from restorer.pipeline.parts import Parts
 
     options = Options(
         model="none", detector=detector, min_score=min_score, min_face=min_face, device=device, offline=offline

@@ -17,8 +17,9 @@ from typing import Any
 from typer.models import OptionInfo, ParameterInfo
 from typer.utils import get_params_from_function
 
-from restorer import config, journal
+from restorer.batch import journal
 from restorer.cli import COMMANDS
+from restorer.cli import restore_toml as config
 from restorer.cli.signatures import Parameter, functions, parameters
 from restorer.version import __version__
 

@@ -14,15 +14,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from restorer import registry, weights
+from restorer import weights
 from restorer.cli.console import messages, results, say, show_error
+from restorer.cli.downloads import ProgressBar
 from restorer.errors import HashMismatchError, RestorerError, UsageError, WeightsError, WeightsUnavailableError
+from restorer.models import registry
 from restorer.models.base import FaceModel
 from restorer.models.upscalers import UpscalerModel
-from restorer.weights import fetching, ours, terms, user
-from restorer.weights.digest import sha256_of
-from restorer.weights.folders import is_offline
-from restorer.weights.progress import ProgressBar, megabytes
+from restorer.storage.digest import sha256_of
+from restorer.storage.folders import is_offline
+from restorer.weights import fetching, terms, user
+from restorer.weights import ledger as ours
+from restorer.weights.progress import megabytes
 from restorer.weights.sources import FileSource
 
 if TYPE_CHECKING:
@@ -170,7 +173,7 @@ def import_file(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Turn a checkpoint into a small, safe file that loads by itself, for --model or under a name of yours."""
-    from restorer.importing import import_checkpoint
+    from restorer.models.importer import import_checkpoint
 
     if name is not None:
         user.check_name(name)

@@ -35,7 +35,8 @@ PICTURE, FACES, BACKGROUND, FILES, RUN = "The result", "Faces", "Background", "F
 @cache  # typer evaluates the annotations below several times for one command
 def _names(role: str) -> tuple[str, ...]:
     """Return the table names of a role; weights.toml and the registry are read without loading torch."""
-    from restorer import registry, weights
+    from restorer import weights
+    from restorer.models import registry
 
     return tuple(name for name, table in weights.tables().items() if registry.architecture_of(table).role == role)
 
@@ -212,9 +213,9 @@ def restore(
     }  # fmt: skip
     if not photos and files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
+    from restorer.cli.downloads import ProgressBar
     from restorer.cli.run import Request, Run
-    from restorer.pipeline import Restorer
-    from restorer.weights import ProgressBar
+    from restorer.pipeline.restorer import Restorer
 
     _hear_signals()
     with ProgressBar(messages) as on_download:  # also when quiet: nothing is downloaded without a word

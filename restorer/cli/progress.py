@@ -11,12 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from restorer.cli.console import messages
-from restorer.words import duration
+from restorer.formatting import duration
 
 if TYPE_CHECKING:
-    from restorer.estimate import Estimate
-    from restorer.finding import Job
-    from restorer.pipeline import OnStage
+    from restorer.batch.discovery import Job
+    from restorer.batch.estimate import Estimate
+    from restorer.pipeline.restorer import OnStage
     from restorer.record import Record
 
 STAGES = {"detect": (0.0, 0.1), "background": (0.1, 0.4), "restore": (0.4, 0.95), "write": (0.95, 1.0)}

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restorer.batch import FAILED_BEFORE, Batch, Summary
+from restorer.batch.discovery import Found, Job, find_photos, read_list, shard
+from restorer.batch.estimate import Estimate, load_of
+from restorer.batch.forecast import Forecast, forecast
+from restorer.batch.run import FAILED_BEFORE, Batch, Summary
 from restorer.cli.console import messages, results, shown
 from restorer.cli.progress import shown_progress
 from restorer.errors import OutputExistsError, RestorerError, UsageError
-from restorer.estimate import Estimate, load_of
-from restorer.finding import Found, Job, find_photos, read_list, shard
-from restorer.forecast import Forecast, forecast
+from restorer.formatting import duration
 from restorer.photo import PICTURE_SUFFIXES, check_output_size, output_format, read_photo
-from restorer.words import duration
 
 if TYPE_CHECKING:
-    from restorer.pipeline import Restorer
+    from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
     from restorer.report.writer import Report
 
@@ -43,7 +43,7 @@ class Request:
         out: a picture file or a folder; None = beside each photo.
         name: template of results' names.
         shard: "I/N", the part of the photos that is this run's.
-        overwrite, dry_run, resume, retry_failed: see `restorer.batch.Batch`.
+        overwrite, dry_run, resume, retry_failed: see `restorer.batch.run.Batch`.
         report: write a page that shows each photo before and after.
     """
 
@@ -75,7 +75,7 @@ class Run:
         self._quiet = quiet
         self._verbose = verbose
         if verbose:
-            log = logging.getLogger("restorer.batch")
+            log = logging.getLogger("restorer.batch.run")
             log.setLevel(logging.DEBUG)
             log.addHandler(logging.StreamHandler(sys.stderr))
 

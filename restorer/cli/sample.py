@@ -46,10 +46,11 @@ def sample(
     With --detector, --identity-weights and --neighbours they are also measured: how many are faces, how alike they are,
     and what in the training data is nearest to each.
     """
-    from restorer import device as devices
-    from restorer import registry, weights
+    from restorer import weights
+    from restorer.engine import device as devices
+    from restorer.imaging.sheets import grid, save_picture
+    from restorer.models import registry
     from restorer.training.sampling import draw
-    from restorer.training.sheets import grid, save_picture
 
     single = out.suffix.lower() not in (".png", ".jpg", ".jpeg")
     beside = out / "neighbours.png" if single else out.with_name(f"{out.stem}_neighbours.png")
@@ -74,7 +75,7 @@ def sample(
         return
     from restorer.evaluation.samples import ALIKE, FOUND, Judgement, find_nearest, judge_faces
     from restorer.options import Options
-    from restorer.parts import Parts
+    from restorer.pipeline.parts import Parts
     from restorer.training.datasets import picture_files
 
     result = Judgement(count)

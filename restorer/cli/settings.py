@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from restorer import config
+from restorer.cli import restore_toml as config
 from restorer.cli.signatures import Parameter, parameters
 from restorer.errors import RestorerError
 

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from restorer.cli.console import messages, say
-from restorer.words import duration
+from restorer.formatting import duration
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -40,7 +40,7 @@ def train(
     """
     import torch
 
-    from restorer.device import allowed_cores
+    from restorer.engine.device import allowed_cores
     from restorer.training.train import train as carry_out
 
     torch.set_num_threads(threads or allowed_cores())

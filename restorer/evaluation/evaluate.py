@@ -18,11 +18,12 @@ from PIL import Image
 from restorer.errors import UsageError
 from restorer.evaluation.lpips import distances, load_lpips
 from restorer.evaluation.metrics import Identity, niqe, psnr, ssim
+from restorer.imaging.sheets import Picture, sheet
+from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.models.base import FaceRestorer
-from restorer.training.datasets import Picture, read_square, to_pictures, to_tensor
+from restorer.training.datasets import read_square
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.recipe import load_recipe
-from restorer.training.sheets import sheet
 
 SIGMAS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 """Gaussian filters that are tried on the degraded pictures, standard deviations in pixels of 256."""

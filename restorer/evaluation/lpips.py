@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.errors import CheckpointLayoutError
-from restorer.training.datasets import Picture, to_tensor
+from restorer.imaging.sheets import Picture
+from restorer.imaging.tensors import to_tensor
 
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _LAYERS = (

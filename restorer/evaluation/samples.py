@@ -16,8 +16,8 @@ from PIL import Image
 
 from restorer.evaluation.evaluate import LandmarkDetector
 from restorer.evaluation.metrics import Identity
-from restorer.training.datasets import Picture, read_square
-from restorer.training.sheets import sheet
+from restorer.imaging.sheets import Picture, sheet
+from restorer.training.datasets import read_square
 
 FOUND = 0.9
 """The score from which a face counts as found."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from restorer.faces import resample
+from restorer.imaging import warp as resample
 
 if TYPE_CHECKING:
     from restorer.models.base import Template

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restorer.faces import align
-from restorer.photo.model import LUMA
+from restorer.imaging.colour import LUMA
 
 if TYPE_CHECKING:
     import torch
 
-    from restorer.background import Background
     from restorer.models.base import CropSpec
     from restorer.photo import Photo
+    from restorer.upscaling.lanczos import Background
 
 
 def relative(landmarks: np.ndarray, matrix: np.ndarray, align_size: int) -> np.ndarray:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from restorer.device import Device, Precision
-from restorer.faces.retinaface import RetinaFaceDetectorModel
+from restorer.engine.device import Device, Precision
+from restorer.models.retinaface import RetinaFaceDetectorModel
 
 if TYPE_CHECKING:
-    from restorer.registry import LoadedNetwork
+    from restorer.models.registry import LoadedNetwork
 
 STRIDES = (8, 16, 32)
 ANCHORS = ((16, 32), (64, 128), (256, 512))  # pixels, two sizes at each stride

@@ -6,29 +6,12 @@ faces are reduced to the 112 x 96 pixels that the network reads, so that sharpne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from restorer.registry import Architecture, register
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import nn
-
-
-class FaceRecogniser(Architecture):
-    """MobileFaceNet: faces (n, 3, 112, 96), RGB in [-1, 1], go in, embeddings (n, 128) come out."""
-
-    name = "mobilefacenet"
-    role = "face recogniser"
-    defaults: ClassVar = {}
-
-    def build(self, arguments: Mapping[str, Any]) -> nn.Module:
-        """Return the network; see `restorer.networks.mobilefacenet`."""
-        from restorer.networks.mobilefacenet import MobileFaceNet
-
-        return MobileFaceNet()
 
 
 class Likeness:
@@ -82,6 +65,3 @@ def _face(crop: np.ndarray, points: np.ndarray) -> torch.Tensor:
         matrix = similarity(template, points * side)
     picture = torch.from_numpy(np.ascontiguousarray(crop, np.float32)).permute(2, 0, 1)[None] * 2 - 1
     return crop_faces(picture, torch.from_numpy(matrix)[None])
-
-
-register(FaceRecogniser())

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from restorer.device import Device, Precision
+from restorer.engine.device import Device, Precision
 
 if TYPE_CHECKING:
     import torch
 
-    from restorer.registry import LoadedNetwork
+    from restorer.models.registry import LoadedNetwork
 
 FEATHER = 0.1
 """Width, as a share of the crop's side, over which the weight rises from zero at the crop's edge to one."""
@@ -97,7 +97,7 @@ class ParseNetMask:
     """
 
     def __init__(self, loaded: LoadedNetwork, precision: Precision = "fp32") -> None:
-        from restorer.faces.parsing import FaceParser
+        from restorer.models.parsers import FaceParser
 
         if not isinstance(loaded.architecture, FaceParser):
             raise TypeError(f"{loaded.table.name} is no face parser")
@@ -108,7 +108,7 @@ class ParseNetMask:
         if precision == "bf16":
             import torch
 
-            from restorer.networks.casting import cast_weights
+            from restorer.engine.casting import cast_weights
 
             cast_weights(loaded.network, torch.bfloat16)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from restorer.faces import resample
 from restorer.faces.mask import border_feather
+from restorer.imaging import warp as resample
 
 _DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
-from restorer.device import Device, Precision, _computes_in_bf16
+from restorer.engine.device import Device, Precision, _computes_in_bf16
 from restorer.faces.detect import FINER_BY, OVERLAP, Face, RetinaFaceDetector, _multiple, _share, _View
-from restorer.faces.tinydetector import TinyDetectorModel
+from restorer.models.tinydetector import TinyDetectorModel
 
 if TYPE_CHECKING:
+    from restorer.models.registry import LoadedNetwork
     from restorer.networks.tinydetector import TinyDetector as TinyDetectorNetwork
-    from restorer.registry import LoadedNetwork
 
 COARSER = 2  # views coarser than the fine one
 COARSER_BY = 3
@@ -73,7 +73,7 @@ class TinyDetector(RetinaFaceDetector):
         # Where the hardware computes in bf16 it finds the same faces in two thirds of the time.
         self._device = Device(name, precision or ("bf16" if _computes_in_bf16(name) else "fp32"))
         if self._device.precision == "bf16":
-            from restorer.networks.casting import cast_weights
+            from restorer.engine.casting import cast_weights
 
             cast_weights(self._network, torch.bfloat16)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from restorer.registry import Architecture, LoadedNetwork
+from restorer.models.registry import Architecture, LoadedNetwork
 
 if TYPE_CHECKING:
     import torch

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.registry import Architecture, register
+from restorer.models.registry import Architecture, register
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.registry import Shapes, StateDict
+    from restorer.models.registry import Shapes, StateDict
 
 
 class DCGANModel(Architecture):

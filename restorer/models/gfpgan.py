@@ -16,15 +16,15 @@ from restorer.models.conversion import (
     renamed_shapes,
     translate,
 )
+from restorer.models.registry import LoadedNetwork, register
 from restorer.models.templates import FACEXLIB
-from restorer.registry import LoadedNetwork, register
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from restorer.models.registry import Shapes, StateDict
     from restorer.networks.stylegan2 import Upsampling
-    from restorer.registry import Shapes, StateDict
 
 _SHARED: tuple[Rule, ...] = (
     *below("stylegan_decoder.", "generator.", (*MAPPING_RULES, *GENERATOR_RULES)),

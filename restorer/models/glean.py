@@ -16,15 +16,15 @@ from restorer.models.conversion import (
     renamed_shapes,
     translate,
 )
+from restorer.models.registry import register
 from restorer.models.templates import by_argument
-from restorer.registry import register
 
 if TYPE_CHECKING:
     import re
 
     from torch import nn
 
-    from restorer.registry import Shapes, StateDict
+    from restorer.models.registry import Shapes, StateDict
 
 CATS = ((32, 256), (16, 256))
 """The official models of these sizes know cats, and there is no template for them."""

@@ -16,15 +16,15 @@ from restorer.models.conversion import (
     renamed_shapes,
     translate,
 )
+from restorer.models.registry import register
 from restorer.models.templates import GPEN as TEMPLATE
-from restorer.registry import register
 
 if TYPE_CHECKING:
     import re
 
     from torch import nn
 
-    from restorer.registry import Shapes, StateDict
+    from restorer.models.registry import Shapes, StateDict
 
 
 def _down(match: re.Match[str]) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from restorer.models.base import CropSpec, FaceModel
 from restorer.models.conversion import generator_arguments
+from restorer.models.registry import register
 from restorer.models.templates import by_argument
-from restorer.registry import register
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.registry import Shapes
+    from restorer.models.registry import Shapes
 
 
 class LightGLEANModel(FaceModel):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from restorer.models.base import CropSpec, FaceModel
 from restorer.models.conversion import Rule, translate
+from restorer.models.registry import register
 from restorer.models.templates import FACEXLIB
-from restorer.registry import register
 
 if TYPE_CHECKING:
     import re
 
     from torch import nn
 
-    from restorer.registry import StateDict
+    from restorer.models.registry import StateDict
 
 _LEVELS = 6
 _TOP = _LEVELS - 1

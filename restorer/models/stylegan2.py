@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from restorer.models.conversion import GENERATOR_RULES, generator_arguments, renamed_shapes, translate
-from restorer.registry import Architecture, register
+from restorer.models.registry import Architecture, register
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.registry import Shapes, StateDict
+    from restorer.models.registry import Shapes, StateDict
 
 
 class StyleGAN2Model(Architecture):

@@ -13,7 +13,7 @@ def conv_relu(convolution: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
     """Return relu(convolution(features)), to the last bit; quicker on a CPU where no gradients are kept.
 
     The operator is the one that torch's own compiler puts there. It takes features and weights of one type only, which
-    under autocast are those that `restorer.networks.casting.cast_weights` went over.
+    under autocast are those that `restorer.engine.casting.cast_weights` went over.
     """
     if not _fuses(convolution, features):
         plain: torch.Tensor = F.relu(convolution(features), inplace=True)

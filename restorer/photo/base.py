@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from restorer.photo.model import Photo, Pixels
+from restorer.imaging.colour import Pixels
+from restorer.photo.model import Photo
 
 Metadata = Literal["icc", "exif", "xmp", "iptc", "dpi"]
 

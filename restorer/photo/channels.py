@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from restorer.imaging.colour import Pixels
 from restorer.photo import exif
 from restorer.photo.base import EncodeInput
-from restorer.photo.model import Pixels
 
 
 def to_bits(values: Pixels, bits: int) -> Pixels:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 if TYPE_CHECKING:
-    from restorer.photo.model import Pixels
+    from restorer.imaging.colour import Pixels
 
 
 def srgb_profile() -> bytes:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from restorer.imaging.colour import grey_to_rgb, is_grey
 from restorer.photo import color
-from restorer.photo.model import grey_to_rgb, is_grey
 
 if TYPE_CHECKING:
-    from restorer.photo.model import Pixels
+    from restorer.imaging.colour import Pixels
 
 MAX_PIXELS = 2**30
 """The largest photo that is read: 1,073,741,824 pixels, which is 3.2 GB of 8-bit RGB, and OpenCV's own limit."""

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from restorer.errors import UsageError
-
-Pixels = npt.NDArray[Any]
-"""uint8 or uint16."""
+from restorer.imaging.colour import Pixels, grey_to_rgb
 
 
 @dataclass(eq=False)
@@ -120,31 +117,3 @@ def photo_from_array(pixels: Pixels, alpha: Pixels | None = None) -> Photo:
     if alpha is not None:
         digest.update(alpha.data)
     return Photo(pixels, alpha, grey, sha256=digest.hexdigest(), bits=8 * pixels.itemsize)
-
-
-GREY_TINT = 6 / 255
-"""Difference between the channels that a black-and-white photo has at most, up to one pixel in a thousand."""
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
-
-
-def grey_to_rgb(grey: Pixels) -> Pixels:
-    """Return (h, w) as (h, w, 3) with three equal channels."""
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def is_grey(pixels: Pixels) -> bool:
-    """Whether the three channels are equal everywhere."""
-    first = pixels[..., 0]
-    return bool(np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2]))
-
-
-def looks_grey(pixels: np.ndarray) -> bool:
-    """Whether a picture is black and white, up to the tint that JPEG leaves.
-
-    Args:
-        pixels: (h, w, 3), unsigned integers of any size or floats in [0, 1].
-    """
-    step = max(1, round((pixels.shape[0] * pixels.shape[1] / 250_000) ** 0.5))
-    sample = pixels[::step, ::step]
-    top = np.iinfo(sample.dtype).max if sample.dtype.kind == "u" else 1
-    return bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT * top)

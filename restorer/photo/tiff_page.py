@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from restorer.imaging.colour import Pixels, grey_to_rgb
 from restorer.photo import decoding, exif, ifd
 from restorer.photo.decoding import Decoded, UndecodableError
-from restorer.photo.model import Pixels, grey_to_rgb
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, SAMPLES, COUNTS = 256, 257, 258, 259, 262, 273, 277, 279
 _SUBFILE, _PLANAR, _PREDICTOR, _TILE_OFFSETS, _TILE_COUNTS, EXTRA_SAMPLES, _FORMAT = 254, 284, 317, 324, 325, 338, 339

@@ -9,12 +9,14 @@ import numpy as np
 from PIL import ImageCms
 
 from restorer.errors import UnwritableOutputError, UsageError
-from restorer.photo import color, exif, files, formats, photoshop, xmp
+from restorer.imaging.colour import Pixels, is_grey
+from restorer.photo import color, exif, formats, photoshop, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.channels import to_bits
 from restorer.photo.damage import DAMAGE
-from restorer.photo.model import Note, Photo, Pixels, is_grey
+from restorer.photo.model import Note, Photo
 from restorer.photo.png_chunks import PNG_COLOUR_KINDS
+from restorer.storage import atomic as files
 
 DEFAULT_QUALITY = 95
 """Of JPEG, lossy WebP and HEIC, where none was asked for."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from restorer.formatting import duration
 from restorer.report.markup import Html, element
 from restorer.report.previews import Picture, Preview, Sizes, around
-from restorer.words import duration
 
 LEAST_WIDTH = 480
 """CSS pixels that a slider is wide where there is room, however small the photo."""

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from restorer.errors import OutputExistsError, RestorerError, UnwritableOutputError
+from restorer.formatting import duration
 from restorer.photo import PICTURE_SUFFIXES, Photo
-from restorer.photo.files import write_whole
 from restorer.record import Record
 from restorer.report.article import Pictures, article
 from restorer.report.markup import Html, element, fill
 from restorer.report.previews import Picture, sizes_for
+from restorer.storage.atomic import write_whole
 from restorer.version import __version__
-from restorer.words import duration
 
 NAME = "report.html"
 MARK = '<meta name="generator" content="restorer '

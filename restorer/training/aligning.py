@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.faces import align
+from restorer.imaging.sheets import Picture
 from restorer.models.templates import FACEXLIB
-from restorer.training.datasets import Picture
 
 SMALLEST = 0.5
 """Faces that would have to be enlarged by more than one over this are left out: they have too little to teach."""

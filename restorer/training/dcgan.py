@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from restorer.imaging.sheets import grid
+from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.networks.dcgan import DCGANDiscriminator, DCGANGenerator, init_weights
-from restorer.training.datasets import PictureSet, split, to_pictures, to_tensor
+from restorer.training.datasets import PictureSet, split
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, adam, backward, frozen
 from restorer.training.losses import logistic_discriminator, nonsaturating_generator
 from restorer.training.recipe import Recipe, Values
-from restorer.training.sheets import grid
 
 SIZE = 64
 

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.errors import UsageError
+from restorer.imaging.sheets import grid
+from restorer.imaging.tensors import to_tensor
 from restorer.networks.tinydetector import (
     CROP,
     HEAD,
@@ -34,13 +36,12 @@ from restorer.networks.tinydetector import (
     frames_of,
     place,
 )
-from restorer.training.datasets import picture_files, split, to_tensor
+from restorer.training.datasets import picture_files, split
 from restorer.training.export import write_model
 from restorer.training.labelling import LOWEST, MIRRORED, Known, Steady, Teacher, known_faces, read_picture
 from restorer.training.loop import Place, Trainer, backward, follow, placed
 from restorer.training.recipe import Recipe, Values
 from restorer.training.scenes import SIDE, Composer, Picture, Scene
-from restorer.training.sheets import grid
 from restorer.training.targets import FACE, NOTHING, UNKNOWN, Ahead, Batch, Scenes, overlaps
 
 FAR = 1.5
@@ -385,7 +386,7 @@ class DetectorTrainer(Trainer):
     def _teacher(self) -> Teacher:
         """Return the detector that says where the faces are."""
         from restorer.options import Options
-        from restorer.parts import Parts
+        from restorer.pipeline.parts import Parts
 
         name = self.values["data"]["teacher"]
         if not name:

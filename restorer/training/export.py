@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from restorer.storage.digest import sha256_of
 from restorer.training.recipe import Recipe
 from restorer.version import __version__
-from restorer.weights.digest import sha256_of
-from restorer.weights.own import About, write
+from restorer.weights.native_file import About, write
 
 TABLE = "weights.toml"
 

@@ -25,10 +25,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from restorer.errors import InterruptedRunError, RestorerError, UsageError
+from restorer.imaging.sheets import save_picture
 from restorer.networks.stylegan2 import equalised_scales
 from restorer.training.datasets import Reader, picture_files, read_square
 from restorer.training.recipe import Recipe, Values
-from restorer.training.sheets import plot_losses, save_picture
+from restorer.training.sheets import plot_losses
 
 CHECKPOINT = "checkpoint.pt"
 LOSSES = "losses.csv"
@@ -114,7 +115,7 @@ class Trainer(ABC):
         if not self.values["data"]["align"]:
             return files, read_square
         from restorer.options import Options
-        from restorer.parts import Parts
+        from restorer.pipeline.parts import Parts
         from restorer.training.aligning import AlignedFaces
 
         options = Options(model="none", detector=self.values["data"]["align"], device=str(self.place.device))

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restorer.training.datasets import Picture, PictureSet, to_tensor
+from restorer.imaging.sheets import Picture
+from restorer.imaging.tensors import to_tensor
+from restorer.training.datasets import PictureSet
 from restorer.training.degradations import Degradation
 from restorer.training.geometry import jitter, warp
 from restorer.training.recipe import Values

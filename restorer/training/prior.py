@@ -18,11 +18,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from restorer.errors import UsageError
+from restorer.imaging.sheets import grid
+from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.mobilefacenet import MobileFaceNet, crop_faces
 from restorer.networks.stylegan2 import StyleGAN2Generator
 from restorer.training.augment import augment
-from restorer.training.datasets import PictureSet, split, to_pictures, to_tensor
+from restorer.training.datasets import PictureSet, split
 from restorer.training.export import write_model
 from restorer.training.identity import identity_crops, load_identity
 from restorer.training.loop import Place, Trainer, adam, backward, follow, frozen, placed
@@ -34,7 +36,6 @@ from restorer.training.losses import (
     r1_penalty,
 )
 from restorer.training.recipe import Recipe, Values
-from restorer.training.sheets import grid
 
 STAGE: Values = {
     "size": 64,

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.errors import UsageError
+from restorer.imaging.sheets import sheet
+from restorer.imaging.tensors import to_pictures
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.mobilefacenet import MobileFaceNet, crop_faces
 from restorer.training.components import Components, PyramidHeads
-from restorer.training.datasets import PictureSet, split, to_pictures
+from restorer.training.datasets import PictureSet, split
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.export import write_model
 from restorer.training.identity import identity_crops, load_identity
@@ -37,7 +39,6 @@ from restorer.training.losses import (
 )
 from restorer.training.pairs import PairMaker, Pairs, fixed_pairs
 from restorer.training.recipe import Recipe, Values
-from restorer.training.sheets import sheet
 
 RESTORER_DEFAULTS: Values = {
     "data": {
@@ -291,7 +292,7 @@ class RestorerTrainer(Trainer):
     def _build(self) -> tuple[nn.Module, dict[str, Any], int]:
         """Return the network, all its arguments, and the side of the pictures that it takes and gives."""
         from restorer.models.base import FaceModel
-        from restorer.registry import architectures
+        from restorer.models.registry import architectures
 
         model = architectures()[self.architecture]
         assert isinstance(model, FaceModel)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from restorer.errors import UsageError
+from restorer.imaging.sheets import Picture
+from restorer.imaging.tensors import to_pictures
+from restorer.models.registry import LoadedNetwork
 from restorer.networks.dcgan import DCGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator
-from restorer.registry import LoadedNetwork
-from restorer.training.datasets import Picture, to_pictures
 
 _BATCH = 16
 

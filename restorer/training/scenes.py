@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restorer.training.ageing import Ageing
 from restorer.training.labelling import MIRRORED, Known
-from restorer.training.states import Ageing
 
 Picture = NDArray[np.uint8]
 SIDE = 256  # of a face crop

@@ -1,45 +1,16 @@
-"""Pictures of a training: sample sheets and the plot of its losses."""
+"""The plot of a training's losses."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from restorer.training.datasets import Picture
+from restorer.imaging.sheets import save_picture
 
 _COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#17becf")
-
-
-def sheet(rows: Sequence[Sequence[Picture]], labels: Sequence[str] = ()) -> Image.Image:
-    """Return pictures of one size as a table: one list of pictures a row, `labels` above the columns."""
-    side = rows[0][0].shape[0]
-    head = 16 if labels else 0
-    result = Image.new("RGB", (side * max(len(row) for row in rows), head + side * len(rows)), "white")
-    draw = ImageDraw.Draw(result)
-    for column, label in enumerate(labels):
-        draw.text((column * side + 4, 2), label, fill="black")
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            result.paste(Image.fromarray(picture), (x * side, head + y * side))
-    return result
-
-
-def grid(pictures: Sequence[Picture], columns: int | None = None) -> Image.Image:
-    """Return pictures of one size side by side, as square a table as their number allows."""
-    columns = columns or math.ceil(math.sqrt(len(pictures)))
-    return sheet([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
-
-
-def save_picture(image: Image.Image, path: Path, quality: int = 92) -> None:
-    """Write a picture beside its place and move it there, so that a viewer never opens half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    image.save(partial, format="JPEG" if path.suffix == ".jpg" else "PNG", quality=quality)
-    partial.replace(path)
 
 
 def plot_losses(table: Path, path: Path) -> None:

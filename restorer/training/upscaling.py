@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.errors import UsageError
-from restorer.training.datasets import Picture, picture_files, split, to_pictures, to_tensor
+from restorer.imaging.sheets import Picture, sheet
+from restorer.imaging.tensors import to_pictures, to_tensor
+from restorer.training.datasets import picture_files, split
 from restorer.training.degradations import to_grey
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
 from restorer.training.losses import texture_loss
 from restorer.training.recipe import Recipe, Values
-from restorer.training.sheets import sheet
 
 FACTORS = (2, 4)
 _REDUCTIONS = (cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LINEAR)
@@ -228,7 +229,7 @@ class UpscalerTrainer(Trainer):
 
     def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
         super().__init__(recipe, data, place)
-        from restorer.registry import architectures
+        from restorer.models.registry import architectures
 
         torch.manual_seed(recipe.seed)
         model = architectures()[self.architecture]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.errors import CheckpointLayoutError, UnsafeCheckpointError
-from restorer.weights.own import header
+from restorer.weights.native_file import header
 
 if TYPE_CHECKING:
     import torch

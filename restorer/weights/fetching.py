@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restorer.errors import HashMismatchError, RestorerError, UnwritableOutputError, WeightsUnavailableError
-from restorer.weights import digest as digests
-from restorer.weights import hub, mirror, ours, own
-from restorer.weights.folders import cache_folder, hub_endpoint, is_offline
+from restorer.storage import digest as digests
+from restorer.storage.folders import cache_folder, hub_endpoint, is_offline
+from restorer.weights import hub, mirror
+from restorer.weights import ledger as ours
+from restorer.weights import native_file as own
 from restorer.weights.progress import OnProgress, Progress, announcement, megabytes
 from restorer.weights.reach import SourceError, unreachable
 from restorer.weights.sources import FileSource, HubSource, PackageSource, RemoteSource, Source, UrlSource
@@ -59,7 +61,7 @@ def matches(table: Table, actual: str) -> bool:
 def cached(table: Table) -> Path | None:
     """Return the verified file of a table that is on this machine; None when there is none. Asks no network.
 
-    A file is hashed when it is first seen, and again when it changed (`restorer.weights.digest`).
+    A file is hashed when it is first seen, and again when it changed (`restorer.storage.digest`).
     """
     for _source, path in located(table):
         try:

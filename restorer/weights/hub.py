@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from restorer.weights.folders import hub_cache, hub_endpoint
+from restorer.storage.folders import hub_cache, hub_endpoint
 from restorer.weights.mirror import Tell, check_disk
 from restorer.weights.progress import Progress
 from restorer.weights.reach import SourceError

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from restorer.errors import NotEnoughDiskError, WeightsUnavailableError
+from restorer.storage.folders import cache_folder
 from restorer.version import __version__
-from restorer.weights.folders import cache_folder
 from restorer.weights.progress import Progress, megabytes
 from restorer.weights.reach import SourceError
 from restorer.weights.sources import UrlSource

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from restorer.errors import InvalidTableError, UnknownTableError
-from restorer.weights import own
-from restorer.weights.folders import config_folder
+from restorer.storage.folders import config_folder
+from restorer.weights import native_file as own
 from restorer.weights.sources import Source
 from restorer.weights.sources import parse as parse_source
 
@@ -32,12 +32,12 @@ class Table:
 
     Attributes:
         name: as `--model`, `--detector` and `restore models` take it.
-        architecture: an entry of `restorer.registry`.
+        architecture: an entry of `restorer.models.registry`.
         arguments: the architecture's arguments that differ from the official ones.
         sources: tried in order, as texts; all must match the hash. Empty where only the user can supply the file.
         sha256: of the file, 64 digits; None where only a prefix is known.
         sha256_prefix: the first digits, where upstream publishes no more.
-        payload_sha256: of a file of our own (`restorer.weights.own`), which carries the hash of its tensors itself.
+        payload_sha256: of a file of our own (`restorer.weights.native_file`), which carries the hash of its tensors.
         size: bytes of the file.
         license: as stated by whoever publishes the file.
         trained_for: what it is good for, in a few words.

@@ -6,7 +6,7 @@ import json
 import logging
 from pathlib import Path
 
-from restorer.weights.folders import config_folder
+from restorer.storage.folders import config_folder
 from restorer.weights.table import Table
 
 _log = logging.getLogger(__name__)

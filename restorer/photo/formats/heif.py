@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from restorer.errors import MissingSupportError
+from restorer.imaging.colour import Pixels, grey_to_rgb
 from restorer.photo import decoding, isobmff
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, exif_with_resolution, to_bits, with_rgb_for_alpha
 from restorer.photo.decoding import Decoded
-from restorer.photo.model import Photo, Pixels, grey_to_rgb
+from restorer.photo.model import Photo
 
 REMEDY = 'Install it with: pip install "restorer[heif]"'
 

@@ -1,0 +1,1 @@
+"""Which photos, in which order, what is done already? Lists, names, journals, estimates, runs."""

@@ -1,0 +1,69 @@
+"""A bar on the terminal that shows downloads."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from restorer.weights.progress import OnProgress, Progress, announcement
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+class ProgressBar:
+    """Shows downloads on a terminal: `with ProgressBar(console) as show: fetch(table, on_progress=show)`.
+
+    Says size and rough time before the first byte; where the console is no terminal, only that line is printed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> OnProgress:
+        return self._show
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _show(self, step: Progress) -> None:
+        if step.stage == "wait":
+            self._console.print(f"Another process is downloading {step.table}; waiting for it.", highlight=False)
+        elif step.stage == "start":
+            self._end()
+            self._console.print(announcement(step), highlight=False)
+            self._begin(step)
+        elif step.stage == "done":
+            self._end()
+        elif self._bar is not None and self._task is not None:
+            text = f"Verifying {step.table}" if step.stage == "verify" else step.table
+            self._bar.update(self._task, completed=step.received, total=step.total, description=text)
+
+    def _begin(self, step: Progress) -> None:
+        if not self._console.is_terminal:
+            return
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(step.table, total=step.total, completed=step.received)
+        self._bar.start()
+
+    def _end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._task = None

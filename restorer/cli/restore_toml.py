@@ -1,0 +1,155 @@
+"""restore.toml: options that hold for every run in a folder, or for every run of a user.
+
+The file of the working folder wins over the one in the user's settings folder, and the command line over both. Keys
+are the long names of the options of `restore PHOTO`, at the top of the file:
+
+    model = "gfpgan-1.4"
+    min-face = 40
+    match-color = false
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from restorer.errors import UsageError
+from restorer.storage.folders import config_folder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "restore.toml"
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path as a text"}
+_EXAMPLES = {bool: "true", int: "4", float: "2.5", str: '"..."', Path: '"folder/name"'}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option that a file may set.
+
+    Attributes:
+        name: the long name, without its dashes.
+        kind: bool, int, float, str or Path.
+        many: whether it may be given several times; the file then holds a list.
+    """
+
+    name: str
+    kind: type
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a file says about one option: the value in the option's own type, and the file."""
+
+    value: Any
+    origin: Path
+
+
+def places(folder: Path | None = None) -> list[Path]:
+    """Return the files that count, whether they are there or not; a later one wins.
+
+    Args:
+        folder: the working folder; None = the current one.
+    """
+    own, here = config_folder() / FILE, (folder or Path.cwd()) / FILE
+    return [here] if own.absolute() == here.absolute() else [own, here]
+
+
+def load(options: Iterable[Option], folder: Path | None = None) -> dict[str, Setting]:
+    """Return what the files say, by option name, each with the file that it comes from.
+
+    Args:
+        options: those that there are.
+        folder: the working folder; None = the current one.
+
+    Raises:
+        UsageError: a file cannot be read, or has a key that is no option, or a value of another type. File and key are
+            named.
+    """
+    known = {option.name: option for option in options}
+    settings: dict[str, Setting] = {}
+    for path in places(folder):
+        for key, value in _read(path).items():
+            if key not in known:
+                raise _unknown(path, key, value, known)
+            settings[key] = Setting(_converted(path, known[key], value), path)
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what stands in a file; nothing when it is not there."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error.reason}.", "Save it as UTF-8.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "Repair it, or remove it.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"{path} is not valid TOML: {error}.", "A line looks like: scale = 4; texts stand in quotes."
+        ) from error
+
+
+def _unknown(path: Path, key: str, value: Any, known: Iterable[str]) -> UsageError:
+    """Return the error about a key that is no option."""
+    if isinstance(value, dict):
+        return UsageError(
+            f"{path} has a section [{key}], and restore.toml has none.", "Let all options stand at the top of the file."
+        )
+    near = difflib.get_close_matches(key.strip("-").replace("_", "-").lower(), known, n=2, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return UsageError(
+        f"{path} sets {key!r}, which is no option.",
+        f"{hint}Keys are the long options of `restore --help` without their dashes; `restore config` lists them.",
+    )
+
+
+def _converted(path: Path, option: Option, value: Any) -> Any:
+    """Return a value in its option's type; raises `UsageError` where that would be a guess."""
+    if option.many:
+        if isinstance(value, list):
+            return [_single(path, option, item) for item in value]
+        return [_single(path, option, value)]
+    return _single(path, option, value)
+
+
+def _single(path: Path, option: Option, value: Any) -> Any:
+    kind = option.kind
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    if type(value) is kind:
+        return value
+    shown = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    raise UsageError(
+        f"{path}: {option.name} must be {_WORDS[kind]}, not {shown}.",
+        f"Write it as: {option.name} = {_example(option, value)}",
+    )
+
+
+def _example(option: Option, value: Any) -> str:
+    """Return how a value should have been written: what was meant, where that can be told."""
+    if option.kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f'"{value}"'
+    if isinstance(value, str):
+        text = value.strip()
+        if option.kind is bool and text.lower() in ("true", "false"):
+            return text.lower()
+        if option.kind in (int, float):
+            try:
+                return str(option.kind(text))
+            except ValueError:
+                pass
+    return _EXAMPLES[option.kind]

@@ -1,0 +1,38 @@
+"""Colours of pixels: luma, and what is black and white."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[Any]
+"""uint8 or uint16."""
+
+GREY_TINT = 6 / 255
+"""Difference between the channels that a black-and-white photo has at most, up to one pixel in a thousand."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
+
+
+def grey_to_rgb(grey: Pixels) -> Pixels:
+    """Return (h, w) as (h, w, 3) with three equal channels."""
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def is_grey(pixels: Pixels) -> bool:
+    """Whether the three channels are equal everywhere."""
+    first = pixels[..., 0]
+    return bool(np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2]))
+
+
+def looks_grey(pixels: np.ndarray) -> bool:
+    """Whether a picture is black and white, up to the tint that JPEG leaves.
+
+    Args:
+        pixels: (h, w, 3), unsigned integers of any size or floats in [0, 1].
+    """
+    step = max(1, round((pixels.shape[0] * pixels.shape[1] / 250_000) ** 0.5))
+    sample = pixels[::step, ::step]
+    top = np.iinfo(sample.dtype).max if sample.dtype.kind == "u" else 1
+    return bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT * top)

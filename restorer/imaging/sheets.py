@@ -1,0 +1,42 @@
+"""Pictures of one size side by side, as one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+Picture = NDArray[np.uint8]
+"""(h, w, 3) RGB."""
+
+
+def sheet(rows: Sequence[Sequence[Picture]], labels: Sequence[str] = ()) -> Image.Image:
+    """Return pictures of one size as a table: one list of pictures a row, `labels` above the columns."""
+    side = rows[0][0].shape[0]
+    head = 16 if labels else 0
+    result = Image.new("RGB", (side * max(len(row) for row in rows), head + side * len(rows)), "white")
+    draw = ImageDraw.Draw(result)
+    for column, label in enumerate(labels):
+        draw.text((column * side + 4, 2), label, fill="black")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            result.paste(Image.fromarray(picture), (x * side, head + y * side))
+    return result
+
+
+def grid(pictures: Sequence[Picture], columns: int | None = None) -> Image.Image:
+    """Return pictures of one size side by side, as square a table as their number allows."""
+    columns = columns or math.ceil(math.sqrt(len(pictures)))
+    return sheet([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
+
+
+def save_picture(image: Image.Image, path: Path, quality: int = 92) -> None:
+    """Write a picture beside its place and move it there, so that a viewer never opens half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    image.save(partial, format="JPEG" if path.suffix == ".jpg" else "PNG", quality=quality)
+    partial.replace(path)

@@ -1,0 +1,28 @@
+"""The face recogniser: MobileFaceNet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from restorer.models.registry import Architecture, register
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class FaceRecogniser(Architecture):
+    """MobileFaceNet: faces (n, 3, 112, 96), RGB in [-1, 1], go in, embeddings (n, 128) come out."""
+
+    name = "mobilefacenet"
+    role = "face recogniser"
+    defaults: ClassVar = {}
+
+    def build(self, arguments: Mapping[str, Any]) -> nn.Module:
+        """Return the network; see `restorer.networks.mobilefacenet`."""
+        from restorer.networks.mobilefacenet import MobileFaceNet
+
+        return MobileFaceNet()
+
+
+register(FaceRecogniser())

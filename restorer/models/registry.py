@@ -1,0 +1,286 @@
+"""Which architectures there are, and the one way from a weights.toml table to a network.
+
+An architecture says how to recognise a checkpoint, translate it and build the network for it. Entries register
+themselves when their module in `restorer/models` is imported; `architectures` imports those,
+which must stay light (no torch at import), because the command's help and `restore models list` read them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from restorer.errors import CheckpointLayoutError, InvalidTableError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from restorer.weights import Table
+
+    StateDict = dict[str, torch.Tensor]
+    Shapes = Mapping[str, tuple[int, ...]]
+
+_log = logging.getLogger(__name__)
+
+Role = Literal["face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler"]
+
+
+class Architecture(ABC):
+    """A kind of network that checkpoints exist for.
+
+    A subclass is registered by `register` under its `name`. `defaults` are the reference implementation's own argument
+    names with the official values; a table's `arguments` may set only these.
+    """
+
+    name: ClassVar[str]
+    role: ClassVar[Role]
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    def infer(self, shapes: Shapes) -> dict[str, Any]:
+        """Return the arguments that the checkpoint's own shapes tell; an unfit checkpoint gives a partial dict."""
+        return {}
+
+    def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
+        """Return the state dict under the network's own names, without branches that never reach the output."""
+        return state
+
+    @abstractmethod
+    def build(self, arguments: Mapping[str, Any]) -> nn.Module:
+        """Return the network; called on torch's meta device, so it must not compute with its parameters."""
+
+
+_architectures: dict[str, Architecture] = {}
+
+
+def register(architecture: Architecture) -> None:
+    """Add an architecture; a name that is taken raises ValueError and leaves the registry as it was."""
+    if architecture.name in _architectures:
+        raise ValueError(f"An architecture named {architecture.name!r} is registered already.")
+    _architectures[architecture.name] = architecture
+
+
+def architectures() -> Mapping[str, Architecture]:
+    """Return all registered architectures by name; imports the modules that register them on the first call."""
+    import restorer.models
+
+    for module in pkgutil.iter_modules(restorer.models.__path__):
+        importlib.import_module(f"{restorer.models.__name__}.{module.name}")
+    return _architectures
+
+
+def architecture_of(table: Table) -> Architecture:
+    """Return the architecture that a table names; raises `InvalidTableError` when there is none of that name."""
+    known = architectures()
+    if table.architecture not in known:
+        raise InvalidTableError(
+            table.name,
+            f"The table {table.name!r} names the architecture {table.architecture!r}, which is not known.",
+            f"Use one of: {', '.join(sorted(known))}.",
+        )
+    return known[table.architecture]
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network in eval mode, with what it was made from."""
+
+    network: nn.Module
+    table: Table
+    architecture: Architecture
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def load(table: Table, path: Path, device: str | torch.device = "cpu") -> LoadedNetwork:
+    """Build the network of a table from its verified file and return it in eval mode, without gradients.
+
+    Args:
+        table: the weights.toml table.
+        path: its verified file.
+        device: where the network goes.
+
+    Raises:
+        UnsafeCheckpointError: the file holds more than tensors and plain values.
+        InvalidTableError: the table sets an argument that the architecture does not have.
+        CheckpointLayoutError: keys or shapes are not the architecture's. Checked before any tensor is copied.
+    """
+    import torch
+
+    from restorer.networks.skip_init import Unfilled
+    from restorer.weights import about, load_state_dict
+
+    architecture = architecture_of(table)
+    check_arguments(table.name, architecture, table.arguments)
+    state = load_state_dict(path, table.name)
+    own = about(path)
+    if own is not None and own.architecture == architecture.name:  # translated when it was written
+        arguments = {**architecture.defaults, **own.arguments, **table.arguments}
+        with Unfilled(), torch.device("meta"):
+            network = architecture.build(arguments)
+        _check_layout(table.name, path, architecture, state, network)
+    else:
+        network, state, arguments = fit(architecture, state, table.arguments, table.name, path)
+    # Checkpoints are stored in half precision at times; networks hold float32 and are cast where they run.
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
+    network.requires_grad_(False)
+    return LoadedNetwork(network.to(device).eval(), table, architecture, arguments, path)
+
+
+def check_arguments(table_name: str, architecture: Architecture, arguments: Mapping[str, Any]) -> None:
+    """Raise `InvalidTableError` when an argument is none of the architecture's."""
+    unknown = sorted(set(arguments) - set(architecture.defaults))
+    if unknown:
+        raise InvalidTableError(
+            table_name,
+            f"The table {table_name!r} sets {', '.join(unknown)}, which {architecture.name!r} does not know.",
+            f"Its arguments are: {', '.join(architecture.defaults) or 'none'}.",
+        )
+
+
+def fit(
+    architecture: Architecture, state: StateDict, given: Mapping[str, Any], table_name: str, path: Path
+) -> tuple[nn.Module, StateDict, dict[str, Any]]:
+    """Translate an upstream state dict for an architecture, and check it against its network.
+
+    Args:
+        architecture: what the checkpoint is taken for.
+        state: its tensors by upstream names.
+        given: arguments that go before what the shapes tell and before the defaults.
+        table_name: for the errors.
+        path: for the errors.
+
+    Returns:
+        The network on torch's meta device, the tensors under its names, all its arguments.
+
+    Raises:
+        CheckpointLayoutError: it is no checkpoint of this architecture.
+    """
+    import torch
+
+    from restorer.networks.skip_init import Unfilled
+
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    try:
+        arguments = {**architecture.defaults, **architecture.infer(shapes), **given}
+        with Unfilled():
+            translated = architecture.convert(dict(state), arguments)
+        with Unfilled(), torch.device("meta"):
+            network = architecture.build(arguments)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        reason = f"{error!s} is missing" if isinstance(error, LookupError) else str(error)
+        raise CheckpointLayoutError(
+            table_name,
+            f"{path.name} is no checkpoint of {architecture.name!r}: {reason}.",
+            f"Check the file, or the architecture of the table {table_name!r}.",
+        ) from error
+    _check_layout(table_name, path, architecture, translated, network)
+    return network, translated, arguments
+
+
+def recognise(state: StateDict, given: Mapping[str, Any], path: Path) -> tuple[Architecture, StateDict, dict[str, Any]]:
+    """Return the one architecture that a checkpoint fits, and the tensors and arguments that `fit` returns for it.
+
+    Where several fit, it is the one that uses most of the checkpoint.
+
+    Raises:
+        CheckpointLayoutError: it fits none, or two equally well; the architectures are named.
+    """
+    best: list[tuple[Architecture, StateDict, dict[str, Any]]] = []
+    most = 0
+    for name, architecture in architectures().items():
+        if set(given) - set(architecture.defaults):
+            continue
+        try:
+            _, translated, arguments = fit(architecture, state, given, path.name, path)
+        except CheckpointLayoutError as error:
+            _log.debug("%s is no %s: %s", path, name, error)
+            continue
+        used = sum(value.numel() for value in translated.values())
+        if used > most:
+            best, most = [], used
+        if used == most:
+            best.append((architecture, translated, arguments))
+    if len(best) == 1:
+        return best[0]
+    names = [architecture.name for architecture, _, _ in best] or sorted(architectures())
+    raise CheckpointLayoutError(
+        path.name,
+        f"{path.name} fits {'several architectures' if best else 'none of the architectures that are known'}.",
+        f"Name it with --architecture, one of: {', '.join(names)}.",
+    )
+
+
+def unused(architecture: Architecture, state: StateDict, arguments: Mapping[str, Any]) -> dict[str, int]:
+    """Return the branches of a checkpoint that its translation drops, with how many values each holds.
+
+    A branch is the common beginning of keys, such as `discriminator`. It counts as dropped when its translation by
+    itself gives nothing.
+    """
+    dropped: dict[str, int] = {}
+    waiting = _branches(list(state), 1)
+    while waiting:
+        branch, keys = waiting.popitem()
+        try:
+            if architecture.convert({key: state[key] for key in keys}, arguments):
+                deeper = _branches(keys, branch.count(".") + 2)
+                if len(deeper) > 1 or branch not in deeper:
+                    waiting |= deeper
+                continue
+        except (KeyError, IndexError) as error:
+            _log.debug("%s cannot be translated by itself: %s", branch, error)
+            continue
+        dropped[branch] = sum(state[key].numel() for key in keys)
+    return dict(sorted(dropped.items()))
+
+
+def _branches(keys: Iterable[str], depth: int) -> dict[str, list[str]]:
+    """Return keys by their first `depth` words; the last and numbers are none: `convs.3.weight` is below `convs`."""
+    result: dict[str, list[str]] = {}
+    for key in keys:
+        words = [part for part in key.split(".")[:-1] if not part.isdigit()] or [key]
+        result.setdefault(".".join(words[:depth]), []).append(key)
+    return result
+
+
+def _check_layout(
+    table_name: str, path: Path, architecture: Architecture, state: StateDict, network: nn.Module
+) -> None:
+    """Compare keys and shapes with the network's own, before a tensor reaches it."""
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    problems = [f"{key} is missing" for key in wanted if key not in found]
+    problems += [f"{key} is unknown" for key in found if key not in wanted]
+    problems += [
+        f"{key} has shape {list(found[key])}, not {list(shape)}"
+        for key, shape in wanted.items()
+        if key in found and found[key] != shape
+    ]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointLayoutError(
+            table_name,
+            f"{path.name} does not fit the architecture {architecture.name!r}: {'; '.join(problems[:3])}{more}.",
+            f"Check the file, or the architecture and arguments of the table {table_name!r}.",
+        )
+
+
+def load_network(name: str, device: str | torch.device = "cpu", *, offline: bool = False) -> nn.Module:
+    """Return the network of a weights.toml table (or alias, or file of our own), fetched, verified and in eval mode.
+
+    Image networks map (n, 3, h, w) in [-1, 1] to their output tensor alone. A stylegan2 prior maps z (n, style_dim) to
+    pictures with its stored noise.
+
+    Raises:
+        WeightsError: any of its subclasses, the weights are unknown, out of reach, not verified, or of another layout.
+    """
+    from restorer.weights import fetch, resolve
+
+    table = resolve(name)
+    return load(table, fetch(table, offline=offline), device).network

@@ -1,0 +1,173 @@
+"""Everything that is not a face, enlarged by a network in overlapping tiles."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from restorer.imaging.colour import LUMA, looks_grey
+from restorer.imaging.resize import resize_box, to_type
+from restorer.models import registry
+from restorer.models.upscalers import UpscalerModel
+from restorer.upscaling.lanczos import OnTile
+
+if TYPE_CHECKING:
+    import torch
+
+    from restorer.engine.device import Device, Precision
+    from restorer.models.registry import LoadedNetwork
+
+
+class NetworkUpscaler:
+    """An upscaler network in tiles, whose result one antialiased resize brings to any size.
+
+    Of several factors the network takes the smallest that suffices.
+
+    A tile reaches `overlap` input pixels beyond its own on each side, and in half of that it is blended into its
+    neighbours, so that no seam shows. Memory is bounded by the tile and the result, whatever the photo's size.
+
+    Args:
+        loaded: a network whose architecture is an `UpscalerModel`.
+        device: where and in which precision it computes.
+        tile: side of a tile in input pixels; None = the architecture's own. Halved while the device's memory does not
+            suffice, down to 64.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, device: Device, tile: int | None = None) -> None:
+        if not isinstance(loaded.architecture, UpscalerModel):
+            raise TypeError(f"{loaded.table.name} is no upscaler")
+        self.name = loaded.table.name
+        self._loaded = loaded
+        self._device = device
+        if device.precision == "bf16":
+            import torch
+
+            from restorer.engine.casting import cast_weights
+
+            cast_weights(loaded.network, torch.bfloat16)
+        self._factors = loaded.architecture.factors(loaded.arguments)
+        self._grid = loaded.architecture.grid
+        self._overlap = loaded.architecture.overlap
+        self._tile = tile or loaded.architecture.tile
+
+    def upscale(self, pixels: np.ndarray, size: tuple[int, int], on_tile: OnTile | None = None) -> np.ndarray:
+        """Return `pixels` at `size`; see `Background.upscale`."""
+        import torch
+
+        tile, grey = self._tile, looks_grey(pixels)
+        while True:
+            try:
+                return self._tiled(pixels, size, tile, grey, on_tile)
+            except torch.OutOfMemoryError:
+                if tile <= 64:
+                    raise
+                tile //= 2
+                torch.cuda.empty_cache()
+
+    def _tiled(
+        self, pixels: np.ndarray, size: tuple[int, int], tile: int, grey: bool, on_tile: OnTile | None
+    ) -> np.ndarray:
+        (height, width), (wide, high) = pixels.shape[:2], size
+        canvas = np.empty((high, wide, 3), pixels.dtype)
+        needed = max(wide / width, high / height)
+        factor = next((factor for factor in self._factors if factor >= needed - 1e-3), self._factors[-1])
+        rows, columns = _edges(height, tile, self._grid), _edges(width, tile, self._grid)
+        total, done = (len(rows) - 1) * (len(columns) - 1), 0
+        for top, bottom in pairwise(rows):
+            for left, right in pairwise(columns):
+                self._one_tile(pixels, canvas, (left, top, right, bottom), factor, grey)
+                done += 1
+                if on_tile:
+                    on_tile(done, total)
+        return canvas
+
+    def _one_tile(
+        self, pixels: np.ndarray, canvas: np.ndarray, tile: tuple[int, int, int, int], factor: int, grey: bool
+    ) -> None:
+        """Write one tile into the canvas, blended over what its left and upper neighbours wrote in the shared band."""
+        left, top, right, bottom = tile
+        (height, width), (high, wide) = pixels.shape[:2], canvas.shape[:2]
+        reach = self._overlap
+        seen_left, seen_top = max(left - reach, 0), max(top - reach, 0)
+        seen = pixels[seen_top : bottom + reach, seen_left : right + reach]
+        enlarged = self._run(seen, factor)
+        if grey:
+            enlarged = _without_new_colour(enlarged, seen)
+        # The block of the result that this tile fills, widened to the left and to the top by the band it is blended in.
+        across, down = wide / width, high / height
+        # Small tiles lie wholly in the band of their neighbours; it ends at the photo's own edge.
+        band_x = round(min(reach / 2, left) * across)
+        band_y = round(min(reach / 2, top) * down)
+        x0, x1 = round(left * across) - band_x, round(right * across)
+        y0, y1 = round(top * down) - band_y, round(bottom * down)
+        box = (
+            (x0 / across - seen_left) * factor,
+            (y0 / down - seen_top) * factor,
+            (x1 / across - seen_left) * factor,
+            (y1 / down - seen_top) * factor,
+        )
+        box = (max(box[0], 0), max(box[1], 0), min(box[2], enlarged.shape[1]), min(box[3], enlarged.shape[0]))
+        block = resize_box(enlarged, (x1 - x0, y1 - y0), box)
+        target = canvas[y0:y1, x0:x1]
+        if np.issubdtype(canvas.dtype, np.integer):
+            block *= np.iinfo(canvas.dtype).max
+        if band_x or band_y:
+            weight = np.outer(_ramp(y1 - y0, band_y), _ramp(x1 - x0, band_x))[..., None]
+            known = weight < 1
+            block = np.where(known, target * (1 - weight) + block * weight, block)
+        target[...] = to_type(block, canvas.dtype)
+
+    def _run(self, seen: np.ndarray, factor: int) -> np.ndarray:
+        """Return the network's picture of a tile, float32 (h, w, 3), about [0, 1]; redone in fp32 when it is broken."""
+        import torch
+
+        top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
+        pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32)).to(self._device.name)
+        tensor = pixels.permute(2, 0, 1)[None] * (2 / top) - 1
+        output = self._infer(tensor, factor)
+        if not torch.isfinite(output.sum()):  # quicker than to ask each value
+            output = self._infer(tensor, factor, "fp32")
+        with torch.inference_mode():
+            picture: np.ndarray = output[0].mul_(0.5).add_(0.5).clamp_(0, 1).permute(1, 2, 0).cpu().numpy()
+        return picture
+
+    def _infer(self, tensor: torch.Tensor, factor: int, precision: Precision | None = None) -> torch.Tensor:
+        import torch
+
+        from restorer.networks.stylegan2 import quick_layout
+
+        loaded = self._loaded
+        if precision == "fp32" and self._device.precision == "bf16" and loaded.path is not None:
+            loaded = registry.load(loaded.table, loaded.path, self._device.name)  # the weights in hand were cast
+        with torch.inference_mode(), self._device.autocast(precision):
+            output: torch.Tensor = loaded.network(quick_layout(tensor), factor)
+        return output.float()
+
+
+def _without_new_colour(enlarged: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return a network's picture of a tile with its luma, and with the colours of the tile: of grey, none."""
+    import cv2
+
+    top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
+    plain: np.ndarray = cv2.resize(
+        np.multiply(seen, 1 / top, dtype=np.float32), enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR
+    )
+    plain += ((enlarged - plain) @ LUMA)[..., None]
+    np.clip(plain, 0, 1, out=plain)
+    return plain
+
+
+def _edges(length: int, tile: int, grid: int) -> list[int]:
+    """Return the borders of about equal tiles, at multiples of `grid`; none is longer than `tile`, or one of them."""
+    cells = -(-length // grid)
+    count = -(-cells // max(tile // grid, 1))
+    return [*(grid * round(i * cells / count) for i in range(count)), length]
+
+
+def _ramp(length: int, band: int) -> np.ndarray:
+    """Return weights that rise from 0 to 1 over the first `band` pixels."""
+    ramp = np.ones(length, np.float32)
+    ramp[:band] = (np.arange(band, dtype=np.float32) + 0.5) / max(band, 1)
+    return ramp

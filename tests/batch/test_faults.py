@@ -1,0 +1,600 @@
+"""Interrupts, full and read-only disks, photos that vanish, and two runs at once: errors are clear, nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restorer.batch.journal import NAME
+from restorer.errors import UnwritableOutputError
+from restorer.photo import read_photo
+from restorer.pipeline.restorer import Restorer
+from restorer.storage import temporary
+from restorer.storage.atomic import write_whole
+from restorer.upscaling.lanczos import Lanczos
+from tests.support.albums import PLAIN, ROOT, command, environment, files, picture, run
+from tests.support.in_process import restore
+
+Capsys = pytest.CaptureFixture[str]
+POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and limits")
+
+SLOW = """
+    import os, sys, time
+    from pathlib import Path
+    from restorer.cli import main
+    from restorer.storage import atomic as files
+    from restorer.pipeline.restorer import Restorer
+    restore, write = Restorer.restore, files.temporary.Part.move_to
+
+    def say(text):
+        os.write(1, text.encode() + b"\\n")
+
+    def slow_restore(self, photo, **rest):
+        say("restoring " + photo.path.name)
+        for _ in range({restoring}):
+            time.sleep(0.02)
+        return restore(self, photo, **rest)
+
+    def slow_write(self, target):
+        say("writing " + target.name)
+        for _ in range({writing}):
+            time.sleep(0.02)
+            if Path("go").exists():
+                break
+        write(self, target)
+
+    Restorer.restore, files.temporary.Part.move_to = slow_restore, slow_write
+    main(sys.argv[1:])
+"""
+
+
+def start(folder: Path, *arguments: str, restoring: int = 0, writing: int = 0) -> subprocess.Popen[str]:
+    """Start `restore` with slow parts that say on stdout what they do; a file "go" lets it write at once."""
+    script = textwrap.dedent(SLOW).format(restoring=restoring, writing=writing)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=folder, env=environment(),
+    )  # fmt: skip
+
+
+def wait_for(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    for said in process.stdout:
+        if said.strip() == line:
+            return
+    pytest.fail(f"{line!r} was not said: {process.stderr.read() if process.stderr else ''}")
+
+
+def parts(folder: Path) -> list[str]:
+    return [name for name in files(folder) if name.endswith(".part")] if folder.exists() else []
+
+
+# ---------------------------------------------------------------------------------------------------------- interrupts
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_gives_the_photo_in_hand_up_and_tells_how_far_it_came(tmp_path: Path, number: int) -> None:
+    for name in "abcd":
+        picture(tmp_path / f"in/{name}.png", seed=ord(name))
+    process = start(tmp_path, "in", "-o", "out", *PLAIN, restoring=20)
+    wait_for(process, "restoring c.png")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "2 photos restored" in err
+    assert "2 not reached" in err
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+    assert sorted(files(tmp_path / "out")) == [NAME, "a_restored.png", "b_restored.png"]
+    assert len((tmp_path / "out" / NAME).read_text().splitlines()) == 2
+    run(tmp_path, "in", "-o", "out", *PLAIN)
+    run(tmp_path, "in", "-o", "calm", *PLAIN)
+    out, calm = files(tmp_path / "out"), files(tmp_path / "calm")
+    assert {**out, NAME: b""} == {**calm, NAME: b""}
+
+
+@POSIX
+def test_a_result_that_is_being_written_is_finished(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / f"in/{name}.png", seed=ord(name))
+    process = start(tmp_path, "in", "-o", "out", *PLAIN, writing=30)
+    wait_for(process, "writing a_restored.png")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "a_restored.png" in files(tmp_path / "out")
+    assert not parts(tmp_path / "out")
+
+
+@POSIX
+def test_a_second_interrupt_leaves_at_once_and_nothing_half_written(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / f"in/{name}.png", seed=ord(name))
+    process = start(tmp_path, "in", "-o", "out", *PLAIN, writing=3000)  # a minute
+    wait_for(process, "writing a_restored.png")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 10
+    assert process.returncode == 130
+    assert "0 photos restored" in err
+    assert "2 not reached" in err
+    assert set(files(tmp_path / "out")) <= {NAME}
+
+
+def test_an_interrupt_in_the_middle_of_planning_is_one_too(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    picture(tmp_path / "a.png")
+    monkeypatch.setattr("restorer.batch.run.read_header", interrupt)
+    assert "Interrupted" in restore(capsys, str(tmp_path / "a.png"), *PLAIN, code=130).err
+
+
+# ------------------------------------------------------------------------------------------------ disks that will not
+
+
+@POSIX
+def test_a_file_that_may_not_grow_fails_alone_and_leaves_nothing(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands for any disk that takes small files and no large one."""
+    picture(tmp_path / "in/a.png", (20, 20))
+    picture(tmp_path / "in/b.png", (300, 300))
+    picture(tmp_path / "in/c.png", (20, 20), seed=3)
+    script = f"""
+        import resource, sys
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        from restorer.cli import main
+        main(["in", "-o", "out", "--json", *{PLAIN!r}])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    status = {Path(r["input"]).name: r for r in map(json.loads, done.stdout.splitlines())}
+    assert [status[name]["status"] for name in ("a.png", "b.png", "c.png")] == ["ok", "failed", "ok"]
+    assert status["b.png"]["error"]["kind"] == "UnwritableOutput"
+    assert "b_restored.png" in status["b.png"]["error"]["message"]
+    assert set(files(tmp_path / "out")) == {NAME, "a_restored.png", "c_restored.png"}
+    run(tmp_path, "in", "-o", "out", *PLAIN)  # with room again, and without being asked to retry
+    assert "b_restored.png" in files(tmp_path / "out")
+
+
+def mounted(tmp_path: Path, options: str, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script with a small disk of its own at `disk`, where the system allows that."""
+    if not shutil.which("unshare"):
+        pytest.skip("there is no unshare to make a small disk with")
+    (tmp_path / "disk").mkdir()
+    mount = f"mount -t tmpfs -o {options} none disk"
+    test = subprocess.run(["unshare", "-rm", "sh", "-c", mount], cwd=tmp_path, capture_output=True, check=False)
+    if test.returncode != 0:
+        pytest.skip("this system does not let a test make a disk of its own")
+    return subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"{mount} && {script}"], cwd=tmp_path, env=environment(),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def shell(*arguments: str) -> str:
+    return " ".join(f"'{word}'" for word in command(*arguments))
+
+
+def test_a_full_disk_is_said_for_each_photo_and_a_rerun_with_room_goes_on(tmp_path: Path) -> None:
+    for name in "abcde":
+        picture(tmp_path / f"in/{name}.png", (120, 120), seed=ord(name))  # about 170 kB each when enlarged
+    line = shell("in", "-o", "disk/out", *PLAIN, "--json")
+    script = (
+        f"{line}; echo code $?; ls -A disk/out; mount -o remount,size=8m disk; {line}; echo code $?; ls -A disk/out"
+    )
+    done = mounted(tmp_path, "size=400k", script)
+    first, second = done.stdout.split("code 1\n")
+    records = [json.loads(text) for text in first.splitlines()]
+    kinds = [record["error"] and record["error"]["kind"] for record in records]
+    assert kinds[0] is None
+    assert kinds.count("UnwritableOutput") == 5 - kinds.count(None) >= 3
+    failed = [record for record in records if record["error"]]
+    assert all("full" in r["error"]["message"].lower() or "No space" in r["error"]["message"] for r in failed)
+    assert all("Free some space" in record["error"]["remedy"] for record in failed)
+    assert any("restore" not in record["seconds"] and "background" not in record["seconds"] for record in failed), (
+        "once the disk is full, photos are not restored for nothing"
+    )
+    listing = [text for text in second.splitlines() if not text.startswith("{")]
+    assert ".part" not in second
+    assert "code 0" in listing
+    assert set(listing[listing.index("code 0") + 1 :]) == {NAME, *(f"{name}_restored.png" for name in "abcde")}
+
+
+def test_a_full_disk_refuses_only_what_is_as_large(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An uncompressed picture that did not fit says nothing about the JPEGs after it."""
+    monkeypatch.chdir(tmp_path)
+    for number, suffix in enumerate((".bmp", ".jpg", ".bmp", ".jpg")):
+        picture(Path(f"in/{number}{suffix}"), (120, 120), seed=number)  # enlarged, 173 kB and about 61 kB
+    free = 80_000
+    written = write_whole
+
+    def write(target: Path, content: Any) -> None:
+        if len(content) > free:
+            cause = OSError(errno.ENOSPC, "No space left on device")
+            raise UnwritableOutputError(target, f"{target} cannot be written: {cause.strerror}.") from cause
+        written(target, content)
+
+    monkeypatch.setattr("restorer.batch.run.write_whole", write)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
+    done = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
+    records = [json.loads(line) for line in done.out.splitlines()]
+    assert [record["status"] for record in records] == ["failed", "ok", "failed", "ok"]
+    assert "background" in records[0]["seconds"]
+    assert "background" not in records[2]["seconds"], "it would be restored for nothing"
+
+
+def test_a_read_only_folder_is_said_before_the_work(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / f"in/{name}.png")
+    line = shell("in", "-o", "disk/out", *PLAIN, "--json")
+    done = mounted(
+        tmp_path, "size=4m", f"mkdir disk/out && mount -o remount,ro disk && {line}; echo code $?; ls -A disk/out"
+    )
+    assert "code 1" in done.stdout, done.stderr
+    records = [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
+    assert [record["error"]["kind"] for record in records] == ["UnwritableOutput"] * 2
+    assert all("read-only" in record["error"]["message"] for record in records)
+    assert all("background" not in record["seconds"] for record in records)
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(Path("in/deep/a.png"))
+    picture(Path("in/b.png"))
+    Path("out").mkdir()
+    Path("out/deep").write_text("in the way")
+    done = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
+    records = {Path(record["input"]).name: record for record in map(json.loads, done.out.splitlines())}
+    assert records["a.png"]["error"]["kind"] == "UnwritableOutput"
+    assert records["b.png"]["status"] == "ok"
+
+
+def test_a_journal_that_cannot_be_written_is_a_warning_where_notes_suffice(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(Path("in/a.png"))
+    picture(Path("in/b.bmp"))
+    Path("out", NAME).mkdir(parents=True)  # in the journal's place, so that it cannot be opened
+    monkeypatch.setattr("restorer.batch.journal.Journal._refresh", lambda _: None)
+    done = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
+    records = {Path(record["input"]).name: record for record in map(json.loads, done.out.splitlines())}
+    assert records["a.png"]["status"] == "ok"
+    assert "journal" in records["a.png"]["warnings"][0]
+    assert records["b.bmp"]["error"]["kind"] == "UnwritableOutput", (
+        "without it nothing would know what this was made of"
+    )
+    assert "b_restored.bmp" not in files(Path("out"))
+
+
+# ------------------------------------------------------------------------------------------------- photos that vanish
+
+
+def test_a_photo_that_vanishes_during_the_run(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "abcd":
+        picture(Path(f"in/{name}.png"), seed=ord(name))
+    original = Restorer.restore
+
+    def vanish(self: Restorer, photo: Any, **rest: Any) -> Any:
+        Path("in/c.png").unlink(missing_ok=True)  # b is being read by now
+        return original(self, photo, **rest)
+
+    monkeypatch.setattr(Restorer, "restore", vanish)
+    done = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
+    records = [json.loads(line) for line in done.out.splitlines()]
+    assert [record["status"] for record in records] == ["ok", "ok", "failed", "ok"]
+    assert records[2]["error"]["kind"] == "UnreadablePhoto"
+    assert "c.png" in records[2]["error"]["message"]
+
+
+@POSIX
+@pytest.mark.parametrize("what", ["journal", "folder"])
+def test_an_output_folder_or_journal_that_vanishes_is_begun_anew(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """What is written after that must be known to the next run, although the file that was open is gone."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abcd":
+        picture(Path(f"in/{name}.bmp"), seed=ord(name))
+    original = Restorer.restore
+
+    def vanish(self: Restorer, photo: Any, **rest: Any) -> Any:
+        result = original(self, photo, **rest)
+        if photo.path.name == "c.bmp":
+            while b'"out/b_restored.bmp", "status": "ok"' not in Path("out", NAME).read_bytes():
+                time.sleep(0.01)
+            time.sleep(0.1)  # until the journal is given back
+            shutil.rmtree("out") if what == "folder" else Path("out", NAME).unlink()
+        return result
+
+    monkeypatch.setattr(Restorer, "restore", vanish)
+    restore(capsys, "in", "-o", "out", *PLAIN)
+    monkeypatch.setattr(Restorer, "restore", original)
+    if what == "folder":
+        assert set(files(Path("out"))) == {NAME, "c_restored.bmp", "d_restored.bmp"}
+        again = restore(capsys, "in", "-o", "out", *PLAIN, "--json")
+        statuses = [json.loads(line)["status"] for line in again.out.splitlines()]
+        assert statuses == ["ok", "ok", "skipped", "skipped"]
+    else:
+        again = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
+        statuses = [json.loads(line)["status"] for line in again.out.splitlines()]
+        assert statuses == ["failed", "failed", "skipped", "skipped"], "of the first two nothing tells the origin"
+
+
+def test_a_photo_that_vanishes_after_it_was_done_loses_nothing(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(Path("in/a.png"))
+    picture(Path("in/b.png"))
+    restore(capsys, "in", "-o", "out", *PLAIN)
+    before = files(Path("out"))
+    Path("in/a.png").unlink()
+    restore(capsys, "in", "-o", "out", *PLAIN)
+    assert files(Path("out")) == before
+
+
+# -------------------------------------------------------------------------------------------------------- side by side
+
+
+@POSIX
+@pytest.mark.parametrize("more", [(), ("--strip-metadata",)])
+def test_two_runs_at_once_do_not_harm_each_other(tmp_path: Path, more: tuple[str, ...]) -> None:
+    for number in range(10):
+        picture(tmp_path / f"in/{number}{('.png', '.bmp', '.jpg')[number % 3]}", seed=number)
+    (tmp_path / "in/broken.png").write_bytes(b"broken")
+    run(tmp_path, "in", "-o", "calm", *PLAIN, *more, code=1)
+    both = [start(tmp_path, "in", "-o", "out", *PLAIN, *more, restoring=2, writing=2) for _ in range(2)]
+    ends = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [1, 1], ends
+    out, calm = files(tmp_path / "out"), files(tmp_path / "calm")
+    lines = [json.loads(line) for line in out.pop(NAME).splitlines()]
+    calm.pop(NAME)
+    assert out == calm
+    made = [line["result"] for line in lines if line["status"] == "ok"]
+    assert sorted(made) == sorted(calm), "each was written once"
+    for _, err in ends:
+        assert err.count("Failed:") == 1
+
+
+@POSIX
+def test_a_run_does_not_take_the_other_ones_file_for_left_behind(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png")
+    picture(tmp_path / "in/b.png", seed=1)
+    first = start(tmp_path, "in/a.png", "-o", "out", *PLAIN, writing=12_000)
+    wait_for(first, "writing a_restored.png")
+    assert len(parts(tmp_path / "out")) == 1
+    run(tmp_path, "in/b.png", "-o", "out", *PLAIN)
+    assert len(parts(tmp_path / "out")) == 1
+    (tmp_path / "go").touch()
+    _, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+    assert set(files(tmp_path / "out")) == {"a_restored.png", "b_restored.png"}
+
+
+@POSIX
+def test_what_a_killed_run_left_is_removed_also_without_a_journal(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png")
+    killed = start(tmp_path, "in/a.png", *PLAIN, writing=3000)
+    wait_for(killed, "writing a_restored.png")
+    killed.kill()
+    killed.communicate()
+    assert len(parts(tmp_path / "in")) == 1
+    run(tmp_path, "in/a.png", *PLAIN, "--dry-run")
+    assert len(parts(tmp_path / "in")) == 1, "a dry run changes nothing"
+    run(tmp_path, "in/a.png", *PLAIN)
+    assert set(files(tmp_path / "in")) == {"a.png", "a_restored.png"}
+
+
+def test_only_our_own_files_are_removed_and_those_of_other_machines_after_a_day(tmp_path: Path) -> None:
+    other = tmp_path / f".restorer-00000000-{'a' * 32}.part"
+    kept = [tmp_path / name for name in ("x.part", ".restorer-x.part", ".restorer-journal.jsonl", ".hidden")]
+    for path in (other, *kept):
+        path.write_bytes(b"x")
+    with temporary.part_in(tmp_path) as part:
+        mine = part.path
+        assert temporary.remove_abandoned(tmp_path) == []
+        assert mine.exists()
+    assert not mine.exists()
+    yesterday = time.time() - temporary.STRANGER_AGE - 60
+    for path in (other, *kept):
+        os.utime(path, (yesterday, yesterday))
+    assert temporary.remove_abandoned(tmp_path) == [other]
+    assert temporary.remove_abandoned(tmp_path / "nowhere") == []
+
+
+def test_making_and_removing_files_at_the_same_time(tmp_path: Path) -> None:
+    """Whoever removes may see a file before its maker has locked it; the maker then makes another."""
+    if os.name == "nt":
+        pytest.skip("files that are open cannot be removed there")
+    script = f"""
+        import sys
+        from pathlib import Path
+        from restorer.photo import read_photo
+        from restorer.storage import temporary
+        while True:
+            temporary.remove_abandoned(Path({str(tmp_path)!r}))
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment(), cwd=ROOT) as remover:
+        try:
+            end = time.monotonic() + 3
+            count = 0
+            while time.monotonic() < end:
+                with temporary.part_in(tmp_path) as part:
+                    part.stream.write(b"content")
+                    part.move_to(tmp_path / f"{count % 50}")
+                assert (tmp_path / f"{count % 50}").read_bytes() == b"content"
+                count += 1
+        finally:
+            remover.kill()
+    assert count > 20
+
+
+# -------------------------------------------------------------------------------------------------- inside one run
+
+
+@pytest.mark.parametrize(("restoring", "writing"), [(0.1, 0.05), (0.0, 0.1)])
+def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, restoring: float, writing: float
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "abcdef":
+        picture(Path(f"in/{name}.png"), seed=ord(name))
+    events: list[str] = []
+    lock = threading.Lock()
+
+    def say(text: str) -> None:
+        with lock:
+            events.append(text)
+
+    read, restored, saved = read_photo, Restorer.restore, temporary.Part.move_to
+
+    def slow_read(path: Path) -> Any:
+        say(f"+read {path.name[0]}")
+        photo = read(path)
+        say(f"-read {path.name[0]}")
+        return photo
+
+    def slow_restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        say(f"+restore {photo.path.name[0]}")
+        result = restored(self, photo, **rest)
+        time.sleep(restoring)
+        say(f"-restore {photo.path.name[0]}")
+        return result
+
+    def slow_write(self: temporary.Part, target: Path) -> None:
+        say(f"+write {target.name[0]}")
+        time.sleep(writing)
+        saved(self, target)
+        say(f"-write {target.name[0]}")
+
+    monkeypatch.setattr("restorer.batch.run.read_photo", slow_read)
+    monkeypatch.setattr(Restorer, "restore", slow_restore)
+    monkeypatch.setattr(temporary.Part, "move_to", slow_write)
+    restore(capsys, "in", "-o", "out", *PLAIN)
+    at = {event: number for number, event in enumerate(events)}
+    for here, following in zip("abcde", "bcdef", strict=True) if restoring > writing else ():
+        assert at[f"-read {following}"] < at[f"-restore {here}"], "the next photo is read meanwhile"
+        assert at[f"+write {here}"] < at[f"-restore {following}"], "the last one is written meanwhile"
+    read_count = written = 0
+    for event in events:
+        read_count += event.startswith("+read")
+        written += event.startswith("-write")
+        assert read_count - written <= 3, "photos in memory"
+
+
+@pytest.mark.parametrize(
+    ("heavy", "expected"),
+    [
+        (100, ["read a", "+a", "wrote a", "read b", "+b", "wrote b", "read c", "+c", "wrote c"]),
+        (1000, ["+a", "wrote a", "+b", "wrote b", "+c", "wrote c"]),  # 24 x 16 pixels come in, 48 x 32 go out
+    ],
+)
+def test_large_photos_are_neither_read_ahead_nor_written_behind(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, heavy: int, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("restorer.batch.run.HEAVY", heavy)
+    for name in "abc":
+        picture(Path(f"in/{name}.png"), seed=ord(name))
+    events: list[str] = []
+    read, restored, move = read_photo, Restorer.restore, temporary.Part.move_to
+
+    def noted_read(path: Path) -> Any:
+        events.append(f"read {path.name[0]}")
+        return read(path)
+
+    def noted_restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        events.append(f"+{photo.path.name[0]}")
+        return restored(self, photo, **rest)
+
+    def noted_move(self: temporary.Part, target: Path) -> None:
+        time.sleep(0.05)
+        move(self, target)
+        events.append(f"wrote {target.name[0]}")
+
+    monkeypatch.setattr("restorer.batch.run.read_photo", noted_read)
+    monkeypatch.setattr(Restorer, "restore", noted_restore)
+    monkeypatch.setattr(temporary.Part, "move_to", noted_move)
+    restore(capsys, "in", "-o", "out", *PLAIN)
+    assert [event for event in events if heavy == 100 or not event.startswith("read")] == expected
+
+
+def test_a_photos_bytes_do_not_depend_on_its_neighbours(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        picture(Path(f"in/{name}.png"), seed=ord(name))
+    restore(capsys, "in", "-o", "out", *PLAIN)
+    restore(capsys, "in/b.png", "-o", "alone", *PLAIN)
+    assert files(Path("alone"))["b_restored.png"] == files(Path("out"))["b_restored.png"]
+
+
+def test_an_error_that_ends_the_run_keeps_what_was_done(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from restorer.errors import WeightsUnavailableError
+
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        picture(Path(f"in/{name}.png"), seed=ord(name))
+    upscale = Lanczos.upscale
+    calls: list[int] = []
+
+    def fail(self: Lanczos, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise WeightsUnavailableError("x", "The weights are not there.", "Download them.")
+        return upscale(self, *arguments)
+
+    monkeypatch.setattr(Lanczos, "upscale", fail)
+    assert "weights are not there" in restore(capsys, "in", "-o", "out", *PLAIN, code=3).err
+    assert set(files(Path("out"))) == {NAME, "a_restored.png"}
+
+
+def test_odd_names_do_not_upset_the_terminal(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: Sequence[str] = ["two\nlines", "\x1b[31mred", "[bold]x", "right\u202eleft"]
+    for number, name in enumerate(names):
+        picture(Path("in", name + ".png"), seed=number)
+    if sys.platform == "linux":
+        picture(Path("in/x.png")).rename(os.fsdecode(b"in/latin\xe9.png"))
+    done = restore(capsys, "in", "-o", "out", *PLAIN)
+    assert len(done.out.splitlines()) == len(files(Path("in")))
+    assert "\x1b[31m" not in done.out
+    assert "[bold]x" in done.out
+    again = restore(capsys, "in", "-o", "out", *PLAIN, "--json")
+    assert {json.loads(line)["input"] for line in again.out.splitlines()} == {
+        str(path) for path in Path("in").iterdir()
+    }

@@ -1,0 +1,117 @@
+"""Every golden record through the way that every table goes: file, translation, layout check, network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from restorer.engine.casting import cast_weights
+from restorer.engine.device import Device
+from restorer.engine.inference import NetworkRestorer
+from restorer.models.base import FaceModel
+from restorer.models.registry import LoadedNetwork
+from tests.support.golden import FOLDER, Record, difference, load
+
+TOLERANCE = 1e-3
+ARCHITECTURES = {
+    "gfpgan_clean_64_narrow": "gfpgan",
+    "gfpgan_clean_512": "gfpgan",
+    "gfpgan_original_512": "gfpgan-original",
+    "glean_cat_8x": "glean",
+    "glean_ffhq_16x": "glean",
+    "glean_in128out1024": "glean",
+    "gpen_bfr_256": "gpen",
+    "gpen_bfr_512": "gpen",
+    "restoreformer_512": "restoreformer",
+    "stylegan2_rosinality_256": "stylegan2",
+}
+BATCHED = ("gfpgan_clean_64_narrow", "gpen_bfr_256", "stylegan2_rosinality_256", "gfpgan_original_512")
+"""Those that are quick enough to run again, several at once; the path of a batch is the same at every size."""
+
+
+def check(record: Record, folder: Path) -> None:
+    name = record.path.stem
+    record.write(folder / f"{name}.pth")
+    loaded = load(ARCHITECTURES[name], folder / f"{name}.pth")
+    inputs, expected = record.tensors()
+    stride = record.stride
+    with torch.inference_mode():
+        single = torch.cat([loaded.network(one[None])[..., ::stride, ::stride] for one in inputs])
+        assert difference(single, expected) < TOLERANCE
+        if name not in BATCHED:
+            return
+        if len(inputs) == 1:
+            inputs = torch.cat([inputs.flip(-1), inputs])
+        batch = loaded.network(inputs)[..., ::stride, ::stride]
+        assert difference(batch[-len(expected) :], expected) < TOLERANCE
+        assert difference(batch[-1], single[-1]) < 1e-4
+
+
+def check_bf16(record: Record, folder: Path) -> None:
+    """As a run on a CPU with bf16 does: the weights cast once, the rest by autocast."""
+    name = record.path.stem
+    record.write(folder / f"{name}.pth")
+    network = load(ARCHITECTURES[name], folder / f"{name}.pth").network
+    before = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+    cast_weights(network, torch.bfloat16)
+    assert sum(parameter.numel() * parameter.element_size() for parameter in network.parameters()) < 0.7 * before
+    inputs, expected = record.tensors()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        rough = network(inputs)[..., :: record.stride, :: record.stride].float()
+    assert float((rough - expected).square().mean().sqrt()) < 0.02 * float(expected.std())
+
+
+def test_bf16_costs_at_most_two_percent(tmp_path: Path) -> None:
+    check_bf16(Record.read(FOLDER / "gfpgan_clean_64_narrow.json"), tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["gfpgan_clean_512", "glean_in128out1024", "gpen_bfr_256"])
+def test_bf16_costs_at_most_two_percent_at_official_size(name: str, shared: Path, tmp_path: Path) -> None:
+    check_bf16(Record.read(shared / f"golden/{name}.json"), tmp_path)
+
+
+def test_record_of_this_repository(tmp_path: Path) -> None:
+    check(Record.read(FOLDER / "gfpgan_clean_64_narrow.json"), tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_record_of_official_size(name: str, shared: Path, tmp_path: Path) -> None:
+    check(Record.read(shared / f"golden/{name}.json"), tmp_path)
+
+
+@pytest.mark.shared
+def test_every_record_is_tested(shared: Path) -> None:
+    assert {path.stem for path in (shared / "golden").glob("*.json")} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0])
+def test_a_face_that_bf16_breaks_is_redone_with_the_full_weights(
+    value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not-a-number, or all black."""
+    record = Record.read(FOLDER / "gfpgan_clean_64_narrow.json")
+    record.write(tmp_path / "file.pth")
+    loaded = load("gfpgan", tmp_path / "file.pth")
+    inputs, expected = record.tensors()
+    restorer = NetworkRestorer(loaded, Device("cpu", "bf16"), fidelity=None, seed=None)
+    assert isinstance(loaded.architecture, FaceModel)
+    plain = type(loaded.architecture).restore
+    seen = []
+
+    def broken(self: FaceModel, loaded: LoadedNetwork, crops: torch.Tensor, **controls: Any) -> torch.Tensor:
+        output: torch.Tensor = plain(self, loaded, crops, **controls)
+        seen.append(next(loaded.network.parameters()).dtype)
+        if torch.is_autocast_enabled("cpu"):
+            output[0] = value
+        return output
+
+    monkeypatch.setattr(type(loaded.architecture), "restore", broken)
+    output = restorer.restore(inputs)
+    assert len(seen) == 2
+    assert difference(output[:1], expected[:1]) < TOLERANCE  # in fp32, and with weights that were never rounded
+    assert len(output) == 1 or difference(output[1:], expected[1:]) > TOLERANCE

@@ -1,0 +1,224 @@
+"""The small interface of a face restorer: crops, templates, controls; and that a new model needs four files."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import restorer
+from restorer import weights
+from restorer.errors import InvalidTableError
+from restorer.models import registry
+from restorer.models.base import FaceModel
+from restorer.models.templates import EYES_AND_MOUTH, FACEXLIB, GPEN
+from tests.support.golden import FOLDER, Record, load
+
+
+def model(name: str) -> FaceModel:
+    found = registry.architectures()[name]
+    assert isinstance(found, FaceModel)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("gfpgan", {}, (512, 512, 512, FACEXLIB)),
+        ("gfpgan-original", {}, (512, 512, 512, FACEXLIB)),
+        ("restoreformer", {}, (512, 512, 512, FACEXLIB)),
+        ("gpen", {"size": 1024}, (1024, 1024, 1024, GPEN)),
+        ("glean", {}, (128, 1024, 1024, EYES_AND_MOUTH)),
+        ("glean", {"in_size": 64}, (64, 1024, 1024, EYES_AND_MOUTH)),
+        ("glean", {"in_size": 32, "out_size": 256}, (32, 256, 256, None)),
+        ("glean", {"in_size": 16, "out_size": 256}, (16, 256, 256, None)),
+        ("glean", {"in_size": 32, "out_size": 256, "template": "face"}, (32, 256, 256, EYES_AND_MOUTH)),
+        ("lightglean", {}, (128, 1024, 1024, EYES_AND_MOUTH)),
+        ("lightglean", {"template": "none"}, (128, 1024, 1024, None)),
+    ],
+)
+def test_crops(name: str, arguments: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    found = model(name)
+    crop = found.crop({**found.defaults, **arguments})
+    assert (crop.input_size, crop.output_size, crop.align_size, crop.template) == expected
+
+
+def test_every_shipped_face_table_says_what_it_takes() -> None:
+    """Before anything is downloaded: from the table alone."""
+    without_template = set()
+    for name, table in weights.tables().items():
+        found = registry.architecture_of(table)
+        registry.check_arguments(name, found, table.arguments)
+        if isinstance(found, FaceModel):
+            crop = found.crop({**found.defaults, **table.arguments})
+            assert crop.output_size >= crop.input_size > 0, name
+            if crop.template is None:
+                without_template.add(name)
+    assert without_template == {"glean-cat8", "glean-cat16"}
+
+
+@pytest.mark.parametrize("name", ["glean", "lightglean"])
+def test_an_unknown_template_is_refused(name: str) -> None:
+    found = model(name)
+    with pytest.raises(InvalidTableError, match="dog"):
+        found.crop({**found.defaults, "template": "dog"})
+
+
+def test_templates_are_faces() -> None:
+    """Eyes level and as far apart as the sources say, nose and mouth below, in this order."""
+    for template, distance in ((FACEXLIB, 125.92), (EYES_AND_MOUTH, 127.0), (GPEN, 107.39)):
+        assert len(template.points) == 5
+        assert all(0 < coordinate < 1 for point in template.points for coordinate in point)
+        left, right, nose, mouth_left, mouth_right = template.points
+        assert (right[0] - left[0]) * 512 == pytest.approx(distance, abs=0.02)
+        assert abs(left[1] - right[1]) * 512 < 1
+        assert left[1] < nose[1] < min(mouth_left[1], mouth_right[1])
+        assert left[0] < mouth_left[0] < nose[0] < mouth_right[0] < right[0] + 0.01
+
+
+def test_pairs_of_points() -> None:
+    landmarks = [(10.0, 10.0), (30.0, 12.0), (20.0, 20.0), (12.0, 30.0), (28.0, 34.0)]
+    photo, crop = FACEXLIB.pairs(landmarks, 512)
+    assert photo == landmarks
+    assert crop[2] == pytest.approx((256.63416, 314.01935))
+    photo, crop = EYES_AND_MOUTH.pairs(landmarks, 1024)
+    assert photo == [(10.0, 10.0), (30.0, 12.0), (20.0, 32.0)]
+    assert crop == [pytest.approx(point) for point in ((384, 480), (638, 480), (514, 742))]
+
+
+def test_only_models_with_an_effect_have_a_control() -> None:
+    """A knob that does nothing is a defect; "fidelity" has been measured for none of these models yet."""
+    controls = {
+        name: found.controls for name, found in registry.architectures().items() if isinstance(found, FaceModel)
+    }
+    with_seed = {name for name, found in controls.items() if "seed" in found}
+    assert with_seed == {"gfpgan", "gfpgan-original"}
+    official = {"gfpgan", "gfpgan-original", "glean", "gpen", "restoreformer"}
+    assert not any("fidelity" in controls[name] for name in official)
+
+
+def test_a_seed_draws_other_noise_for_every_face_alike(tmp_path: Path) -> None:
+    record = Record.read(FOLDER / "gfpgan_clean_64_narrow.json")
+    record.write(tmp_path / "file.pth")
+    loaded = load("gfpgan", tmp_path / "file.pth")
+    faces, _ = record.tensors()
+    gfpgan = model("gfpgan")
+    with torch.inference_mode():
+        stored, seeded = gfpgan.restore(loaded, faces), gfpgan.restore(loaded, faces, seed=1)
+        assert torch.equal(gfpgan.restore(loaded, faces), stored)
+        assert torch.equal(gfpgan.restore(loaded, faces, seed=1), seeded)
+        assert (seeded - stored).abs().max() > 0.001 * stored.std()
+        assert not torch.equal(gfpgan.restore(loaded, faces, seed=2), seeded)
+        alone = gfpgan.restore(loaded, faces[1:], seed=1)
+        assert (alone - seeded[1:]).abs().max() < 1e-4 * seeded.std()
+
+
+def test_listing_models_does_not_import_torch() -> None:
+    code = (
+        "import sys, restorer.models.registry as r; names = sorted(r.architectures());"
+        "print(*names); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {"gfpgan", "gfpgan-original", "glean", "lightglean", "gpen", "restoreformer", "stylegan2"} <= set(
+        done.stdout.split()
+    )
+
+
+def test_a_name_is_registered_once() -> None:
+    before = dict(registry.architectures())
+    with pytest.raises(ValueError, match="glean"):
+        registry.register(model("glean"))
+    assert dict(registry.architectures()) == before
+
+
+NETWORK = '''
+from torch import nn
+
+class Imaginary(nn.Module):
+    """Doubles its input's side."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4 * width, 3, padding=1)
+
+    def forward(self, faces):
+        return nn.functional.pixel_shuffle(self.conv(faces), 2)
+'''
+MODEL = """
+from restorer.models.base import CropSpec, FaceModel
+from restorer.models.templates import FACEXLIB
+from restorer.models.registry import register
+
+class ImaginaryModel(FaceModel):
+    name = "imaginary"
+    defaults = {"width": 3}
+
+    def crop(self, arguments):
+        return CropSpec(64, 128, 128, FACEXLIB)
+
+    def convert(self, state, arguments):
+        return {key.removeprefix("net."): value for key, value in state.items()}
+
+    def build(self, arguments):
+        from restorer.networks.imaginary import Imaginary
+        return Imaginary(arguments["width"])
+
+register(ImaginaryModel())
+"""
+TABLE = """
+["imaginary-1"]
+architecture = "imaginary"
+sources = ["file:imaginary.safetensors"]
+sha256 = "{}"
+license = "none"
+trained_for = "imaginary faces"
+"""
+
+
+@pytest.fixture
+def imaginary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A model that is its network, its model file, its table, and this test."""
+    for folder, content in (("networks", NETWORK), ("models", MODEL)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "imaginary.py").write_text(content)
+        package = sys.modules[f"restorer.{folder}"]
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
+    state = {"net.conv.weight": torch.randn(12, 3, 3, 3), "net.conv.bias": torch.randn(12)}
+    save_file(state, tmp_path / "imaginary.safetensors")
+    digest = hashlib.sha256((tmp_path / "imaginary.safetensors").read_bytes()).hexdigest()
+    (tmp_path / "weights.toml").write_text(TABLE.format(digest))
+    monkeypatch.setenv("RESTORER_WEIGHTS", str(tmp_path / "weights.toml"))
+    registry.architectures()
+    yield tmp_path
+    registry._architectures.pop("imaginary", None)
+    for name in ("restorer.models.imaginary", "restorer.networks.imaginary"):
+        sys.modules.pop(name, None)
+
+
+def test_a_new_model_is_four_files(imaginary: Path) -> None:
+    network = restorer.load_network("imaginary-1")
+    assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 3, 128, 128)
+    table = weights.tables()["imaginary-1"]
+    found = registry.architecture_of(table)
+    assert isinstance(found, FaceModel)
+    assert found.crop({**found.defaults, **table.arguments}).output_size == 128
+
+
+def test_the_command_knows_a_new_model(imaginary: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `--model` takes it and `restore models show` prints it, without a word about it anywhere else."""
+    from restorer.cli import main
+    from restorer.pipeline.parts import face_restorers
+
+    assert "imaginary-1" in face_restorers()
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "show", "imaginary-1"])
+    assert not ended.value.code
+    assert "imaginary faces" in capsys.readouterr().out

@@ -1,0 +1,153 @@
+"""What "auto" does where nothing can be had: the built-in models take over and say so; names never fall back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restorer import Restorer, weights
+from restorer.errors import WeightsUnavailableError
+from restorer.faces.mask import LandmarkMask
+from restorer.options import Options
+from restorer.pipeline.parts import BUILT_IN, BUILT_IN_DETECTOR, BUILT_IN_UPSCALER, DETECTOR, PARSER, Parts
+from restorer.weights import Table
+from tests.conftest import Restore
+from tests.support.parts import Detector, face_at
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(60, 200, (12, 12, 3)).astype(np.uint8))
+    small.resize((160, 160), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("scale", "wanted"), [(2.0, "gfpgan-1.4"), (8.0, "glean-128")])
+def test_auto_takes_the_built_in_models_where_nothing_is_to_be_had(scale: float, wanted: str) -> None:
+    parts = Parts(Options(scale=scale, offline=True))
+    assert parts.model == BUILT_IN
+    assert parts.detector_name() == BUILT_IN_DETECTOR
+    (line,) = parts.fallbacks()
+    assert "built-in model" in line
+    assert all(name in line for name in (wanted, DETECTOR, BUILT_IN, BUILT_IN_DETECTOR, "offline"))
+
+
+def test_each_part_falls_back_for_itself() -> None:
+    said: list[str] = []
+    parts = Parts(Options(model="gfpgan", offline=True), say=said.append)
+    assert parts.model == "gfpgan-1.4"
+    with pytest.raises(WeightsUnavailableError):
+        parts.get_restorer()
+    assert parts.detector_name() == BUILT_IN_DETECTOR
+    with pytest.raises(WeightsUnavailableError):
+        parts.fallbacks()
+    named = Parts(Options(detector=DETECTOR, offline=True))
+    assert named.model == BUILT_IN
+    with pytest.raises(WeightsUnavailableError):
+        named.get_detector()
+    background = Parts(Options(background="realesr-general", offline=True))
+    with pytest.raises(WeightsUnavailableError):
+        background.get_background((100, 100))
+
+
+def test_the_built_in_model_asks_for_nothing_else(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> dict[str, str]:
+        raise AssertionError("nobody needs to know what could be downloaded")
+
+    monkeypatch.setattr(weights, "missing", refuse)
+    restorer = Restorer("tiny", scale=2)
+    parts = restorer.parts
+    assert parts.detector_name() == BUILT_IN_DETECTOR
+    assert parts.background_name((100, 100)) == BUILT_IN_UPSCALER
+    assert parts.parser is None
+    assert isinstance(parts.get_mask()[0], LandmarkMask)
+    result = restorer.restore(photo)
+    assert result.record["background"] == BUILT_IN_UPSCALER
+    assert result.record["warnings"] == ["No face was found; only the picture as a whole was enlarged."]
+
+
+def test_a_photo_is_restored_with_an_empty_cache(photo: Path) -> None:
+    said: list[str] = []
+    restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), say=said.append, offline=True)
+    result = restorer.restore(photo)
+    record = result.record
+    assert (record["model"], record["detector"], record["background"]) == (BUILT_IN, "given", BUILT_IN_UPSCALER)
+    assert record["mask"] == "LandmarkMask"
+    assert record["faces"][0]["restored"] is True
+    lines = [line for line in record["warnings"] if "built-in model" in line]
+    assert len(lines) == 1
+    assert lines[0] in said
+
+
+def test_without_a_parser_the_mask_is_drawn(photo: Path) -> None:
+    parts = Parts(Options(model="gfpgan", offline=True))
+    assert parts.parser == PARSER
+    mask, line = parts.get_mask()
+    assert isinstance(mask, LandmarkMask)
+    assert line is not None
+    assert "landmarks" in line
+
+
+def test_a_photo_too_large_for_the_built_in_upscaler_is_resampled() -> None:
+    parts = Parts(Options(model="tiny", device="cpu"))
+    background, line = parts.get_background((20_000, 20_000))
+    assert background.name == "lanczos"
+    assert line is not None
+    assert "20000 x 20000" in line
+
+
+def test_a_file_that_the_host_does_not_have_is_replaced_too(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that answers, and then has no such file: what "auto" chose is replaced all the same."""
+    fetch = weights.fetch
+
+    def absent(table: Table, **options: Any) -> Path:
+        if table.name == "gfpgan-1.4":
+            raise WeightsUnavailableError(table.name, "The weights of gfpgan-1.4 are gone.")
+        return fetch(table, **options)
+
+    monkeypatch.setattr(weights, "missing", lambda *_a, **_k: {})
+    monkeypatch.setattr(weights, "fetch", absent)
+    said: list[str] = []
+    restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), background="lanczos", say=said.append)
+    record = restorer.restore(photo).record
+    assert record["model"] == BUILT_IN
+    (line,) = [line for line in record["warnings"] if "built-in model tiny" in line]
+    assert "are gone" in line
+    assert said == [line]
+    with pytest.raises(WeightsUnavailableError, match="gone"):
+        Restorer("gfpgan", detector=Detector([face_at((80, 70), 40)])).restore(photo)
+
+
+def test_missing_asks_all_hosts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[set[str]] = []
+
+    def silent(addresses: object) -> dict[str, str]:
+        asked.append(set(addresses))  # type: ignore[call-overload]
+        return dict.fromkeys(asked[-1], "no answer")
+
+    monkeypatch.setattr("restorer.weights.fetching.unreachable", silent)
+    tables = [weights.resolve(name) for name in ("gfpgan", "retinaface-r50", "tiny", "gpen-256")]
+    found = weights.missing(tables)
+    assert len(asked) == 1
+    assert set(found) == {"gfpgan-1.4", "retinaface-r50", "gpen-256"}
+    assert "no answer" in found["gfpgan-1.4"]
+    assert set(weights.missing(tables, offline=True).values()) == {"offline, as asked for"}
+
+
+def test_the_command_says_one_line_and_exits_well(restore: Restore, photo: Path) -> None:
+    done = restore("photo.png", "--offline", "--json")
+    record = json.loads(done.stdout)
+    assert record["status"] == "ok"
+    assert record["model"] == "tiny"
+    told = [line for line in done.stderr.splitlines() if "built-in model" in line and "Neither" in line]
+    assert len(told) == 1
+    assert told[0].strip() in record["warnings"]
+    restore("photo.png", "--offline", "--model", "gfpgan", "--overwrite", code=3)
+    restore("photo.png", "--offline", "--detector", "retinaface-r50", "--overwrite", code=3)
