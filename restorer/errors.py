@@ -162,6 +162,14 @@ class DeviceUnavailableError(UsageError):
     """Raised when the device or precision asked for is not there."""
 
 
+class MissingPackageError(RestorerError):
+    """Raised when a command needs a package that is not installed, or cannot be; `package` names it."""
+
+    def __init__(self, package: str, message: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.package = package
+
+
 class InterruptedRunError(RestorerError):
     """Raised when the user interrupts; exit code 130."""
 

@@ -46,6 +46,7 @@ def evaluate(
 
     The degraded input, its bicubic enlargement and the best Gaussian filter of it are rows of the same table.
     """
+    from restorer.evaluation.basicsr_compat import require
     from restorer.evaluation.evaluate import evaluate as measure
     from restorer.imaging.sheets import save_picture
     from restorer.options import Options
@@ -53,6 +54,7 @@ def evaluate(
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe
 
+    require("`restore evaluate`")  # before anything is downloaded or computed
     options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
     parts = Parts(options, say=say)
     files = picture_files(folder)

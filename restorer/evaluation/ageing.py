@@ -1,38 +1,25 @@
-"""A photograph to try the tool on: one in the public domain that an installed library carries, aged like a print."""
+"""A photograph to try the tool on: one in the public domain, which the package carries, aged like a print."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+import io
+from importlib import resources
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from restorer.errors import MissingSupportError
-
-CREDIT = "Eileen Collins, photographed by NASA (public domain), from scikit-image"
+CREDIT = "Eileen Collins, photographed by NASA (public domain)"
 SIDE = 320
 """Side of the aged photo in pixels: a small print, scanned."""
 _GAP = 12
 
 
 def photograph() -> np.ndarray:
-    """Return the photograph (512, 512, 3), uint8 RGB.
-
-    Raises:
-        MissingSupportError: scikit-image, which basicsr brings, is not installed or lacks the picture.
-    """
-    found = importlib.util.find_spec("skimage")  # its own loader would import half of scipy
-    folders = list(found.submodule_search_locations or ()) if found else []
-    for folder in folders:
-        path = Path(folder) / "data" / "astronaut.png"
-        if path.is_file():
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-    raise MissingSupportError(
-        None, "scikit-image's photograph is not installed.", "Type `pip install scikit-image`, or try a photo of yours."
-    )
+    """Return the photograph (512, 512, 3), uint8 RGB; the package carries it."""
+    data = resources.files("restorer").joinpath("data", "astronaut.webp").read_bytes()
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def age(picture: np.ndarray, seed: int = 0) -> np.ndarray:

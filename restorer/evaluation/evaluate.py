@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restorer.errors import UsageError
+from restorer.evaluation.basicsr_compat import require
 from restorer.evaluation.lpips import distances, load_lpips
 from restorer.evaluation.metrics import Identity, niqe, psnr, ssim
 from restorer.imaging.sheets import Picture, sheet
@@ -150,7 +151,9 @@ def evaluate(
 
     Raises:
         UsageError: no pictures, or identity weights without a detector.
+        MissingPackageError: basicsr, whose measures these are, is not installed.
     """
+    require("Measuring PSNR, SSIM and NIQE")
     if not files:
         raise UsageError("There are no pictures to evaluate.")
     if identity is not None and detector is None:

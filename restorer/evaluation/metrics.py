@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from restorer.evaluation.basicsr_compat import import_basicsr
 from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_tensor
-from restorer.networks.basicsr_compat import import_basicsr
 from restorer.networks.mobilefacenet import TEMPLATE, crop_faces, load_mobilefacenet, similarity
 
 

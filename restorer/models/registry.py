@@ -114,7 +114,7 @@ def load(table: Table, path: Path, device: str | torch.device = "cpu") -> Loaded
     import torch
 
     from restorer.networks.skip_init import Unfilled
-    from restorer.weights import about, load_state_dict
+    from restorer.weights import about, aligned, load_state_dict
 
     architecture = architecture_of(table)
     check_arguments(table.name, architecture, table.arguments)
@@ -128,7 +128,8 @@ def load(table: Table, path: Path, device: str | torch.device = "cpu") -> Loaded
     else:
         network, state, arguments = fit(architecture, state, table.arguments, table.name, path)
     # Checkpoints are stored in half precision at times; networks hold float32 and are cast where they run.
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
+    state = {key: aligned(value.float() if value.is_floating_point() else value) for key, value in state.items()}
+    network.load_state_dict(state, assign=True)
     network.requires_grad_(False)
     return LoadedNetwork(network.to(device).eval(), table, architecture, arguments, path)
 

@@ -30,6 +30,7 @@ class StyleGAN2Model(Architecture):
         import torch
 
         from restorer.networks.stylegan2 import StyleGAN2Generator, equalised_scales
+        from restorer.weights import aligned
 
         with torch.device("meta"):
             network = self.build(arguments)
@@ -37,7 +38,9 @@ class StyleGAN2Model(Architecture):
         result = translate(state, GENERATOR_RULES, network, equalised_scales(network))
         if "latent_avg" not in result and network.mapping is not None:
             layers = {
-                key.removeprefix("mapping."): value for key, value in result.items() if key.startswith("mapping.")
+                key.removeprefix("mapping."): aligned(value)
+                for key, value in result.items()
+                if key.startswith("mapping.")
             }
             wanted = {key: value.shape for key, value in network.mapping.state_dict().items()}
             if {key: value.shape for key, value in layers.items()} == wanted:  # else the layout check speaks up

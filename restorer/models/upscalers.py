@@ -43,7 +43,7 @@ class UpscalerModel(Architecture):
 
 
 class RRDBNetModel(UpscalerModel):
-    """Real-ESRGAN x2plus and x4plus: basicsr's RRDBNet."""
+    """Real-ESRGAN x2plus and x4plus: the RRDBNet of ESRGAN."""
 
     name = "rrdbnet"
     defaults: ClassVar = {
@@ -83,7 +83,7 @@ class RRDBNetModel(UpscalerModel):
 
 
 class SRVGGNetModel(UpscalerModel):
-    """Real-ESRGAN general-x4v3: basicsr's SRVGGNetCompact."""
+    """Real-ESRGAN general-x4v3: its compact network, SRVGGNetCompact upstream."""
 
     name = "srvggnet"
     defaults: ClassVar = {

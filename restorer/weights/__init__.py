@@ -7,7 +7,7 @@
 Light to import: torch and huggingface_hub are imported when a file is loaded or downloaded.
 """
 
-from restorer.weights.checkpoint import load_state_dict
+from restorer.weights.checkpoint import aligned, load_state_dict
 from restorer.weights.fetching import cached, fetch, fingerprint, missing
 from restorer.weights.native_file import About, write
 from restorer.weights.native_file import read as about
@@ -20,6 +20,7 @@ __all__ = [
     "Progress",
     "Table",
     "about",
+    "aligned",
     "announcement",
     "cached",
     "fetch",

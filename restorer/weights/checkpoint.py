@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.errors import CheckpointLayoutError, UnsafeCheckpointError
-from restorer.weights.native_file import header
+from restorer.weights.native_file import ALIGNMENT, header
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +84,16 @@ def open_checkpoint(path: Path, table_name: str) -> Checkpoint:
             if not key.startswith(_PREFIX_EMA):
                 left[key.split(".")[0]] = left.get(key.split(".")[0], 0) + value.numel()
     return Checkpoint(state, wrapper, left)
+
+
+def aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor as networks compute with it: contiguous, at a multiple of `ALIGNMENT` bytes.
+
+    Where it lies so already, as all large tensors of our own files and of PyTorch's do, it stays what it is, mapped;
+    any other is copied. Otherwise the last bits of a result would depend on the layout of a file.
+    """
+    whole = tensor.contiguous()
+    return whole.clone() if whole.data_ptr() % ALIGNMENT else whole
 
 
 def count_values(tree: Any) -> int:

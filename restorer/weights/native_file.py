@@ -7,21 +7,29 @@ spares the architecture's translation.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.errors import UnwritableOutputError
-from restorer.storage.digest import sha256_of
 
 if TYPE_CHECKING:
     import torch
 
 LAYOUT = "restorer"
+ALIGNMENT = 64
+"""Bytes. Where tensors lie at multiples of this, a mapped file computes the last bits that memory computes: kernels of
+linear algebra take other paths for other addresses, and promise equal results only from here on."""
+_DTYPES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "bool": "BOOL", "uint8": "U8",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+}  # fmt: skip
+"""The format's names of torch's types."""
 _LARGEST_HEADER = 100_000_000  # the format's own limit, bytes
 _PENDING = "0" * 64
 
@@ -99,26 +107,14 @@ def write(state: Mapping[str, torch.Tensor], path: Path, about: About) -> None:
     Raises:
         UnwritableOutputError: the folder cannot be written, or the disk is full.
     """
-    from safetensors.torch import save_file
-
-    metadata = {
-        "format": "pt",
-        "layout": LAYOUT,
-        "architecture": about.architecture,
-        "arguments": json.dumps(dict(about.arguments), sort_keys=True),
-        "payload_sha256": _PENDING,
-    }
-    for key in ("license", "trained_for", "origin", "origin_sha256", "tool"):
-        if (value := getattr(about, key)) is not None:
-            metadata[key] = value
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-        mode = part.stat().st_mode  # as the user's umask has it; safetensors would keep others out
-        save_file(_separate(state), part, metadata=metadata)
-        part.chmod(mode)
-        _finish(part)
+        with part.open("wb") as file:
+            for piece in _pieces(state, about):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
         raise UnwritableOutputError(
@@ -128,35 +124,44 @@ def write(state: Mapping[str, torch.Tensor], path: Path, about: About) -> None:
         part.unlink(missing_ok=True)
 
 
-def _separate(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return contiguous tensors that share no memory, which the format demands."""
-    seen: set[int] = set()
-    result = {}
-    for key, value in state.items():
-        tensor = value.detach().cpu().contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        result[key] = tensor.clone() if place in seen else tensor
-        seen.add(place)
-    return result
+def _pieces(state: Mapping[str, torch.Tensor], about: About) -> Iterator[bytes | memoryview]:
+    """Yield what a file of our own consists of: the header's length, the header, the tensors.
 
-
-def _finish(path: Path) -> None:
-    """Put the payload's sha256 into the header, whose metadata the library leaves in random order, and sort that.
-
-    The header keeps its length, so the tensors stay where they are.
+    The tensors begin at a multiple of `ALIGNMENT`. The format allows no gaps between them, so those whose size is a
+    multiple of it come first: they all lie at multiples, and only the small rest behind them does not.
     """
-    found = header(path)
-    assert found is not None
-    start, content = found
-    metadata = {**content["__metadata__"], "payload_sha256": sha256_of(path, start)}
-    tensors = {key: value for key, value in content.items() if key != "__metadata__"}
-    text = json.dumps(
-        {"__metadata__": dict(sorted(metadata.items())), **tensors}, separators=(",", ":"), ensure_ascii=False
-    ).encode()
-    if len(text) > start - 8:
-        raise ValueError(f"the header of {path} grew")
-    with path.open("r+b") as file:
-        file.seek(8)
-        file.write(text.ljust(start - 8))  # the format fills up with blanks
-        file.flush()
-        os.fsync(file.fileno())
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    order = sorted(tensors, key=lambda key: (tensors[key].nbytes % ALIGNMENT != 0, -tensors[key].itemsize, key))
+    entries: dict[str, Any] = {}
+    digest, end = hashlib.sha256(), 0
+    for key in order:
+        start, end = end, end + tensors[key].nbytes
+        entries[key] = {
+            "dtype": _DTYPES[str(tensors[key].dtype).removeprefix("torch.")],
+            "shape": list(tensors[key].shape),
+            "data_offsets": [start, end],
+        }
+        digest.update(_bytes(tensors[key]))
+    metadata = {
+        "format": "pt",
+        "layout": LAYOUT,
+        "architecture": about.architecture,
+        "arguments": json.dumps(dict(about.arguments), sort_keys=True),
+        "payload_sha256": digest.hexdigest(),
+    }
+    for name in ("license", "trained_for", "origin", "origin_sha256", "tool"):
+        if (value := getattr(about, name)) is not None:
+            metadata[name] = value
+    content = {"__metadata__": dict(sorted(metadata.items())), **entries}
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)  # the format fills up with blanks
+    yield struct.pack("<Q", len(text)) + text
+    for key in order:
+        yield _bytes(tensors[key])
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    """Return the memory of a contiguous tensor, without a copy."""
+    import torch
+
+    return tensor.reshape(-1).view(torch.uint8).numpy().data

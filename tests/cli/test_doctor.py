@@ -153,18 +153,23 @@ def test_two_opencvs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip uninstall" in str(check.remedy)
 
 
-def test_python_out_of_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "restorer.cli.diagnosis.sys", types.SimpleNamespace(version_info=(3, 13, 0), executable="python")
-    )
-    assert next(iter(doctor._versions())).status == "broken"
+@pytest.mark.parametrize(("version", "status"), [((3, 12, 9), "broken"), ((3, 13, 0), "note")])
+def test_basicsr_is_not_missed_where_it_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], status: str
+) -> None:
+    """Under a Python for which there is none, a tool without it is sound."""
+    monkeypatch.setattr("restorer.cli.diagnosis.sys", types.SimpleNamespace(version_info=version, modules=sys.modules))
+    monkeypatch.setattr(doctor, "_installed", lambda name: None if name == "basicsr" else "0.3.0")
+    check = next(check for check in doctor._compatibility() if check.name == "basicsr")
+    assert check.status == status
+    assert "evaluate" in check.detail or status == "broken"
 
 
 def test_basicsr_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> None:
         raise ModuleNotFoundError("No module named 'torchvision.transforms.functional_tensor'")
 
-    monkeypatch.setattr("restorer.networks.basicsr_compat.import_basicsr", fail)
+    monkeypatch.setattr("restorer.evaluation.basicsr_compat.import_basicsr", fail)
     checks = {check.name: check for check in doctor._compatibility()}
     assert checks["basicsr"].status == "broken"
     assert "functional_tensor" in checks["basicsr"].detail

@@ -15,7 +15,7 @@ from restorer.errors import UnreadablePhotoError
 from restorer.photo import ifd, read_photo
 from tests.support.photo_files import Array, ramp_alpha, saved, scene, three, tiff16
 
-tifffile = pytest.importorskip("tifffile", reason="comes with scikit-image, which facexlib and basicsr need")
+tifffile = pytest.importorskip("tifffile", reason="part of the extra [test]")
 
 RGB = scene()
 GREY = scene()[..., 0]

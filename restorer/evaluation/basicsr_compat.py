@@ -1,4 +1,7 @@
-"""The one place that knows why basicsr 1.4.2 cannot be imported as it is, and the remedy.
+"""The one place that imports basicsr, and knows why 1.4.2 cannot be imported as it is, and the remedy.
+
+It serves the measures of `restore evaluate` and nothing else: it does not build on Python 3.13 and later, so that it is
+missing there, and whoever needs it says so by `require`.
 
 - `basicsr.data.degradations` imports `torchvision.transforms.functional_tensor`, which torchvision dropped in 0.17.
 - Every `basicsr/*/__init__.py` star-imports or scans its whole folder (so the line above is met by each import of
@@ -19,6 +22,8 @@ import threading
 import warnings
 from types import ModuleType
 
+from restorer.errors import MissingPackageError
+
 # Packages whose __init__ does nothing that a single module needs. `basicsr.utils` stays real: modules import from it.
 _HOLLOW = ("basicsr", "basicsr.archs", "basicsr.data", "basicsr.losses", "basicsr.metrics", "basicsr.models")
 
@@ -27,7 +32,7 @@ _lock = threading.RLock()
 
 
 def import_basicsr(name: str) -> ModuleType:
-    """Return a module of basicsr, for instance `import_basicsr("basicsr.archs.rrdbnet_arch").RRDBNet`.
+    """Return a module of basicsr, for instance `import_basicsr("basicsr.metrics.niqe").calculate_niqe`.
 
     The same module object comes back on every call with the same name.
 
@@ -35,7 +40,8 @@ def import_basicsr(name: str) -> ModuleType:
         name: the module's full name, beginning with `basicsr.`; a bare package such as `basicsr.archs` is refused.
 
     Raises:
-        ModuleNotFoundError: basicsr is not installed, or has no module of that name.
+        MissingPackageError: basicsr is not installed.
+        ModuleNotFoundError: it has no module of that name.
         ValueError: the name is not that of a module below basicsr.
     """
     if not name.startswith("basicsr.") or name in _HOLLOW:
@@ -46,8 +52,24 @@ def import_basicsr(name: str) -> ModuleType:
         return _loaded[name]
 
 
+def require(purpose: str) -> None:
+    """Say before any work that basicsr is missing, for a `purpose` such as "`restore evaluate`".
+
+    Raises:
+        MissingPackageError: basicsr is not installed.
+    """
+    if folders() is None:
+        raise MissingPackageError(
+            "basicsr",
+            f"{purpose} needs basicsr, which is not installed; it cannot be built under Python 3.13 and later.",
+            "Under Python 3.10, 3.11 or 3.12, type: pip install basicsr==1.4.2",
+        )
+
+
 def _import(name: str) -> ModuleType:
     """Import a module among bare packages and stand-ins, then restore `sys.modules` to what it was."""
+    require(name)
+    places = folders() or []
     before = {key: module for key, module in sys.modules.items() if _ours(key)}
     stand_ins = _stand_ins()
     try:
@@ -55,7 +77,7 @@ def _import(name: str) -> ModuleType:
             del sys.modules[key]
         # Modules loaded earlier by this function stay shared: basicsr's registries refuse a name registered twice.
         sys.modules.update(_shared)
-        sys.modules.update({key: _hollow(key) for key in _HOLLOW if key not in sys.modules})
+        sys.modules.update({key: _hollow(key, places) for key in _HOLLOW if key not in sys.modules})
         sys.modules.update(stand_ins)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -75,14 +97,20 @@ def _ours(key: str) -> bool:
     return key == "basicsr" or key.startswith("basicsr.")
 
 
-def _hollow(package: str) -> ModuleType:
+def folders() -> list[str] | None:
+    """Return the folders of basicsr's package; None where it is not installed."""
+    try:
+        root = importlib.util.find_spec("basicsr") if "basicsr" not in sys.modules else sys.modules["basicsr"].__spec__
+    except ImportError:
+        return None
+    return list(root.submodule_search_locations or ()) or None if root else None
+
+
+def _hollow(package: str, places: list[str]) -> ModuleType:
     """Return a package that has a path, so that its modules are found, but runs no `__init__`."""
-    root = importlib.util.find_spec("basicsr") if "basicsr" not in sys.modules else sys.modules["basicsr"].__spec__
-    if root is None or not root.submodule_search_locations:
-        raise ModuleNotFoundError("basicsr is not installed.", name="basicsr")
     module = ModuleType(package)
     below = package.split(".")[1:]
-    module.__path__ = ["/".join([folder, *below]) for folder in root.submodule_search_locations]
+    module.__path__ = ["/".join([folder, *below]) for folder in places]
     module.__spec__ = importlib.util.spec_from_loader(package, loader=None, is_package=True)
     if module.__spec__ is not None:
         module.__spec__.submodule_search_locations = module.__path__

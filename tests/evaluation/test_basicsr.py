@@ -7,7 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from restorer.networks.basicsr_compat import import_basicsr
+from restorer.evaluation import basicsr_compat
+from restorer.evaluation.basicsr_compat import import_basicsr
+
+pytestmark = pytest.mark.skipif(basicsr_compat.folders() is None, reason="basicsr is not installed")
 
 
 def test_modules_load_once_and_leave_no_trace() -> None:
