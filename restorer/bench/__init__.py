@@ -1,1 +1,1 @@
-"""Measurements that a maintainer repeats: `python -m restorer.bench NAME`."""
+"""How fast, how much, how sure? Measurements that anyone can repeat: `python -m restorer.bench NAME`."""

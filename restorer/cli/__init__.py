@@ -1,4 +1,4 @@
-"""The `restore` command: one file a subcommand, and here the dispatch and the exit codes.
+"""What did the person type? One file a subcommand, and here the dispatch and the exit codes.
 
 An argument that names no subcommand is a photo, so `restore photo.jpg` needs no verb. Only the module of the command
 that runs is imported: `--version` answers without any of them.

@@ -1,1 +1,1 @@
-"""Measuring restorers on pictures whose truth is known."""
+"""How good is it? Restorers measured on pictures whose truth is known."""

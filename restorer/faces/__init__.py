@@ -1,1 +1,1 @@
-"""Geometry of faces: detect, select, align, mask, paste, tone, compare."""
+"""Where are the faces, and how do they go back? Detect, select, align, mask, paste, tone, compare."""

@@ -1,1 +1,1 @@
-"""Pure functions on arrays: luma, resampling, warps, boxes, sheets. No files but what a caller saves, no networks."""
+"""What happens to arrays? Pure functions: luma, resampling, warps, boxes, sheets; no files, no networks."""

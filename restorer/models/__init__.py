@@ -1,1 +1,1 @@
-"""One file a model: what its checkpoints look like, how a crop goes in and a restored face comes out."""
+"""What is this checkpoint, what does its network take and give? One file an architecture, and their registry."""

@@ -1,1 +1,1 @@
-"""Torch modules only: no files, no photos, no command."""
+"""What is the arithmetic? Torch modules only: no files, no photos, no command."""

@@ -1,4 +1,4 @@
-"""Photos in and out, with everything that a photo carries: decoding, metadata, encoding, safe writing."""
+"""What is in a picture file? Decoding, metadata, encoding, and all that a photo carries besides its pixels."""
 
 from restorer.photo.base import Format
 from restorer.photo.decoding import MAX_PIXELS

@@ -1,1 +1,1 @@
-"""Files that cannot be lost: write beside and rename, locks, temporary files, digests, and where things lie."""
+"""How are files not lost? Write beside and rename, locks, temporary files, digests, and where things lie."""

@@ -1,4 +1,4 @@
-"""Training: recipes, data, degradations, losses and the loops of each kind of network.
+"""How is it made? Recipes, data, degradations, losses and the loops of each kind of network.
 
-`restorer.training.recipe.load_recipe` reads a TOML file, `restorer.training.run.train` carries it out.
+`restorer.training.recipe.load_recipe` reads a TOML file, `restorer.training.train.train` carries it out.
 """

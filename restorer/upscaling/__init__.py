@@ -1,1 +1,1 @@
-"""The picture as a whole: enlarged by Lanczos resampling, or by a network in tiles."""
+"""What happens to the picture as a whole? Enlarged by Lanczos resampling, or by a network in tiles."""

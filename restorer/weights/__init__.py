@@ -1,4 +1,4 @@
-"""Weights: which there are, where they come from, and the only door through which they get in: verified and inert.
+"""Where does a checkpoint come from, may it be trusted? The only door: verified and inert.
 
     table = resolve("gfpgan")           # what weights.toml says
     path = fetch(table)                 # a file whose sha256 is the table's, downloaded if need be
