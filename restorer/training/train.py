@@ -11,6 +11,7 @@ import torch
 from restorer.errors import DeviceUnavailableError, UsageError
 from restorer.training.dcgan import DCGANTrainer
 from restorer.training.detecting import DetectorTrainer
+from restorer.training.faceunet import FaceUNetTrainer
 from restorer.training.loop import Place, Report, Trainer, run
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import Recipe, load_recipe
@@ -28,6 +29,7 @@ TRAINERS: dict[str, type[Trainer]] = {
         GPENTrainer,
         DetectorTrainer,
         UpscalerTrainer,
+        FaceUNetTrainer,
     )
 }
 

@@ -1,0 +1,277 @@
+"""Training the built-in restorer: a U-Net without a prior, on faces with papers, in phases of growing squares."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from restorer.errors import UsageError
+from restorer.networks.faceunet import FaceUNet
+from restorer.networks.mobilefacenet import crop_faces
+from restorer.training.datasets import Picture, picture_files, read_square, to_pictures, to_tensor
+from restorer.training.export import write_model
+from restorer.training.identity import identity_crops, load_identity
+from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
+from restorer.training.losses import identity_loss, texture_loss
+from restorer.training.people import Portrait, Rules, attributions, chosen, read_manifest
+from restorer.training.recipe import Recipe, Values
+from restorer.training.sheets import sheet
+from restorer.training.squares import DRAWS, Shown, SquareMaker, Squares
+from restorer.training.traits import traits, weight
+from restorer.training.wear.damage import read_masks
+from restorer.training.wear.mixture import DEFAULTS, Mixture
+
+PHASE: Values = {"side": 128, "batch": 24, "steps": 0, "l1": 1.0, "texture": 0.0, "identity": 0.0}
+"""What a phase may set: the side of its squares, pictures a step, and the weights of its losses."""
+
+NOTICE = "ATTRIBUTIONS.txt"
+"""What the run's folder says of the pictures that have to be named with the weights."""
+
+
+class FaceUNetTrainer(Trainer):
+    """Trains `FaceUNet`."""
+
+    kind = architecture = "faceunet"
+    defaults: ClassVar[Values] = {
+        "data": {
+            "folder": "",
+            "photos": "",
+            "photo_names": [],
+            "photo_share": 0.1,
+            "masks": "",
+            "grades": ["A", "B"],
+            "without": [],
+            "inferred": [],
+            "died_by": 0,
+            **DRAWS,
+        },
+        "often": {"dark": 1.0, "beard": 1.0, "glasses": 1.0, "wall": 1.0},
+        "degradation": DEFAULTS,
+        "network": {},
+        "phases": [],
+        "emphasis": 4.0,
+        "identity_weights": "",
+        "betas": [0.9, 0.99],
+        "lr": 5e-4,
+        "lr_end": 2e-5,
+        "lr_until": 0,
+        "warmup": 200,
+        "clip": 0.5,
+        "ema_pictures": 20000,
+        "license": "",
+        "trained_for": "",
+    }
+
+    def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
+        super().__init__(recipe, data, place)
+        values = self.values
+        self.phases = [
+            Recipe(recipe.kind, recipe.name, 0, phase, recipe.folder, "").complete(PHASE) for phase in values["phases"]
+        ]
+        if not self.phases:
+            raise UsageError(f"The recipe {recipe.name!r} has no phases.", "Add a [[phases]] table.")
+        self.steps_before = [0, *accumulate(phase["steps"] for phase in self.phases)]
+        torch.manual_seed(recipe.seed)
+        self.arguments = self._arguments()
+        network = FaceUNet(**{key: value for key, value in self.arguments.items() if key != "template"})
+        self._check_sides(network)
+        self.network = placed(network, place.device)
+        self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.optimiser = adam(self.network, values["lr"], (values["betas"][0], values["betas"][1]))
+        self.identity = load_identity(recipe, values["identity_weights"], place.device)
+        rules = Rules(*(values["data"][name] for name in ("grades", "without", "inferred", "died_by")))
+        rows = read_manifest(self.folder)
+        self.rows = chosen(rows, rules, "training")
+        mixture = Mixture.of(values["degradation"], network.size, self._masks())
+        shown = self._read(self.rows, network.size)
+        self.squares = SquareMaker(
+            shown,
+            self._photos(network.size),
+            mixture,
+            values["data"],
+            values["data"]["photo_share"],
+            values["emphasis"],
+            self.rng,
+        )
+        self.shown = self._kept(chosen(rows, rules, "choosing"), network.size, mixture)
+
+    @property
+    def total_steps(self) -> int:
+        return int(self.steps_before[-1])
+
+    def pictures_of(self, step: int) -> int:
+        starts = zip(self.steps_before[:-1], self.phases, strict=True)
+        return sum(min(max(step - before, 0), phase["steps"]) * int(phase["batch"]) for before, phase in starts)
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        phase, values, device = self.phase_of(step), self.values, self.place.device
+        squares = self.squares.of(step, phase["side"], self.per_process(phase["batch"]))
+        degraded = squares.degraded.to(device, memory_format=torch.channels_last)
+        clean = squares.clean.to(device, memory_format=torch.channels_last)
+        set_rate(self.optimiser, self.rate(step))
+        with self.autocast():
+            output = self.network(degraded)
+        output = output.float()
+        self.optimiser.zero_grad(set_to_none=True)
+        losses = self._losses(phase, output, clean, squares)
+        backward(torch.stack([phase[name] * value for name, value in losses.items()]).sum())
+        self.average(self.network)
+        # One bad batch must not throw the weights far off.
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), values["clip"] or math.inf)
+        self.optimiser.step()
+        half_life = min(values["ema_pictures"], 0.1 * self.pictures_of(step))
+        follow(self.average_network, self.network, 0.5 ** (phase["batch"] / max(half_life, 1e-8)))
+        found = {name: value.detach() for name, value in losses.items()}
+        found["gradient"] = norm.detach()
+        found["psnr"] = _psnr(output.detach().clamp(-1, 1), clean)
+        found["gain"] = found["psnr"] - _psnr(degraded, clean)
+        return found
+
+    def sample(self) -> Image.Image:
+        """Return input, output and truth of up to eight persons of whom nothing is learnt."""
+        degraded, clean = self.shown
+        with torch.no_grad():
+            output = self.average_network(to_tensor(degraded).to(self.place.device))
+        return sheet(list(zip(degraded, to_pictures(output), clean, strict=True)), ("input", "output", "truth"))
+
+    def export(self, out: Path) -> list[Path]:
+        notice = out / NOTICE
+        notice.write_text("".join(f"{line}\n" for line in attributions(self.rows)), encoding="utf-8")
+        written = write_model(
+            out,
+            self.recipe,
+            self.architecture,
+            self.arguments,
+            self.average_network.state_dict(),
+            self.values["license"],
+            self.values["trained_for"],
+        )
+        return [*written, notice]
+
+    def phase_of(self, step: int) -> Values:
+        """Return the phase that a step, counted from 1, belongs to."""
+        for before, phase in zip(self.steps_before[1:], self.phases, strict=True):
+            if step <= before:
+                return phase
+        return self.phases[-1]
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate: a linear warm-up, `lr` up to step `lr_until`, from there half a cosine to `lr_end`.
+
+        Up to there nothing depends on how long the training will be, so a recipe may be lengthened on the way.
+        """
+        values = self.values
+        if step <= values["warmup"]:
+            return float(values["lr"] * step / values["warmup"])
+        along = max(step - values["lr_until"], 0) / max(self.total_steps - values["lr_until"], 1)
+        return float(values["lr_end"] + (values["lr"] - values["lr_end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+
+    # ------------------------------------------------------------------------------------------------ losses
+
+    def _losses(self, phase: Values, output: Tensor, clean: Tensor, squares: Squares) -> dict[str, Tensor]:
+        """Return each loss that the phase gives a weight."""
+        losses: dict[str, Tensor] = {}
+        if phase["l1"]:
+            weights = squares.weights.to(output.device)
+            losses["l1"] = ((output - clean).abs() * weights).mean() / weights.mean()
+        if phase["texture"]:
+            # Its windows are 64 px, so a square of 128 px shows it enough of a larger picture.
+            seen = min(128, phase["side"])
+            top, left = (int(number) for number in torch.randint(0, phase["side"] - seen + 1, (2,)))
+            rows, columns = slice(top, top + seen), slice(left, left + seen)
+            losses["texture"] = texture_loss(output[..., rows, columns], clean[..., rows, columns])
+        faces = np.flatnonzero(squares.faces)
+        if phase["identity"] and self.identity is not None and len(faces):
+            matrices = identity_crops(phase["side"], squares.moved[faces]).to(output.device)
+            with self.autocast():
+                found = self.identity(crop_faces(output[faces], matrices))
+                with torch.no_grad():
+                    wanted = self.identity(crop_faces(clean[faces], matrices))
+            losses["identity"] = identity_loss(found, wanted)
+        return losses
+
+    # ------------------------------------------------------------------------------------------------ parts
+
+    def _arguments(self) -> dict[str, Any]:
+        from restorer.models.faceunet import FaceUNetModel
+
+        unknown = sorted(set(self.values["network"]) - set(FaceUNetModel.defaults))
+        if unknown:
+            raise UsageError(
+                f"The recipe sets network.{unknown[0]}, which {self.architecture!r} does not know.",
+                f"Its arguments are: {', '.join(FaceUNetModel.defaults)}.",
+            )
+        return {**FaceUNetModel.defaults, **self.values["network"]}
+
+    def _check_sides(self, network: FaceUNet) -> None:
+        for phase in self.phases:
+            if phase["side"] % network.multiple or phase["side"] > network.size:
+                raise UsageError(
+                    f"A phase has squares of {phase['side']} px.",
+                    f"Give a multiple of {network.multiple}, up to {network.size}.",
+                )
+            if phase["identity"] and phase["side"] != network.size:
+                raise UsageError(
+                    f"A phase with squares of {phase['side']} px asks for identity.",
+                    f"Whole faces are needed for it: set side = {network.size}, or identity = 0.",
+                )
+
+    def _read(self, rows: Sequence[Portrait], size: int) -> Shown:
+        """Return the pictures of rows with how often each is drawn."""
+        if not rows:
+            raise UsageError(
+                f"No row of {self.folder} may be learnt from.", "Loosen data.grades, data.without or data.inferred."
+            )
+        with ThreadPoolExecutor(2) as pool:
+            pictures = np.stack(list(pool.map(lambda row: read_square(row.file, size), rows)))
+        # Several pictures of a person share one person's weight.
+        count = {person: sum(row.person == person for row in rows) for person in {row.person for row in rows}}
+        often = [
+            weight(traits(picture), self.values["often"]) / count[row.person] ** 0.5
+            for picture, row in zip(pictures, rows, strict=True)
+        ]
+        return Shown(pictures, np.array([row.native for row in rows]), np.array(often))
+
+    def _photos(self, size: int) -> list[Picture]:
+        """Return the photographs that are shown beside faces: those whose names begin as the recipe says."""
+        data = self.values["data"]
+        if not data["photos"] or not data["photo_share"]:
+            return []
+        wanted = tuple(data["photo_names"])
+        files = [path for path in picture_files(self.recipe.path(data["photos"])) if path.name.startswith(wanted or "")]
+        pictures = []
+        for path in files:
+            with Image.open(path) as image:
+                picture = np.asarray(image.convert("RGB"))
+            if min(picture.shape[:2]) >= size:
+                pictures.append(picture)
+        return pictures
+
+    def _masks(self) -> list[np.ndarray]:
+        folder = self.values["data"]["masks"]
+        return list(read_masks(self.recipe.path(folder))) if folder else []
+
+    def _kept(self, rows: Sequence[Portrait], size: int, mixture: Mixture) -> tuple[list[Picture], list[Picture]]:
+        """Return degraded and clean pictures of up to eight persons that are kept for choosing."""
+        pairs = []
+        for index, row in enumerate(rows[:: max(len(rows) // 8, 1)][:8]):
+            pairs.append(mixture(read_square(row.file, size), np.random.default_rng([self.recipe.seed, index])))
+        return [pair.picture for pair in pairs], [pair.clean for pair in pairs]
+
+
+def _psnr(pictures: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean over pictures (n, 3, h, w) of their signal-to-noise ratio in dB, at most 50, in [-1, 1]."""
+    return -10 * torch.log10((pictures - wanted).square().mean((1, 2, 3)) / 4 + 1e-5).mean()
