@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from restorer.models.base import CropSpec, FaceModel
+from restorer.models.registry import register
 from restorer.models.templates import by_argument
-from restorer.registry import register
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.registry import Shapes
+    from restorer.models.registry import Shapes
 
 
 class FaceUNetModel(FaceModel):

@@ -16,16 +16,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from restorer.errors import UsageError
+from restorer.imaging.sheets import Picture, sheet
+from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.networks.faceunet import FaceUNet
 from restorer.networks.mobilefacenet import crop_faces
-from restorer.training.datasets import Picture, picture_files, read_square, to_pictures, to_tensor
+from restorer.training.datasets import picture_files, read_square
 from restorer.training.export import write_model
 from restorer.training.identity import identity_crops, load_identity
 from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
 from restorer.training.losses import identity_loss, texture_loss
 from restorer.training.people import Portrait, Rules, attributions, chosen, read_manifest
 from restorer.training.recipe import Recipe, Values
-from restorer.training.sheets import sheet
 from restorer.training.squares import DRAWS, Shown, SquareMaker, Squares
 from restorer.training.traits import traits, weight
 from restorer.training.wear.damage import read_masks

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from restorer.imaging.sheets import Picture
+from restorer.imaging.tensors import to_tensor
 from restorer.models.templates import FACEXLIB
-from restorer.training.datasets import Picture, to_tensor
 from restorer.training.geometry import Matrix, jitter, warp
 from restorer.training.recipe import Values
 from restorer.training.wear.mixture import Mixture

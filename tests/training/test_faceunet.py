@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from restorer import registry, weights
+from restorer import weights
 from restorer.errors import UsageError
 from restorer.models.base import FaceModel
 from restorer.models.faceunet import FaceUNetModel
+from restorer.models.registry import load
 from restorer.networks.faceunet import FaceUNet
 from restorer.training.faceunet import NOTICE, FaceUNetTrainer
 from restorer.training.loop import LOSSES, Place, run
@@ -24,6 +25,7 @@ from restorer.training.train import train
 from restorer.training.wear.mixture import DEFAULTS, Mixture
 
 CPU = Place(torch.device("cpu"))
+
 
 def small_network(grain: float = 0.0, size: int = 64) -> FaceUNet:
     return FaceUNet(size, widths=(8, 12), blocks=(1, 1), head=(8, 4), grain=grain)
@@ -232,7 +234,7 @@ def test_the_result_loads_and_says_whom_to_name(folder: Path, tmp_path: Path) ->
     recipe.write_text(RECIPE, encoding="utf-8")
     done = train(recipe, data=folder / "faces", out=tmp_path, device="cpu", until=2)
     found = weights.resolve(str(done.files[0]))
-    loaded = registry.load(found, weights.fetch(found))
+    loaded = load(found, weights.fetch(found))
     assert isinstance(loaded.architecture, FaceModel)
     assert loaded.network(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
     assert (tmp_path / NOTICE).read_text(encoding="utf-8") == "Somebody\n"
