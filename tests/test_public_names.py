@@ -37,14 +37,21 @@ def signature(function: Any) -> str:
             found.append("*")
         star |= parameter.kind is parameter.VAR_POSITIONAL
         default = "" if parameter.default is parameter.empty else f"={shown(parameter.default)}"
-        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        prefix = "*" * ((parameter.kind is parameter.VAR_POSITIONAL) + 2 * (parameter.kind is parameter.VAR_KEYWORD))
         found.append(f"{prefix}{parameter.name}{default}")
     return f"({', '.join(found)})"
 
 
+def default_of(field: Any) -> str:
+    """Return the default of a dataclass's field as it is written behind its type."""
+    if field.default_factory is not dataclasses.MISSING:
+        return " = ..."
+    return "" if field.default is dataclasses.MISSING else f" = {shown(field.default)}"
+
+
 def shown(value: object) -> str:
     """Return a default as it is written, or `...` for what has no form of its own."""
-    text = "required" if value is dataclasses.MISSING else repr(value)
+    text = repr(value)
     return "..." if text.startswith("<") else text
 
 
@@ -58,7 +65,7 @@ def api() -> Iterator[str]:
         own = fields(value)
         yield f"restorer.{name}{signature(value) if not own else ''}"
         for attribute, field in own.items():
-            yield f"restorer.{name}.{attribute}: {field.type} = {shown(field.default)}"
+            yield f"restorer.{name}.{attribute}: {field.type}{default_of(field)}"
         for attribute, member in sorted(inspect.getmembers(value)):
             if not attribute.startswith("_") and attribute not in own:
                 yield f"restorer.{name}.{attribute}{signature(member) if inspect.isroutine(member) else ''}"
@@ -86,7 +93,7 @@ def error_classes() -> Iterator[str]:
     """Yield the errors with what they derive from, their exit code and what else they are made with."""
     for name, kind in sorted(vars(errors).items()):
         if inspect.isclass(kind) and issubclass(kind, errors.RestorerError):
-            yield f"errors.{name}({kind.__base__.__name__}), exit code {kind.exit_code}: {signature(kind)}"
+            yield f"errors.{name}({kind.__mro__[1].__name__}), exit code {kind.exit_code}: {signature(kind)}"
 
 
 def commands() -> Iterator[str]:
