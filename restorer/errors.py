@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RestorerError(Exception):
@@ -35,11 +39,27 @@ class RestorerError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def with_remedy(self, remedy: str | None) -> Self:
+        """Return the same error, of the same class and with the same facts, with another remedy."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__, remedy=remedy)
+        other.args = self.args
+        other.__cause__, other.__suppress_context__ = self.__cause__, self.__suppress_context__
+        return other.with_traceback(self.__traceback__)
+
 
 class UsageError(RestorerError):
     """Raised when options or arguments do not make sense together; exit code 2."""
 
     exit_code = 2
+
+
+class UnknownOptionError(UsageError, TypeError):
+    """Raised when `Restorer` is given an option that does not exist; `option` is its name."""
+
+    def __init__(self, option: str, message: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.option = option
 
 
 # ---------------------------------------------------------------------------------------------------------- photos

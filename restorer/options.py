@@ -1,107 +1,369 @@
-"""The choices of one run, checked once, shared by the command, the Python API and the note in every result."""
+"""The choices of one run: each is declared once, here, and everything else reads the declaration.
+
+A field of `Options` carries its help, its range, the words it takes and whether it decides what the result is. The
+command line, its completion, the manual page, restore.toml, the checks and the note in every result follow from that,
+so a new option is one new field (and, for type checkers, its line in `OptionFields`).
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import numbers
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from restorer.errors import UsageError
+from restorer.errors import UnknownOptionError, UsageError
 
-NEUTRAL = frozenset({"device", "offline", "batch_size", "tile"})
-"""Options that change how a result is made, not what it is; they stay out of its fingerprint."""
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+PICTURE, FACES, BACKGROUND, FILES, RUN = "The result", "Faces", "Background", "Files", "The run"
+"""The groups that help page and manual show the options in."""
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+# --------------------------------------------------------------------------------------------------- one declaration
+
+
+@dataclass(frozen=True)
+class Option:
+    """What one field says about itself.
+
+    Attributes:
+        help: its line on the help page; "{names}" stands for the names of its role.
+        panel: the group that it is shown in.
+        name: of the field.
+        kind: bool, int, float, str, or another type of which nothing is checked, such as Path.
+        optional: whether None is a value.
+        default: what it is when nobody says anything.
+        least, most: the smallest and the largest number; None where there is no such end.
+        above: a number that it must be larger than.
+        values: the words that it takes; empty where any text will do.
+        others: tells of any other text whether it is a value too; None = no other is, where there are `values`.
+        advice: what to say of a text that is none; "" = the values.
+        role: what its names are names of ("face restorer", "picture format", ...); who knows them looks them up.
+        words: values beside those names, each with what it means.
+        files: whether a file of one's own is a value.
+        metavar: what stands for its value on the help page; None = its type.
+        flags: how it is typed where that is not the name with dashes: "-o" and "--out".
+        decides: whether it decides what the result is, not only how it is made; then it is part of the fingerprint.
+        by_weights: whether the fingerprint holds it by the weights that it stands for, in place of its value.
+    """
+
+    help: str
+    panel: str
+    name: str = ""
+    kind: type = str
+    optional: bool = False
+    default: Any = None
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    values: tuple[str, ...] = ()
+    others: Callable[[str], bool] | None = None
+    advice: str = ""
+    role: str | None = None
+    words: tuple[tuple[str, str], ...] = ()
+    files: bool = False
+    metavar: str | None = None
+    flags: tuple[str, ...] = ()
+    decides: bool = True
+    by_weights: bool = False
+
+    @property
+    def long(self) -> str:
+        """The long name as it is typed, without its dashes."""
+        return next((flag[2:] for flag in self.flags if flag.startswith("--")), self.name.replace("_", "-"))
+
+    def checked(self, value: Any) -> Any:
+        """Return a value in the option's own type, with numbers of other libraries as plain ones.
+
+        Raises:
+            UsageError: it is of another type, out of range, or none of the words; the option is named as it is typed.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind in (int, float):
+            value = self._number(value)
+        elif self.kind in _KINDS and not isinstance(value, self.kind):
+            raise self._wrong(f"must be {_KINDS[self.kind]}, not {value!r}", "")
+        if self.values and value not in self.values and not (self.others is not None and self.others(value)):
+            raise self._wrong(f"{value} is not understood", self.advice or f"Use {_either(self.values)}.")
+        return value
+
+    def _number(self, given: Any) -> float:
+        allowed: Any = numbers.Integral if self.kind is int else numbers.Real
+        if isinstance(given, bool) or not isinstance(given, allowed):
+            raise self._wrong(f"must be {_KINDS[self.kind]}, not {given!r}", self._range())
+        value: float = given if isinstance(given, (int, float)) else self.kind(given)
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._wrong(f"{shown} is no number that can be used", self._range())
+        if self.least is not None and self.most is not None and not self.least <= value <= self.most:
+            raise self._wrong(f"{shown} is outside its range", self._range())
+        if (self.least is not None and value < self.least) or (self.above is not None and value <= self.above):
+            raise self._wrong(f"{shown} is too small", self._range())
+        if self.most is not None and value > self.most:
+            raise self._wrong(f"{shown} is too large", self._range())
+        return value
+
+    def _range(self) -> str:
+        """Return which numbers are possible, as advice; "" where all are."""
+        if self.above is not None:
+            return f"Use a number above {self.above:g}, for example --{self.long} {self.default:g}."
+        if self.least is not None and self.most is not None:
+            return f"Use {self.least} to {self.most}."
+        if self.least is not None:
+            return f"Use at least {self.least}."
+        return f"Use at most {self.most}." if self.most is not None else ""
+
+    def _wrong(self, what: str, advice: str) -> UsageError:
+        return UsageError(f"--{self.long} {what}.", advice or None)
+
+
+def option(default: T, *, help: str, panel: str, **more: Any) -> T:
+    """Declare a field of a dataclass as an option.
+
+    Args:
+        default: its value when nobody says anything; a switch that is on by default gets a `--no-` form.
+        help: its line on the help page.
+        panel: the group that it is shown in.
+        more: other attributes of `Option`.
+    """
+    return field(default=default, metadata={"option": Option(help, panel, default=default, **more)})
+
+
+def declared(owner: type) -> Mapping[str, Option]:
+    """Return the options that a dataclass declares, by field, in their order."""
+    return _declared(typing.cast(Any, owner))
+
+
+@cache
+def _declared(owner: type) -> Mapping[str, Option]:
+    hints = typing.get_type_hints(owner)
+    found = {}
+    for each in fields(owner):
+        if "option" in each.metadata:
+            kind, optional = _plain(hints[each.name])
+            found[each.name] = replace(each.metadata["option"], name=each.name, kind=kind, optional=optional)
+    return types.MappingProxyType(found)
+
+
+def _plain(hint: Any) -> tuple[type, bool]:
+    """Return the type behind "X" or "X | None", and whether None is allowed."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [each for each in typing.get_args(hint) if each is not types.NoneType]
+        return inner[0], True
+    return hint, False
+
+
+def _either(words: typing.Sequence[str]) -> str:
+    """Return words as a choice: "png, jpg or webp"."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+# ------------------------------------------------------------------------------------------------------- the options
+
+AUTO = ("auto", "choose what suits the photo and this machine")
+
+
+def _are_numbers(text: str) -> bool:
+    """Tell whether a text is a list of faces: "2,5"."""
+    given = text.replace(" ", "").split(",")
+    return all(each.isdecimal() and len(each) < 10 and int(each) > 0 for each in given)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run shall do with each photo.
-
-    Attributes:
-        model: "auto", "none" (no face stage at all), a table or alias of a face restorer, or a file of one's own.
-        scale: output size over input size, above 0.
-        fidelity: 0 = best looking, 1 = closest to the input; None = the model's default. Only where a model has it.
-        strength: how much of the restored face is blended over the upscaled original, 0 to 1.
-        faces: "all", "largest", "center", or numbers such as "2,5" (as `restore faces` counts).
-        min_face: faces whose box is smaller than this many pixels of the photo (its longer side) are left alone.
-        max_faces: restore at most this many, the largest first.
-        min_score: detections below this score are no faces, 0 to 1.
-        min_likeness: a face whose restored version is less like the face in the photo than this is left as it was, 0 to
-            1 (see `restorer.faces.likeness`); None = faces are not compared, which needs weights of its own.
-        aligned: each photo is one aligned face crop; nothing is detected.
-        detector: "auto" or a table whose role is face detector.
-        background: "auto", "lanczos" or a table whose role is upscaler.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        precision: "auto", "fp32", "bf16" or "fp16".
-        batch_size: faces that are restored together, on a GPU those of several photos; None = by device.
-        tile: side of an upscaler's tile in input pixels; None = by network.
-        match_color: give restored faces the brightness and colours that the photo has there; a black-and-white photo
-            stays so.
-        grain: give restored faces the grain that the photo has there.
-        seed: draws other noise than the stored one in models that have noise; None = the stored one.
-        format: "keep", "png", "jpg", "webp" or "tiff".
-        quality: of JPEG, WebP and HEIC, 1 to 100; None = 95, and a lossless WebP stays lossless.
-        strip_metadata: drop everything but the colour profile.
-        offline: never reach for the network.
+    """What a run shall do with each photo. Each field is an `Option`; None means that the program chooses.
 
     Raises:
-        UsageError: a value is out of its range.
+        UsageError: a value is of a wrong type or out of its range.
     """
 
-    model: str = "auto"
-    scale: float = 2.0
-    fidelity: float | None = None
-    strength: float = 1.0
-    faces: str = "all"
-    min_face: float | None = None
-    max_faces: int | None = None
-    min_score: float = 0.9
-    min_likeness: float | None = None
-    aligned: bool = False
-    detector: str = "auto"
-    background: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    tile: int | None = None
-    match_color: bool = True
-    grain: bool = False
-    seed: int | None = None
-    format: str = "keep"
-    quality: int | None = None
-    strip_metadata: bool = False
-    offline: bool = False
+    model: str = option(
+        "auto",
+        help="Face restorer: auto, none (enlarge only, faces are not looked for), {names}, or a file of your own.",
+        panel=FACES,
+        role="face restorer",
+        words=(AUTO, ("none", "only enlarge; no face is looked for")),
+        files=True,
+        by_weights=True,
+    )
+    scale: float = option(2.0, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0)
+    # Only where a model has it; None = the model's default.
+    fidelity: float | None = option(
+        None,
+        help="0 = best looking, 1 = closest to the photo; for models that have it.",
+        panel=FACES,
+        least=0,
+        most=1,
+    )
+    # Blended over the face of the enlarged photo.
+    strength: float = option(
+        1.0, help="How much of the restored face is blended in: 0 to 1.", panel=FACES, least=0, most=1
+    )
+    faces: str = option(
+        "all",
+        help="Which faces: all, largest, center, or numbers such as 2,5.",
+        panel=FACES,
+        values=("all", "largest", "center"),
+        others=_are_numbers,
+        advice="Use all, largest, center, or numbers such as 2,5 as `restore faces PHOTO` counts them.",
+    )
+    # Pixels of the photo, of the longer side of the face's box.
+    min_face: float | None = option(
+        None,
+        help="Leave faces smaller than this many pixels alone; below 20 also looks closer.",
+        panel=FACES,
+        least=1,
+    )
+    max_faces: int | None = option(
+        None, help="Restore at most this many faces, the largest first.", panel=FACES, least=1
+    )
+    min_score: float = option(
+        0.9, help="How sure the detector must be of a face: 0 to 1.", panel=FACES, least=0, most=1
+    )
+    # None = faces are not compared, which needs weights of its own; see `restorer.faces.likeness`.
+    min_likeness: float | None = option(
+        None,
+        help="Leave a face alone whose restored version resembles it less than this; try 0.5. Fetches 4 MB.",
+        panel=FACES,
+        least=0,
+        most=1,
+        metavar="0..1",
+    )
+    aligned: bool = option(False, help="Each photo is one aligned face crop.", panel=FACES)
+    detector: str = option(
+        "auto",
+        help="Face detector: auto, {names}.",
+        panel=FACES,
+        role="face detector",
+        words=(AUTO,),
+        by_weights=True,
+    )
+    background: str = option(
+        "auto",
+        help="What enlarges everything else: auto, lanczos, {names}.",
+        panel=BACKGROUND,
+        role="upscaler",
+        words=(AUTO, ("lanczos", "enlarge without inventing anything")),
+        by_weights=True,
+    )
+    device: str = option(
+        "auto",
+        help="auto, cpu, cuda, cuda:N or mps.",
+        panel=RUN,
+        values=("auto", "cpu", "cuda", "cuda:0", "mps"),
+        others=lambda _text: True,  # which devices there are, torch knows
+        decides=False,
+    )
+    precision: str = option(
+        "auto", help="auto, fp32, bf16 or fp16.", panel=RUN, values=("auto", "fp32", "bf16", "fp16")
+    )
+    # On a GPU the faces of several photos; None = by device.
+    batch_size: int | None = option(None, help="Faces that are restored together.", panel=RUN, least=1, decides=False)
+    # Of an upscaler's input; None = by network.
+    tile: int | None = option(
+        None,
+        help="Tile side in pixels of the photo; smaller needs less memory.",
+        panel=BACKGROUND,
+        least=32,
+        decides=False,
+    )
+    match_color: bool = option(True, help="Faces keep the colours of the photo; black and white stays so.", panel=FACES)
+    grain: bool = option(False, help="Faces get the grain of the photo.", panel=FACES)
+    # None = the noise that the weights hold. The largest is the largest that torch takes.
+    seed: int | None = option(
+        None,
+        help="Another draw of the noise, for models that have noise.",
+        panel=RUN,
+        least=0,
+        most=2**64 - 1,
+    )
+    # Who writes pictures knows which formats there are, and refuses others: `restorer.photo.requested_format`.
+    format: str = option(
+        "keep",
+        help="keep, png, jpg, webp, tiff, bmp or heic.",
+        panel=PICTURE,
+        role="picture format",
+    )
+    # None = 95, and a lossless WebP stays lossless.
+    quality: int | None = option(
+        None, help="Of JPEG, WebP and HEIC, 1 to 100; otherwise 95.", panel=PICTURE, least=1, most=100
+    )
+    strip_metadata: bool = option(False, help="Drop all but the colour profile.", panel=PICTURE)
+    offline: bool = option(False, help="Never reach for the network.", panel=RUN, decides=False)
 
     def __post_init__(self) -> None:
-        """Check every range, naming the option as the command spells it."""
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise UsageError(
-                f"--scale {self.scale:g} makes no picture.", "Use a number above 0, for example --scale 4."
-            )
-        for name in ("fidelity", "strength", "min_score", "min_likeness"):
+        """Check every value."""
+        for name, each in declared(type(self)).items():
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"--{name.replace('_', '-')} {value:g} is outside its range.", "Use 0 to 1.")
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"--quality {self.quality} is outside its range.", "Use 1 to 100.")
-        for name, least in (("max_faces", 1), ("batch_size", 1), ("tile", 32), ("min_face", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"--{name.replace('_', '-')} {value:g} is too small.", f"Use at least {least}.")
-        if self.faces not in ("all", "largest", "center"):
-            numbers = self.faces.replace(" ", "").split(",")
-            if not all(number.isdecimal() and int(number) > 0 for number in numbers):
-                raise UsageError(
-                    f"--faces {self.faces} is not understood.",
-                    "Use all, largest, center, or numbers such as 2,5 as `restore faces PHOTO` counts them.",
-                )
-        if self.format not in ("keep", "png", "jpg", "jpeg", "webp", "tiff", "tif"):
-            raise UsageError(f"--format {self.format} is not known.", "Use keep, png, jpg, webp or tiff.")
+            plain = each.checked(value)
+            if plain is not value:
+                object.__setattr__(self, name, plain)
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Return options from names and values.
+
+        Raises:
+            UnknownOptionError: a name is no option; the nearest one is suggested.
+            UsageError: a value is of a wrong type or out of its range.
+        """
+        known = declared(cls)
+        for name in given:
+            if name not in known:
+                near = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1, cutoff=0.6)
+                hint = f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(known)}."
+                raise UnknownOptionError(name, f"There is no option {name!r}.", hint)
+        return cls(**given)
+
+    def values(self) -> dict[str, Any]:
+        """Return every option with its value, as `Restorer` takes them."""
+        return {name: getattr(self, name) for name in declared(type(self))}
 
     def changed(self) -> dict[str, Any]:
-        """Return the options that decide what the result is and that differ from their defaults."""
-        defaults = {field.name: field.default for field in fields(self)}
+        """Return the options that decide what the result is and that differ from their defaults.
+
+        Those that stand for weights are left out: whoever writes a fingerprint adds the weights themselves.
+        """
         return {
-            name: value
-            for name, value in asdict(self).items()
-            if value != defaults[name] and name not in NEUTRAL and name not in ("model", "detector", "background")
+            name: getattr(self, name)
+            for name, each in declared(type(self)).items()
+            if each.decides and not each.by_weights and getattr(self, name) != each.default
         }
+
+
+class OptionFields(TypedDict, total=False):
+    """The fields of `Options` that `Restorer(model, **options)` takes, for type checkers; a test keeps them equal."""
+
+    scale: float
+    fidelity: float | None
+    strength: float
+    faces: str
+    min_face: float | None
+    max_faces: int | None
+    min_score: float
+    min_likeness: float | None
+    aligned: bool
+    device: str
+    precision: str
+    batch_size: int | None
+    tile: int | None
+    match_color: bool
+    grain: bool
+    seed: int | None
+    format: str
+    quality: int | None
+    strip_metadata: bool
+    offline: bool

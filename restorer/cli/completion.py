@@ -14,9 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from restorer.cli import COMMANDS
+from restorer import options
+from restorer.cli import COMMANDS, declared
+from restorer.cli.request import PHOTO_OPTIONS
 from restorer.cli.signatures import Parameter, functions, parameters
 from restorer.errors import RestorerError, UsageError
+from restorer.options import Option
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -213,25 +216,34 @@ def _first_line(function: Callable[..., Any]) -> str:
 
 def _values(command: str, parameter: Parameter) -> Suggestions:
     """Yield the values of an option or argument that can be told."""
-    words = FIXED.get(parameter.long)
+    option = OPTIONS.get(parameter.long) if parameter.flags else None
     if (command, parameter.long) in NAMED:
         yield from NAMED[command, parameter.long]()
-    elif parameter.long in NAMED_EVERYWHERE and parameter.flags:
-        yield from NAMED_EVERYWHERE[parameter.long]()
-    elif words is not None and parameter.flags:
-        yield from map(Suggestion, words)
+    elif option is not None and (option.values or option.role):
+        yield from _declared(option)
     elif parameter.kind is Path or (command, parameter.long) == ("photos", "photos"):
         yield ANY_FILE
 
 
-def _tables(*roles: str, also: Sequence[tuple[str, str]] = (), files: bool = False) -> Callable[[], Suggestions]:
-    """Return what yields the names of weights with one of the roles (none: all) and a few words more."""
+def _declared(option: Option) -> Suggestions:
+    """Yield the values of an option that says them."""
+    yield from (Suggestion(word) for word in option.values)
+    yield from (Suggestion(word, meaning) for word, meaning in option.words)
+    if option.role == declared.FORMATS:
+        yield from map(Suggestion, declared.names_of(option.role))
+    elif option.role is not None:
+        yield from _tables(option.role)()
+    if option.files:
+        yield ANY_FILE
+
+
+def _tables(*roles: str, files: bool = False) -> Callable[[], Suggestions]:
+    """Return what yields the names of weights with one of the roles (none: all), and whether files are values too."""
 
     def names() -> Suggestions:
         from restorer import weights
         from restorer.models import registry
 
-        yield from (Suggestion(word, meaning) for word, meaning in also)
         for table in weights.tables().values():
             architecture = registry.architectures().get(table.architecture)
             if not roles or (architecture is not None and architecture.role in roles):
@@ -249,22 +261,8 @@ def _recipes() -> Suggestions:
     yield ANY_FILE
 
 
-_AUTO = ("auto", "choose what suits the photo and this machine")
-
-FIXED: dict[str, tuple[str, ...]] = {
-    "device": ("auto", "cpu", "cuda", "cuda:0", "mps"),
-    "precision": ("auto", "fp32", "bf16", "fp16"),
-    "format": ("keep", "png", "jpg", "webp", "tiff"),
-    "faces": ("all", "largest", "center"),
-}
-"""Values of options that no weights.toml changes."""
-
-NAMED_EVERYWHERE: dict[str, Callable[[], Suggestions]] = {
-    "model": _tables("face restorer", also=[_AUTO, ("none", "only enlarge; no face is looked for")], files=True),
-    "detector": _tables("face detector", also=[_AUTO]),
-    "background": _tables("upscaler", also=[_AUTO, ("lanczos", "enlarge without inventing anything")]),
-}
-"""Names that an option of any command takes."""
+OPTIONS = {each.long: each for owner in PHOTO_OPTIONS for each in options.declared(owner).values()}
+"""What the options of a photo say of their values, by long name; other commands call the same things the same."""
 
 NAMED: dict[tuple[str, str], Callable[[], Suggestions]] = {
     **{("models " + each, "name"): _tables() for each in ("show", "path")},

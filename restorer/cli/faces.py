@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from restorer.cli.console import messages, say, shown
+from restorer.cli.declared import shared
 from restorer.cli.settings import Configured
 from restorer.errors import OutputExistsError
+from restorer.options import Options, declared
 from restorer.version import __version__
 
 if TYPE_CHECKING:
     from restorer.faces.detect import Face
-    from restorer.options import Options
     from restorer.photo import Photo
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -35,14 +36,15 @@ def faces(
     only_json: Annotated[
         bool, typer.Option("--json", help="Print the list and nothing else; draw only where -o says so.")
     ] = False,
-    detector: Annotated[str, typer.Option(help="Face detector, as for a restoration.")] = "auto",
-    min_score: Annotated[float, typer.Option(help="How sure the detector must be of a face: 0 to 1.")] = 0.9,
+    detector: Annotated[str, shared("detector", "Face detector, as for a restoration.")] = Options.detector,
+    min_score: Annotated[float, shared("min_score")] = Options.min_score,
     min_face: Annotated[
-        float | None, typer.Option(help="Faces below this many pixels would be left alone; below 20 looks closer.")
-    ] = None,
+        float | None,
+        shared("min_face", "Faces below this many pixels would be left alone; below 20 looks closer."),
+    ] = Options.min_face,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of that name.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    offline: Annotated[bool, typer.Option("--offline", help="Never reach for the network.")] = False,
+    device: Annotated[str, shared("device")] = Options.device,
+    offline: Annotated[bool, shared("offline")] = Options.offline,
 ) -> None:
     """Number the faces of a photo.
 
@@ -51,7 +53,6 @@ def faces(
     """
     from restorer.cli.downloads import ProgressBar
     from restorer.faces import select
-    from restorer.options import Options
     from restorer.photo import read_photo
     from restorer.pipeline.parts import Parts
 
@@ -136,11 +137,8 @@ def _explain(photo: Path, target: Path | None, reasons: list[str | None], option
     chosen = [number for number, reason in enumerate(reasons, 1) if reason is None][:2] or [1]
     # What decides which faces are found decides their numbers too.
     words = ["restore", str(photo), "--faces", ",".join(map(str, chosen))]
-    for name, value, default in (
-        ("detector", options.detector, "auto"),
-        ("min-score", f"{options.min_score:g}", "0.9"),
-        ("min-face", f"{options.min_face:g}" if options.min_face is not None else None, None),
-    ):
-        if value is not None and value != default:
-            words += [f"--{name}", value]
+    for name in ("detector", "min_score", "min_face"):
+        option, value = declared(Options)[name], getattr(options, name)
+        if value != option.default:
+            words += [f"--{option.long}", f"{value:g}" if option.kind is float else value]
     messages.print(shown(f"To restore only some of them: {shlex.join(words)}"))

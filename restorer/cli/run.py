@@ -10,7 +10,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from restorer.batch.forecast import Forecast, forecast
 from restorer.batch.run import FAILED_BEFORE, Batch, Summary
 from restorer.cli.console import messages, results, shown
 from restorer.cli.progress import shown_progress
+from restorer.cli.request import PhotosRequest
 from restorer.errors import OutputExistsError, RestorerError, UsageError
 from restorer.formatting import duration
 from restorer.photo import PICTURE_SUFFIXES, check_output_size, output_format, read_photo
@@ -31,32 +31,6 @@ if TYPE_CHECKING:
 
 LONG_RUN = 5
 """Photos from which on a run says beforehand what to expect."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line says about files.
-
-    Attributes:
-        photos: files, folders and globs.
-        files_from: a list of more; "-" is stdin.
-        out: a picture file or a folder; None = beside each photo.
-        name: template of results' names.
-        shard: "I/N", the part of the photos that is this run's.
-        overwrite, dry_run, resume, retry_failed: see `restorer.batch.run.Batch`.
-        report: write a page that shows each photo before and after.
-    """
-
-    photos: Sequence[str]
-    files_from: Path | None = None
-    out: Path | None = None
-    name: str = "{stem}_restored"
-    shard: str | None = None
-    overwrite: bool = False
-    dry_run: bool = False
-    resume: bool = True
-    retry_failed: bool = False
-    report: bool = False
 
 
 class Run:
@@ -74,12 +48,11 @@ class Run:
         self._json = json_lines
         self._quiet = quiet
         self._verbose = verbose
-        if verbose:
-            log = logging.getLogger("restorer.batch.run")
-            log.setLevel(logging.DEBUG)
-            log.addHandler(logging.StreamHandler(sys.stderr))
+        log = logging.getLogger("restorer.batch")
+        log.setLevel(logging.DEBUG if verbose else logging.NOTSET)
+        log.handlers = [logging.StreamHandler(sys.stderr)] if verbose else []
 
-    def photos(self, request: Request) -> int:
+    def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
         if "-" in request.photos:
             if list(request.photos) != ["-"] or request.files_from:
@@ -89,7 +62,7 @@ class Run:
             return self.stream(request.out, overwrite=request.overwrite)
         return self.files(request)
 
-    def files(self, request: Request) -> int:
+    def files(self, request: PhotosRequest) -> int:
         """Restore files and folders; return the exit code."""
         listed = _listed(request.files_from) if request.files_from else ()
         found = find_photos(request.photos, request.out, listed=listed)
@@ -134,7 +107,7 @@ class Run:
         self._write_report(report)
         return 1 if batch.summary.failed else 0
 
-    def _report(self, request: Request, jobs: Sequence[Job]) -> Report | None:
+    def _report(self, request: PhotosRequest, jobs: Sequence[Job]) -> Report | None:
         """Return the report that was asked for; a foreign file in its place is an error before the work."""
         if not request.report or request.dry_run or not jobs:
             return None

@@ -7,16 +7,16 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from restorer.cli import declared
 from restorer.cli import restore_toml as config
+from restorer.cli.request import PHOTO_OPTIONS
 from restorer.cli.signatures import Parameter, parameters
 from restorer.errors import RestorerError
 
 
 def photo_options() -> list[Parameter]:
     """Return the options of `restore PHOTO` that restore.toml may set."""
-    from restorer.cli import photos
-
-    return [each for each in parameters(photos.restore) if each.flags and not each.instant]
+    return declared.parameters(PHOTO_OPTIONS)
 
 
 def load() -> dict[str, config.Setting]:
@@ -45,16 +45,17 @@ class Configured(TyperCommand):
             return super().invoke(ctx)
         except RestorerError as error:
             if error.exit_code == 2:
-                _name_origin(error, ctx)
+                raise _with_origin(error, ctx) from error.__cause__
             raise
 
 
-def _name_origin(error: RestorerError, ctx: Any) -> None:
-    """Add to the remedy which file set the option that the message speaks of."""
+def _with_origin(error: RestorerError, ctx: Any) -> RestorerError:
+    """Return the error with the file in its remedy that set the option which the message speaks of."""
     for name, (long, setting) in (ctx.obj or {}).items():
         source = ctx.get_parameter_source(name)
         if source is None or source.name != "DEFAULT_MAP":
             continue
         if re.search(rf"--{re.escape(long)}(?![\w-])", error.message):
             where = f"{setting.origin} sets {long}."
-            error.remedy = f"{error.remedy} {where}" if error.remedy else where
+            error = error.with_remedy(f"{error.remedy} {where}" if error.remedy else where)
+    return error

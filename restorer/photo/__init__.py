@@ -8,6 +8,7 @@ from restorer.photo.formats import (
     check_output_size,
     format_requests,
     output_format,
+    requested_format,
     suffix_for,
 )
 from restorer.photo.model import Note, Photo, photo_from_array
@@ -30,6 +31,7 @@ __all__ = [
     "photo_from_array",
     "read_note",
     "read_photo",
+    "requested_format",
     "suffix_for",
     "write_photo",
 ]

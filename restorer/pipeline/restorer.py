@@ -33,7 +33,7 @@ from restorer.faces.mask import share
 from restorer.imaging.colour import looks_grey
 from restorer.imaging.resize import resize
 from restorer.models.base import CropSpec, FaceRestorer
-from restorer.options import Options
+from restorer.options import OptionFields, Options
 from restorer.photo import (
     Note,
     Photo,
@@ -41,6 +41,7 @@ from restorer.photo import (
     output_format,
     photo_from_array,
     read_photo,
+    requested_format,
     write_photo,
 )
 from restorer.pipeline.parts import Detector, Mask, Parts, Say
@@ -50,6 +51,7 @@ from restorer.version import __version__
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
 OnStage = Callable[[str, float], None]
 """Called with the stage ("detect", "background", "restore", "write") and how far it is, 0 to 1."""
@@ -133,7 +135,7 @@ class Restorer:
         options: the other fields of `Options`, for example `scale=4`.
 
     Raises:
-        UsageError: an option is out of its range, or is one that the model does not have.
+        UsageError: an option is unknown, of a wrong type or out of its range, or one that the model does not have.
         UnknownTableError: no weights.toml has a table of that name.
     """
 
@@ -146,11 +148,12 @@ class Restorer:
         mask: Mask | None = None,
         say: Say | None = None,
         on_download: weights.OnProgress | None = None,
-        **options: Any,
+        **options: Unpack[OptionFields],
     ) -> None:
         names = {"model": model, "detector": detector, "background": background}
         named: dict[str, Any] = {key: value for key, value in names.items() if isinstance(value, str)}
-        self.options = Options(**named, **options)
+        self.options = Options.of(**named, **options)
+        requested_format(self.options.format)  # an unknown one is no error of a photo
         self.parts = Parts(
             self.options,
             say or (lambda _line: None),

@@ -63,7 +63,7 @@ def test_a_value_may_follow_an_equals_sign_however_the_shell_splits_it(words: tu
 
 
 def test_fixed_values_files_and_nothing() -> None:
-    assert offered("--format", "") == ["keep", "png", "jpg", "webp", "tiff"]
+    assert offered("--format", "") == ["keep", "bmp", "heic", "jpg", "png", "tiff", "webp"]
     assert offered("--faces", "l") == ["largest"]
     assert offered("--precision", "b") == ["bf16"]
     assert offered("-o", "") == offered("--out", "x") == [":files"]

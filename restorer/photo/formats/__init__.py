@@ -56,6 +56,15 @@ def keepers(keeps: Callable[[Format], bool]) -> str:
     return listed([entry.title for entry in FORMATS.values() if entry.writable and keeps(entry)])
 
 
+def requested_format(requested: str) -> Format | None:
+    """Return the format that a value of `--format` asks for, None for "keep"; any other text is a `UsageError`."""
+    wanted = requested.lower().lstrip(".")
+    asked = next((entry for entry in FORMATS.values() if entry.writable and wanted in entry.requests), None)
+    if wanted != "keep" and asked is None:
+        raise UsageError(f"--format {requested} is not known.", f"Use {listed(list(format_requests()), 'or')}.")
+    return asked
+
+
 def output_format(photo_or_format: Photo | str, requested: str, suffix_of_target: str | None = None) -> str:
     """Return the name of the format that a result is written in.
 
@@ -74,11 +83,7 @@ def output_format(photo_or_format: Photo | str, requested: str, suffix_of_target
         MissingSupportError: what the result needs is not installed.
     """
     given = photo_or_format if isinstance(photo_or_format, str) else photo_or_format.format
-    wanted = requested.lower().lstrip(".")
-    asked = next((entry for entry in FORMATS.values() if entry.writable and wanted in entry.requests), None)
-    if wanted != "keep" and asked is None:
-        words = listed(list(format_requests()), "or")
-        raise UsageError(f"There is no output format {requested!r}.", f"Use --format {words}.")
+    asked = requested_format(requested)
     named = _named_by(suffix_of_target) if suffix_of_target else None
     if asked is None:
         result = named or _kept(given.upper())

@@ -1,0 +1,53 @@
+"""What `restore PHOTO` takes beside the choices of a photo: which files, and how much is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from restorer.options import FILES, RUN, Options, option
+
+
+@dataclass(frozen=True)
+class PhotosRequest:
+    """Which photos of those that were named are restored, and where the results go.
+
+    `photos` are files, folders and globs, "-" is stdin; `overwrite`, `dry_run`, `resume` and `retry_failed` are those
+    of `restorer.batch.run.Batch`.
+    """
+
+    photos: Sequence[str] = ()
+    out: Path | None = option(
+        None,
+        help="A picture file (for one photo) or a folder; default: beside each photo.",
+        panel=FILES,
+        flags=("-o", "--out"),
+    )
+    name: str = option("{stem}_restored", help="Name of a result: {stem}, {model}, {scale}.", panel=FILES)
+    overwrite: bool = option(False, help="Replace results that exist; never the photos themselves.", panel=FILES)
+    files_from: Path | None = option(
+        None,
+        help="Also the photos in this list, one a line or separated by NUL bytes; - reads the list from stdin.",
+        panel=FILES,
+    )
+    shard: str | None = option(
+        None, help="Only the I-th of N parts of the photos: one a machine.", panel=FILES, metavar="I/N"
+    )
+    resume: bool = option(True, help="Skip what an earlier run has done or failed to do.", panel=RUN)
+    retry_failed: bool = option(False, help="Try again what failed in an earlier run.", panel=RUN)
+    dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
+    report: bool = option(False, help="Write report.html with before and after.", panel=RUN)
+    json_lines: bool = option(False, help="One record a photo, as JSON lines on stdout.", panel=RUN, flags=("--json",))
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How much a run says."""
+
+    quiet: bool = option(False, help="Errors only.", panel=RUN, flags=("-q", "--quiet"))
+    verbose: bool = option(False, help="Timings, faces, tracebacks.", panel=RUN, flags=("-v", "--verbose"))
+
+
+PHOTO_OPTIONS = (PhotosRequest, Options, Manner)
+"""Whose fields are the options of `restore PHOTO`, and the keys of restore.toml."""
