@@ -42,7 +42,6 @@ KNOWN_LONG_FILES = frozenset(
     {
         "batch/run.py",
         "bench/album.py",
-        "cli/diagnosis.py",
         "pipeline/parts.py",
         "pipeline/restorer.py",
         "training/detecting.py",

@@ -13,7 +13,7 @@ from rich.markup import escape
 from restorer.cli.console import results
 
 if TYPE_CHECKING:
-    from restorer.cli.diagnosis import Check
+    from restorer.cli.diagnosis.base import Check
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -54,7 +54,8 @@ def _checks(offline: bool) -> Iterator[Check]:
     """Yield all checks, that of the settings files last."""
     from restorer.cli import restore_toml as config
     from restorer.cli import settings
-    from restorer.cli.diagnosis import Check, examine
+    from restorer.cli.diagnosis import examine
+    from restorer.cli.diagnosis.base import Check
     from restorer.errors import RestorerError
 
     yield from examine(offline=offline)

@@ -13,9 +13,15 @@ from typing import Any, get_args
 
 import pytest
 
-from restorer.cli import diagnosis as doctor
+from restorer.cli import diagnosis
 from restorer.cli import doctor as command
-from restorer.cli.diagnosis import Check
+from restorer.cli.diagnosis import devices, packages
+from restorer.cli.diagnosis.base import Check, Status
+from restorer.cli.diagnosis.devices import Devices
+from restorer.cli.diagnosis.folders import Folders
+from restorer.cli.diagnosis.network import Network
+from restorer.cli.diagnosis.packages import Packages
+from restorer.cli.diagnosis.weights import Weights
 from tests.support import standins
 from tests.support.hub import Hub
 from tests.support.in_process import restore
@@ -34,7 +40,7 @@ def only(checks: Iterable[Check]) -> Check:
 @pytest.fixture(scope="module")
 def here() -> list[Check]:
     """All checks of this machine, without the network."""
-    return list(doctor.examine(offline=True))
+    return list(diagnosis.examine(offline=True))
 
 
 def test_a_machine_that_runs_the_tests_is_sound(here: list[Check]) -> None:
@@ -59,7 +65,7 @@ def test_devices_compute(here: list[Check]) -> None:
 
     cpu = next(check for check in here if check.name == "cpu")
     for precision in ("fp32", "bf16"):
-        assert 0 <= cpu.facts[precision]["error"] < doctor.TOLERANCE[precision]
+        assert 0 <= cpu.facts[precision]["error"] < devices.TOLERANCE[precision]
         assert cpu.facts[precision]["seconds"] > 0
     assert cpu.facts["bf16"]["error"] > cpu.facts["fp32"]["error"]  # it did compute in bf16
     assert cpu.facts["precision"] == choose("cpu").precision
@@ -69,7 +75,7 @@ def test_devices_compute(here: list[Check]) -> None:
 def test_the_command_prints_checks_and_remedies(
     here: list[Check], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda *, offline: iter(here))
+    monkeypatch.setattr(diagnosis, "examine", lambda *, offline: iter(here))
     done = restore(capsys, "doctor")
     assert "Nothing is broken." in done.out
     assert done.out.count("Versions\n") == done.out.count("Devices\n") == 1
@@ -78,7 +84,7 @@ def test_the_command_prints_checks_and_remedies(
     assert [check["name"] for check in found["checks"]] == [*(check.name for check in here), "restore.toml"]
 
     broken = Check("Devices", "cuda:0", "broken", "does not compute: [x]", "Update the driver.")
-    monkeypatch.setattr(doctor, "examine", lambda *, offline: iter([*here, broken]))
+    monkeypatch.setattr(diagnosis, "examine", lambda *, offline: iter([*here, broken]))
     done = restore(capsys, "doctor", code=1)
     assert "BROKEN  cuda:0: does not compute: [x]" in done.out
     assert "Update the driver." in done.out
@@ -92,14 +98,14 @@ def test_offline_reaches_the_checks(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         asked.append(offline)
         return iter(())
 
-    monkeypatch.setattr(doctor, "examine", examine)
+    monkeypatch.setattr(diagnosis, "examine", examine)
     restore(capsys, "doctor", "--offline")
     restore(capsys, "doctor")
     assert asked == [True, False]
 
 
 def test_every_status_has_its_mark() -> None:
-    assert set(command.MARKS) == set(get_args(doctor.Status))
+    assert set(command.MARKS) == set(get_args(Status))
 
 
 # ------------------------------------------------------------------------------------------------------- packages
@@ -110,7 +116,7 @@ def package(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> Check:
     module = types.ModuleType("cv2")
     module.__dict__.update(attributes)
     monkeypatch.setitem(sys.modules, "cv2", module)
-    return doctor._package("opencv-python", "cv2")
+    return Packages().package("opencv-python", "cv2")
 
 
 def test_opencv_4_shifts_faces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,14 +147,14 @@ def test_packages_that_cannot_be_imported_in_a_process_of_their_own(tmp_path: Pa
 
 
 def test_a_package_that_is_not_there() -> None:
-    check = doctor._package("no-such-thing", "no_such_thing")
+    check = Packages().package("no-such-thing", "no_such_thing")
     assert check.status == "broken"
     assert "pip install no_such_thing" in str(check.remedy)
 
 
 def test_two_opencvs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda name: "5.0.0")
-    check = only(doctor._several_opencvs())
+    monkeypatch.setattr(packages, "installed", lambda name: "5.0.0")
+    check = only(Packages().several_opencvs())
     assert check.status == "note"
     assert "pip uninstall" in str(check.remedy)
 
@@ -158,9 +164,11 @@ def test_basicsr_is_not_missed_where_it_cannot_be(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], status: str
 ) -> None:
     """Under a Python for which there is none, a tool without it is sound."""
-    monkeypatch.setattr("restorer.cli.diagnosis.sys", types.SimpleNamespace(version_info=version, modules=sys.modules))
-    monkeypatch.setattr(doctor, "_installed", lambda name: None if name == "basicsr" else "0.3.0")
-    check = next(check for check in doctor._compatibility() if check.name == "basicsr")
+    monkeypatch.setattr(
+        "restorer.cli.diagnosis.packages.sys", types.SimpleNamespace(version_info=version, modules=sys.modules)
+    )
+    monkeypatch.setattr(packages, "installed", lambda name: None if name == "basicsr" else "0.3.0")
+    check = next(check for check in Packages().compatibility() if check.name == "basicsr")
     assert check.status == status
     assert "evaluate" in check.detail or status == "broken"
 
@@ -170,7 +178,7 @@ def test_basicsr_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError("No module named 'torchvision.transforms.functional_tensor'")
 
     monkeypatch.setattr("restorer.evaluation.basicsr_compat.import_basicsr", fail)
-    checks = {check.name: check for check in doctor._compatibility()}
+    checks = {check.name: check for check in Packages().compatibility()}
     assert checks["basicsr"].status == "broken"
     assert "functional_tensor" in checks["basicsr"].detail
     assert checks["facexlib"].status == "ok"
@@ -180,23 +188,23 @@ def test_basicsr_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_device_that_computes_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_compute", lambda name, precision: (0.5 if precision == "bf16" else 0.0, 0.1))
-    check = doctor._device("cpu", "cpu")
+    monkeypatch.setattr(devices, "compute", lambda name, precision: (0.5 if precision == "bf16" else 0.0, 0.1))
+    check = Devices().device("cpu", "cpu")
     assert check.status == "broken"
     assert "bf16" in check.detail
 
 
 def test_not_a_number_is_wrong_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_compute", lambda name, precision: (float("nan"), 0.1))
-    assert doctor._device("cpu", "cpu").status == "broken"
+    monkeypatch.setattr(devices, "compute", lambda name, precision: (float("nan"), 0.1))
+    assert Devices().device("cpu", "cpu").status == "broken"
 
 
 def test_a_device_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str, precision: str) -> None:
         raise RuntimeError("CUDA error: no kernel image is available\nmore")
 
-    monkeypatch.setattr(doctor, "_compute", fail)
-    check = doctor._device("cpu", "cpu")
+    monkeypatch.setattr(devices, "compute", fail)
+    check = Devices().device("cpu", "cpu")
     assert check.status == "broken"
     assert check.detail == "does not compute: CUDA error: no kernel image is available"
     assert "--device cpu" in str(check.remedy)
@@ -206,20 +214,20 @@ def test_a_gpu_that_torch_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Peers run on the CPU without a word."""
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/nvidia-smi")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert list(doctor._unused_gpu(True, "13.0")) == []
-    without = only(doctor._unused_gpu(False, None))
+    assert list(Devices().unused_gpu(True, "13.0")) == []
+    without = only(Devices().unused_gpu(False, None))
     assert without.status == "broken"
     assert "built without CUDA" in without.detail
-    assert "driver" in str(only(doctor._unused_gpu(False, "13.0")).remedy)
+    assert "driver" in str(only(Devices().unused_gpu(False, "13.0")).remedy)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert only(doctor._unused_gpu(False, "13.0")).status == "note"
+    assert only(Devices().unused_gpu(False, "13.0")).status == "note"
 
 
 # ------------------------------------------------------------------------------------------------ folders and disk
 
 
 def test_folders_are_written_to_and_made_by_nobody(tmp_path: Path) -> None:
-    check = doctor._folder("cache", tmp_path / "deep/er", "RESTORER_CACHE")
+    check = Folders().folder("cache", tmp_path / "deep/er", "RESTORER_CACHE")
     assert check.status == "ok"
     assert check.facts["free"] > 0
     assert list(tmp_path.iterdir()) == []
@@ -227,20 +235,20 @@ def test_folders_are_written_to_and_made_by_nobody(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    check = doctor._folder("cache", tmp_path / "file/cache", "RESTORER_CACHE")
+    check = Folders().folder("cache", tmp_path / "file/cache", "RESTORER_CACHE")
     assert check.status == "broken"
     assert str(tmp_path / "file/cache") in check.detail
     assert "RESTORER_CACHE" in str(check.remedy)
-    assert doctor._folder("settings", tmp_path / "file/x", "RESTORER_CONFIG", needed=False).status == "note"
+    assert Folders().folder("settings", tmp_path / "file/x", "RESTORER_CONFIG", needed=False).status == "note"
 
 
 def test_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = types.SimpleNamespace(free=400_000_000)
     monkeypatch.setattr("shutil.disk_usage", lambda path: free)
-    check = doctor._folder("hub cache", tmp_path, "HF_HOME")
+    check = Folders().folder("hub cache", tmp_path, "HF_HOME")
     assert check.status == "note"
     assert "0.4 GB free" in check.detail
-    missing = {check.name: check for check in doctor._weights()}["defaults"]
+    missing = {check.name: check for check in Weights().look()}["defaults"]
     assert missing.status == "broken"
     assert "400 MB are free" in missing.detail
 
@@ -255,7 +263,7 @@ def test_weights_are_verified_and_wrong_ones_named(tmp_path: Path, monkeypatch: 
     (tmp_path / "weights.toml").write_text(tables)
     (tmp_path / "bad.pth").write_bytes(b"bat" * 1000)
     monkeypatch.setenv("RESTORER_WEIGHTS", str(tmp_path / "weights.toml"))
-    checks = {check.name: check for check in doctor._weights()}
+    checks = {check.name: check for check in Weights().look()}
     assert "good" in checks["here"].facts["verified"]
     assert "bad" not in checks["here"].facts["verified"]
     assert checks["bad"].status == "broken"
@@ -272,7 +280,7 @@ def test_what_a_plain_run_would_download(here: list[Check]) -> None:
 
 def test_a_broken_weights_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESTORER_WEIGHTS", str(tmp_path / "missing.toml"))
-    check = only(doctor._weights())
+    check = only(Weights().look())
     assert check.status == "broken"
     assert "missing.toml" in check.detail
 
@@ -280,7 +288,7 @@ def test_a_broken_weights_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_broken_restore_toml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda *, offline: iter(()))
+    monkeypatch.setattr(diagnosis, "examine", lambda *, offline: iter(()))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "restore.toml").write_text("skale = 2")
     done = restore(capsys, "doctor", code=1)
@@ -294,7 +302,7 @@ def test_a_broken_restore_toml(
 def network(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Check:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    return only(doctor._network(offline=False))
+    return only(Network(False).look())
 
 
 def test_a_hub_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +340,7 @@ def test_a_hub_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, answer: Call
 def test_nobody_is_asked_when_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        assert only(doctor._network(offline=True)).status == "skipped"
+        assert only(Network(True).look()).status == "skipped"
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        assert only(doctor._network(offline=False)).status == "skipped"
+        assert only(Network(False).look()).status == "skipped"
         assert hub.requests == []
