@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from markupsafe import Markup
+
 from restorer.formatting import duration
-from restorer.report.markup import Html, element
 from restorer.report.previews import Picture, Preview, Sizes, around
+from restorer.report.templates import render
 
 LEAST_WIDTH = 480
 """CSS pixels that a slider is wide where there is room, however small the photo."""
@@ -37,7 +39,7 @@ class Pictures:
     problem: str | None = None
 
 
-def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> Html:
+def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> Markup:
     """Return the part of the page about one photo.
 
     Args:
@@ -47,21 +49,28 @@ def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: S
         sizes: of the previews.
     """
     path = str(record.get("input") or "-")
-    folder, name = PurePath(path).parent, PurePath(path).name or path
-    return element(
-        "article",
-        element("h2", element("bdi", name), id=f"name-{number}"),
-        element("p", "in ", element("bdi", str(folder)), class_="hint") if str(folder) != "." else None,
-        element("p", status_words(record), class_=f"status {record.get('status', 'ok')}"),
-        _error(record.get("error")),
-        _compare(name, pictures, sizes),
-        element("p", pictures.problem, class_="hint") if pictures.problem else None,
-        _faces(record, pictures, sizes),
-        _warnings(record.get("warnings") or ()),
-        _details(record),
-        class_="photo",
-        id=f"photo-{number}",
-        aria_labelledby=f"name-{number}",
+    folder, name = str(PurePath(path).parent), PurePath(path).name or path
+    before = pictures.before.whole(sizes) if pictures.before else None
+    after = pictures.after.whole(sizes) if pictures.after else None
+    faces = _faces(record, pictures, sizes)
+    return render(
+        "article.html",
+        number=number,
+        name=name,
+        folder=folder if folder != "." else None,
+        status=record.get("status", "ok"),
+        status_words=status_words(record),
+        error=_error(record.get("error")),
+        before=before,
+        after=after,
+        width=max(after.width, LEAST_WIDTH) if after else None,
+        ratio=f"{after.width / after.height:.5f}" if after else None,
+        problem=pictures.problem,
+        faces=faces,
+        more_faces=len(record.get("faces") or ()) - len(faces),
+        warnings=record.get("warnings") or (),
+        facts=_facts(record),
+        times=_times(record),
     )
 
 
@@ -86,100 +95,49 @@ def _size(size: Any) -> str:
     return f"{size[0]:,} × {size[1]:,}" if size else "?"
 
 
-def _error(error: Mapping[str, Any] | None) -> Html | None:
-    if not error:
-        return None
-    remedy = element("p", error.get("remedy"), class_="remedy") if error.get("remedy") else None
-    return element("div", element("p", error.get("message")), remedy, class_="problem")
-
-
-# ---------------------------------------------------------------------------------------------------------- pictures
-
-
-def _compare(name: str, pictures: Pictures, sizes: Sizes) -> Html | None:
-    """Return the slider, or the one picture that there is."""
-    before = pictures.before.whole(sizes) if pictures.before else None
-    after = pictures.after.whole(sizes) if pictures.after else None
-    if before is None or after is None:
-        only = before or after
-        if only is None:
-            return None
-        which = "as it was" if after is None else "restored"
-        return element("figure", _image(only, f"{name}, {which}"), class_="single")
-    return element(
-        "div",
-        _side("before", "Before", before, f"{name}, as it was"),
-        _side("after", "After", after, f"{name}, restored"),
-        element("div", element("span", class_="knob"), class_="line"),
-        element(
-            "input", type="range", min=0, max=100, value=50, step="any", autocomplete="off",
-            aria_label=f"How much of {name} is shown as it was", aria_valuetext="Before 50 %, after 50 %",
-        ),
-        class_="compare",
-        style=f"--width: {max(after.width, LEAST_WIDTH)}; --ratio: {after.width / after.height:.5f}",
-    )  # fmt: skip
-
-
-def _side(kind: str, title: str, preview: Preview, description: str) -> Html:
-    return element("div", _image(preview, description), element("span", title, class_="tag"), class_=f"side {kind}")
-
-
-def _image(preview: Preview, description: str) -> Html:
-    return element(
-        "img", src=preview.uri, alt=description, width=preview.width, height=preview.height,
-        loading="lazy", decoding="async",
-    )  # fmt: skip
+def _error(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {"message": error.get("message"), "remedy": error.get("remedy")} if error else None
 
 
 # ------------------------------------------------------------------------------------------------------------- faces
 
 
-def _faces(record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> Html | None:
-    """Return close-ups of the faces, those that were restored first, and the rest in words."""
+@dataclass(frozen=True)
+class CloseUp:
+    """One face before and after, with its number, and its size, score and why it was left alone in words."""
+
+    number: int
+    before: Preview
+    after: Preview | None
+    words: str
+
+
+def _faces(record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> list[CloseUp]:
+    """Return close-ups of as many faces as are shown, those that were restored first."""
     faces = list(enumerate(record.get("faces") or (), 1))
-    if not faces or pictures.before is None:
-        return None
+    if pictures.before is None:
+        return []
     faces.sort(key=lambda each: not each[1].get("restored"))
-    shown, rest = faces[: sizes.faces], faces[sizes.faces :]
-    closeups = [_closeup(each, face, pictures, sizes) for each, face in shown]
-    more = f"And {len(rest)} more face{'' if len(rest) == 1 else 's'}." if rest else None
-    return element(
-        "div",
-        element("h3", "Faces"),
-        element("ul", closeups, class_="faces"),
-        element("p", more, class_="hint") if more else None,
-    )
+    return [_closeup(number, face, pictures.before, pictures.after, sizes) for number, face in faces[: sizes.faces]]
 
 
-def _closeup(number: int, face: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> Html:
-    """Return one face before and after, with its number, size, score, and why it was left alone."""
-    assert pictures.before is not None
-    box = around(tuple(face["box"]), pictures.before.size)
-    images = [_image(pictures.before.part(box, sizes), f"Face {number} as it was")]
-    if pictures.after is not None and face.get("restored"):
-        images.append(_image(pictures.after.part(box, sizes), f"Face {number} restored"))
+def _closeup(number: int, face: Mapping[str, Any], before: Picture, after: Picture | None, sizes: Sizes) -> CloseUp:
+    box = around(tuple(face["box"]), before.size)
+    restored = after.part(box, sizes) if after is not None and face.get("restored") else None
     pixels = max(face["box"][2] - face["box"][0], face["box"][3] - face["box"][1])
     words = [f"{pixels:.0f} pixels", f"score {face.get('score', 0):.2f}"]
     if not face.get("restored"):
         words.append(face.get("reason") or "not restored")
     elif face.get("likeness") is not None:
         words.append(f"likeness {face['likeness']:.2f}")
-    caption = element("figcaption", element("strong", f"Face {number}"), " ", ", ".join(words))
-    return element("li", element("figure", element("div", images, class_="pair"), caption))
+    return CloseUp(number, before.part(box, sizes), restored, ", ".join(words))
 
 
-# ------------------------------------------------------------------------------------------------------------- words
+# ----------------------------------------------------------------------------------------------------- what was done
 
 
-def _warnings(warnings: Any) -> Html | None:
-    if not warnings:
-        return None
-    return element("ul", [element("li", line) for line in warnings], class_="warnings", aria_label="Notes")
-
-
-def _details(record: Mapping[str, Any]) -> Html:
-    """Return what was done and how long it took, folded away."""
-    where = " in ".join(filter(None, [record.get("device"), record.get("precision")]))
+def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return by whom and on what it was done, as titles and values."""
     facts = {
         "Result": record.get("output"),
         "Faces restored by": record.get("model"),
@@ -187,13 +145,14 @@ def _details(record: Mapping[str, Any]) -> Html:
         "Everything else by": record.get("background"),
         "Faces outlined by": record.get("mask"),
         "Scale": f"{record['scale']:g}" if record.get("scale") else None,
-        "Computed on": where,
+        "Computed on": " in ".join(filter(None, [record.get("device"), record.get("precision")])),
     }
-    rows = [(title, element("bdi", value)) for title, value in facts.items() if value]
+    return [(title, value) for title, value in facts.items() if value]
+
+
+def _times(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how long it took, as titles and durations."""
     seconds = dict(record.get("seconds") or {})
     total = seconds.pop("total", None)
-    if total is not None:
-        rows.append(("Time", Html(duration(total))))
-    rows += [(f"of it {STAGES.get(stage, stage)}", Html(duration(value))) for stage, value in seconds.items()]
-    pairs = (element("div", element("dt", title), element("dd", value)) for title, value in rows)
-    return element("details", element("summary", "What was done"), element("dl", pairs))
+    rows = [("Time", duration(total))] if total is not None else []
+    return rows + [(f"of it {STAGES.get(stage, stage)}", duration(value)) for stage, value in seconds.items()]

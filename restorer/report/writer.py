@@ -7,23 +7,33 @@ import datetime
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from restorer.errors import OutputExistsError, RestorerError, UnwritableOutputError
 from restorer.formatting import duration
 from restorer.photo import PICTURE_SUFFIXES, Photo
 from restorer.record import Record
 from restorer.report.article import Pictures, article
-from restorer.report.markup import Html, element, fill
 from restorer.report.previews import Picture, sizes_for
+from restorer.report.templates import render, resource
 from restorer.storage.atomic import write_whole
 from restorer.version import __version__
 
 NAME = "report.html"
 MARK = '<meta name="generator" content="restorer '
 """What every report has near its beginning; a file with it may be replaced."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A photo of the page: its number, and how it is called."""
+
+    number: int
+    name: str
 
 
 def place(out: Path | None, results: Sequence[Path], shard: str | None = None) -> Path:
@@ -59,7 +69,7 @@ class Report:
     def __init__(self, path: Path, photos: int = 1, *, overwrite: bool = False) -> None:
         self.path = path
         self._sizes = sizes_for(photos)
-        self._articles: list[Html] = []
+        self._articles: list[Markup] = []
         self._records: list[Mapping[str, Any]] = []
         if not overwrite:
             _check_free(path)
@@ -94,24 +104,34 @@ class Report:
         write_whole(self.path, self._page().encode("utf-8"))
         return self.path
 
-    def _page(self) -> Html:
-        script = _resource("page.js")
-        digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-        title = f"{len(self._records)} photo{'' if len(self._records) == 1 else 's'}, before and after"
-        return fill(
-            _resource("page.html"),
-            {
-                "version": Html(__version__),
-                "digest": Html(digest),
-                "title": Html(title),
-                "style": Html(_resource("page.css")),
-                "script": Html(script),
-                "summary": _summary(self._records),
-                "contents": _to_look_at(self._records),
-                "photos": Html("\n".join(self._articles)),
-                "written": Html(f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"),
-            },
+    def _page(self) -> Markup:
+        script = resource("page.js")
+        return render(
+            "page.html",
+            version=__version__,
+            digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+            title=f"{len(self._records)} photo{'' if len(self._records) == 1 else 's'}, before and after",
+            style=Markup(resource("page.css")),
+            script=Markup(script),
+            figures=_figures(self._records),
+            failures=[
+                (each, _failure(record)) for each, record in self._numbered() if record.get("status") == "failed"
+            ],
+            notes=self._notes(),
+            photos=self._articles,
+            written=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}",
         )
+
+    def _numbered(self) -> list[tuple[Link, Mapping[str, Any]]]:
+        return [(Link(i, str(record.get("input") or "-")), record) for i, record in enumerate(self._records, 1)]
+
+    def _notes(self) -> dict[str, list[Link]]:
+        """Return the warnings, each with the photos that it is about."""
+        notes: dict[str, list[Link]] = {}
+        for link, record in self._numbered():
+            for note in record.get("warnings") or ():
+                notes.setdefault(note, []).append(link)
+        return notes
 
 
 def _check_free(path: Path) -> None:
@@ -151,8 +171,8 @@ def _pictures(record: Mapping[str, Any], before: Photo | Path | None, after: Pho
     return Pictures(*opened, problem=" ".join(problems) or None)
 
 
-def _summary(records: list[Mapping[str, Any]]) -> Html:
-    """Return the figures of the whole run."""
+def _figures(records: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the figures of the whole run by what they count."""
     status = [record.get("status") for record in records]
     faces = sum(bool(face.get("restored")) for record in records for face in record.get("faces") or ())
     seconds = sum(float((record.get("seconds") or {}).get("total", 0)) for record in records)
@@ -163,34 +183,8 @@ def _summary(records: list[Mapping[str, Any]]) -> Html:
         "faces restored": faces,
     }
     shown = {title: str(count) for title, count in figures.items() if count or title in ("restored", "faces restored")}
-    shown["spent on them"] = duration(seconds)
-    pairs = (element("div", element("dt", title), element("dd", value)) for title, value in shown.items())
-    return element("dl", pairs, class_="figures")
+    return {**shown, "spent on them": duration(seconds)}
 
 
-def _to_look_at(records: list[Mapping[str, Any]]) -> Html:
-    """Return links to the photos that failed, and the notes with the photos that each is about; nothing without any."""
-    lines, notes = [], dict[str, list[Html]]()
-    for number, record in enumerate(records, 1):
-        link = element("a", element("bdi", str(record.get("input") or "-")), href=f"#photo-{number}")
-        if record.get("status") == "failed":
-            message = (record.get("error") or {}).get("message") or "failed"
-            lines.append(element("li", link, " ", element("span", message), class_="failed"))
-        for note in record.get("warnings") or ():
-            notes.setdefault(note, []).append(link)
-    for note, links in notes.items():
-        if len(links) == 1:
-            lines.append(element("li", links[0], " ", element("span", note)))
-        else:
-            about = element("summary", f"{len(links)} photos: {note}")
-            lines.append(
-                element("li", element("details", about, element("ul", [element("li", each) for each in links])))
-            )
-    if not lines:
-        return Html("")
-    heading = element("h2", "Worth a look", id="worth-a-look")
-    return element("nav", heading, element("ul", lines), class_="contents", aria_labelledby="worth-a-look")
-
-
-def _resource(name: str) -> str:
-    return (resources.files("restorer.report") / name).read_text(encoding="utf-8")
+def _failure(record: Mapping[str, Any]) -> str:
+    return (record.get("error") or {}).get("message") or "failed"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from PIL import Image, ImageCms
 
 from restorer.errors import OutputExistsError, UnwritableOutputError
@@ -21,8 +22,9 @@ from restorer.formatting import duration
 from restorer.photo import Photo, photo_from_array
 from restorer.record import FaceRecord, Record
 from restorer.report import previews
-from restorer.report.markup import Html, element, escape, fill
+from restorer.report.article import Pictures, article
 from restorer.report.previews import Picture, Sizes, around, sizes_for
+from restorer.report.templates import render
 from restorer.report.writer import Report, place
 from tests.support.report_pages import AFTER, BEFORE, failed, page, plain, record
 
@@ -79,32 +81,34 @@ def colour(uri: str | None) -> tuple[int, ...]:
     return tuple(np.asarray(image(uri).convert("RGB")).mean(axis=(0, 1)).round().astype(int).tolist())
 
 
-# ------------------------------------------------------------------------------------------------------------ markup
+# --------------------------------------------------------------------------------------------------------- templates
 
 
-@given(text=st.text(), attribute=st.text())
-def test_no_text_becomes_markup(text: str, attribute: str) -> None:
-    html = element("p", text, title=attribute, class_="x")
-    parser = Parsed(html)
-    assert [tag for tag, _ in parser.elements] == ["p"]
+def shown(**changes: Any) -> str:
+    """Return the part of a page about a photo without pictures."""
+    return article(1, record(faces=[], **changes), Pictures(), sizes_for(1))
+
+
+@given(text=st.text(min_size=1))
+def test_no_text_becomes_markup(text: str) -> None:
+    plain_page, parser = Parsed(shown(warnings=["x"])), Parsed(shown(warnings=[text], status=text, model=text))
+    assert [tag for tag, _ in parser.elements] == [tag for tag, _ in plain_page.elements]
+    assert [set(attributes) for _, attributes in parser.elements] == [set(each) for _, each in plain_page.elements]
     clean = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\ufffd").replace("\r\n", "\n")
-    assert "".join(parser.texts).replace("\r\n", "\n") == clean
-    assert set(parser.elements[0][1]) == {"title", "class"}
-
-
-def test_markup_is_put_together() -> None:
-    inner = element("b", "1 < 2")
-    assert element("p", inner, None, [" & ", 3], id="x", hidden=True, title=None, lang=False) == (
-        '<p id="x" hidden><b>1 &lt; 2</b> &amp; 3</p>'
-    )
-    assert element("img", src="a", aria_label="b") == '<img src="a" aria-label="b">'
-    assert escape("\udcff\0") == "\\udcff\ufffd"
+    assert "".join(parser.inside["li"]).replace("\r\n", "\n") == clean
 
 
 def test_what_is_filled_in_is_not_filled_again() -> None:
-    assert fill("{{ a }}-{{ b }}", {"a": Html("{{ b }}"), "b": Html("x")}) == "{{ b }}-x"
-    with pytest.raises(KeyError):
-        fill("{{ c }}", {})
+    assert "{{ number }} {% raw %}" in shown(warnings=["{{ number }} {% raw %}"])
+
+
+def test_what_no_file_can_hold_is_spelled_out() -> None:
+    assert "<li>\\udcff\ufffd</li>" in shown(warnings=["\udcff\0"])
+
+
+def test_a_template_without_a_value_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        render("article.html", number=1)
 
 
 # ------------------------------------------------------------------------------------------------- the page as a whole

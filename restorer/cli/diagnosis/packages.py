@@ -21,6 +21,7 @@ PACKAGES = {
     "safetensors": "safetensors",
     "typer": "typer",
     "rich": "rich",
+    "jinja2": "jinja2",
     "filelock": "filelock",
     "platformdirs": "platformdirs",
 }
