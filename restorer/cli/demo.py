@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from restorer.cli.console import say, shown
+from restorer.cli.declared import shared
 from restorer.errors import OutputExistsError
+from restorer.options import Options
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -22,7 +24,7 @@ def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the pictures.")] = Path("restore-demo"),
     scale: Annotated[float, typer.Option(min=1.0, max=16.0, help="How many times larger the result is.")] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the grain that the photo gets.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, shared("device")] = Options.device,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pictures of an earlier demo.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The record, as one JSON object on stdout.")] = False,
 ) -> None:

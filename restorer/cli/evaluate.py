@@ -10,6 +10,8 @@ import typer
 from rich.table import Table as RichTable
 
 from restorer.cli.console import messages, results, say
+from restorer.cli.declared import shared
+from restorer.options import Options
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -38,8 +40,8 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Write a contact sheet: worst, median and best picture.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the table.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str, shared("device")] = Options.device,
+    precision: Annotated[str, shared("precision")] = Options.precision,
     offline: Annotated[bool, typer.Option("--offline", help="Do not reach the network.")] = False,
 ) -> None:
     """Degrade clean pictures, restore them, and compare with the truth: PSNR, SSIM, NIQE, identity, seconds.
@@ -49,7 +51,6 @@ def evaluate(
     from restorer.evaluation.basicsr_compat import require
     from restorer.evaluation.evaluate import evaluate as measure
     from restorer.imaging.sheets import save_picture
-    from restorer.options import Options
     from restorer.pipeline.parts import Parts
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from restorer.cli.console import say
+from restorer.cli.declared import shared
 from restorer.errors import OutputExistsError, UsageError
+from restorer.options import Options
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -37,7 +39,7 @@ def sample(
         typer.Option(metavar="FOLDER", help="Show each picture beside the nearest one of this folder, in a sheet."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was measured, as one JSON object on stdout.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, shared("device")] = Options.device,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Do not reach the network.")] = False,
 ) -> None:
@@ -74,7 +76,6 @@ def sample(
     if detector is None and neighbours is None and not as_json:
         return
     from restorer.evaluation.samples import ALIKE, FOUND, Judgement, find_nearest, judge_faces
-    from restorer.options import Options
     from restorer.pipeline.parts import Parts
     from restorer.training.datasets import picture_files
 
