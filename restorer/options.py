@@ -53,6 +53,7 @@ class Option:
         words: values beside those names, each with what it means.
         files: whether a file of one's own is a value.
         metavar: what stands for its value on the help page; None = its type.
+        parse: makes its value of what was typed, where that says more than the type; None = as its type does.
         flags: how it is typed where that is not the name with dashes: "-o" and "--out".
         decides: whether it decides what the result is, not only how it is made; then it is part of the fingerprint.
         by_weights: whether the fingerprint holds it by the weights that it stands for, in place of its value.
@@ -74,6 +75,7 @@ class Option:
     words: tuple[tuple[str, str], ...] = ()
     files: bool = False
     metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
     flags: tuple[str, ...] = ()
     decides: bool = True
     by_weights: bool = False

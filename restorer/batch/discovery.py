@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from restorer.batch.journal import Journal
-from restorer.errors import UsageError
+from restorer.batch.patterns import ANY_DEPTH, matches
+from restorer.batch.walking import Folder, FolderPath, Walk, is_kept_back, real
+from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_note
+from restorer.photo.formats import sniff
 from restorer.photo.header import Header
+from restorer.photo.strangers import is_other_picture
 
 UNSEEN = Header()
-ANY_DEPTH = "**"
-"""The part of a glob that stands for any number of folders."""
+NO_SUFFIX = "(no suffix)"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Job:
         format: what the result is written in, a key of `restorer.photo.FORMATS`; None until it has a name.
         header: the file at a glance; empty until the result has a name.
         journal: the folder whose journal remembers how the photo went; None for single photos.
-        problem: why there is nothing to read, in words, where that is known already.
+        problem: why there is nothing to read, where that is known already.
     """
 
     source: Path
@@ -43,7 +45,7 @@ class Job:
     format: str | None = None
     header: Header = UNSEEN
     journal: Path | None = None
-    problem: str | None = None
+    problem: UnreadablePhotoError | None = None
 
 
 @dataclass
@@ -54,11 +56,17 @@ class Found:
         jobs: one for each, in the order of the arguments, and of their names inside folders.
         own: how many results of this tool were passed over.
         unsupported: how many pictures of kinds that are not read were passed over in folders, by suffix.
+        misnamed: how many pictures that are read were passed over, since their suffix is that of something else.
+        unfollowed: links that lead nowhere, or to a folder that holds the one where the walk began.
+        warnings: what else the user should know.
     """
 
     jobs: list[Job] = field(default_factory=list)
     own: int = 0
     unsupported: Counter[str] = field(default_factory=Counter)
+    misnamed: Counter[str] = field(default_factory=Counter)
+    unfollowed: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[Path] = ()) -> Found:
@@ -66,8 +74,8 @@ def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[
 
     The tree of a folder is mirrored in the output folder, that of several folders below their names. A list's relative
     paths are mirrored as they stand, absolute ones below the folder that they have in common. Files named one by one
-    go straight into the output folder. Inside folders, hidden files and folders, files without a picture's suffix,
-    what lies in the output folder, and results of this tool are passed over.
+    go straight into the output folder. Inside folders, what is hidden or kept by a system for itself, files that are no
+    pictures, what lies in the output folder, and results of this tool are passed over; links are followed once.
 
     Args:
         arguments: files, folders and globs.
@@ -75,15 +83,16 @@ def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[
         listed: the entries of a list (`read_list`); what is missing among them is a failure of that photo alone.
 
     Raises:
-        UsageError: an argument names nothing, or `out` names a file for several photos.
+        UsageError: an argument names nothing, or `out` names a file for several photos, or no place for a result.
     """
+    named = out is not None and names_picture(out)
     finder = _Finder(out)
     for argument in arguments:
         finder.add(argument)
     finder.add_list(listed)
+    finder.add_links()
     entries = list(finder.entries.values())
     folders = bool(finder.folders) or bool(listed)
-    named = out is not None and out.suffix.lower() in PICTURE_SUFFIXES and not out.is_dir()
     if out is not None and named:
         if len(entries) == 1 and not folders:
             finder.found.jobs.append(Job(entries[0].source, out.parent, entries[0].source.name, target=out))
@@ -91,6 +100,8 @@ def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[
         raise UsageError(
             f"-o {out} names one picture, but {len(entries)} photos were given.", "Name a folder: -o restored/"
         )
+    if out is not None:
+        _check_folder(out)
     prefixes = _distinct(finder.folders, plain=not finder.from_glob)
     for entry in entries:
         below = prefixes[entry.folder] / entry.below if entry.folder else entry.below
@@ -101,16 +112,29 @@ def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[
     return finder.found
 
 
-def read_list(data: bytes) -> list[Path]:
-    """Return the paths of a list, one a line, or separated by NUL bytes (as `find -print0` does); names are literal."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if b"\0" in data:
-        names = data.split(b"\0")
-    else:
-        names = data.split(b"\n")
-        if all(name.endswith(b"\r") for name in names if name):  # written on Windows
-            names = [name.removesuffix(b"\r") for name in names]
-    return [Path(os.fsdecode(name)) for name in names if name]
+def names_picture(out: Path) -> bool:
+    """Return whether -o names the picture to write, not a folder.
+
+    Raises:
+        UsageError: it ends like a picture of a kind that is not written.
+    """
+    suffix = out.suffix.lower()
+    if isinstance(out, FolderPath) or _is_folder(out):
+        return False
+    if suffix in UNSUPPORTED_SUFFIXES:
+        raise UsageError(
+            f"-o {out}: files that end in {suffix!r} cannot be written.",
+            "Let the output end in .png, .jpg, .webp or .tif; a folder of that name ends in a slash.",
+        )
+    return suffix in PICTURE_SUFFIXES
+
+
+def _check_folder(out: Path) -> None:
+    """Raise `UsageError` when a file stands where the output folder, or one that it lies in, is to be."""
+    place = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
+    if not _is_folder(place):
+        what = "a file" if place.exists() else "a link that leads nowhere"
+        raise UsageError(f"-o {out}: {place} is {what}, not a folder.", "Name another folder: -o restored/")
 
 
 def shard(jobs: Sequence[Job], which: str) -> list[Job]:
@@ -137,7 +161,7 @@ class _Entry:
     source: Path
     folder: Path | None  # the argument that was walked
     below: Path  # the source's folder, seen from there
-    problem: str | None = None
+    problem: UnreadablePhotoError | None = None
 
 
 class _Finder:
@@ -148,7 +172,8 @@ class _Finder:
         self.entries: dict[Path, _Entry] = {}
         self.folders: list[Path] = []
         self.from_glob = False
-        self._out = _real(out) if out else None
+        self._walk = Walk(real(out) if out else None, loops=self.found.unfollowed)
+        self._places: dict[Path, Path] = {}  # what a list says of the folders in it
         self._own: set[Path] = set()
         self._parents: dict[Path, Path] = {}
 
@@ -163,20 +188,20 @@ class _Finder:
             self._add_glob(argument)
 
     def _add_glob(self, pattern: str) -> None:
-        matches = _matches(pattern)
-        if not matches:
+        found = matches(pattern)
+        if not found:
             raise UsageError(
                 f"{pattern}: there is no such file or folder.",
                 "Check the name; quote names with spaces. `restore --help` lists the commands.",
             )
         parts = Path(pattern).parts
         base = parts.index(ANY_DEPTH) if ANY_DEPTH in parts else None
-        folders = [match for match in matches if _is_folder(match)]
-        files = [match for match in matches if match not in set(folders)]
-        for folder in {_real(match.parent) for match in files}:
-            self._own |= Journal(folder).results()
+        folders = [match for match in found if _is_folder(match)]
+        files = [match for match in found if match not in set(folders)]
+        for folder in {real(match.parent) for match in files}:
+            self._read_journal(folder)
         for match in files:
-            if len(files) == 1 or self._is_wanted(match, _real(match.parent)):
+            if len(files) == 1 or self._is_wanted(match, real(match.parent)):
                 below = Path(*match.parts[base:]).parent if base is not None else Path()
                 self._put(_Entry(match, None, below))
         if base is None or not files:  # otherwise the pattern itself goes into them
@@ -191,65 +216,110 @@ class _Finder:
         common = _common(absolute)
         for path, kept in zip(paths, inside, strict=True):
             place = path if kept else _beneath(path.absolute(), common)
-            if _is_folder(path):
-                for entry in self._walk(path):
-                    self._put(_Entry(entry.source, None, place / entry.below, entry.problem))
-            else:
+            if not _is_folder(path):
                 self._put(_Entry(path, None, place.parent))
+            elif _holds_all(path):
+                problem = f"The list names {path}, which holds the working folder; all of that is hardly meant."
+                remedy = "Take it out of the list, or name it outside of a list."
+                self._put(_Entry(path, None, Path(), UnreadablePhotoError(path, problem, remedy)))
+            else:
+                self._places[path] = place
+                self._take(self._walk.below(path))
+
+    def add_links(self) -> None:
+        """Take what links to folders lead to, once all arguments are known: what is there without one comes first."""
+        self._take(self._walk.linked())
+        for top, problem in self._walk.problems:
+            where = Path(problem.filename or top)
+            reason = f"The folder {where} cannot be listed: {problem.strerror or problem}."
+            self._put(self._below(top, where, UnreadablePhotoError(where, reason, "Change its permissions.")))
 
     def _add_folder(self, folder: Path) -> None:
         self.folders.append(folder)
-        for entry in self._walk(folder):
-            self._put(entry)
+        self._take(self._walk.below(folder))
+
+    def _take(self, folders: Iterable[Folder]) -> None:
+        """Take the pictures in some folders."""
+        for folder in folders:
+            self._read_journal(folder.real)
+            for name in folder.files:
+                if self._is_wanted(folder.path / name, folder.real):
+                    self._put(self._below(folder.top, folder.path / name))
+
+    def _below(self, top: Path, source: Path, problem: UnreadablePhotoError | None = None) -> _Entry:
+        """Return the entry of what lies below a folder of the command line, or of a list."""
+        below = source.parent.relative_to(top) if source != top else Path()
+        if top in self._places:
+            return _Entry(source, None, self._places[top] / below, problem)
+        return _Entry(source, top, below, problem)
 
     def _put(self, entry: _Entry) -> None:
         parent = entry.source.parent
         if parent not in self._parents:
-            self._parents[parent] = _real(parent)
+            self._parents[parent] = real(parent)
         self.entries.setdefault(self._parents[parent] / entry.source.name, entry)
 
-    def _walk(self, folder: Path) -> Iterator[_Entry]:
-        """Yield the pictures below a folder in the order of their names, and the folders that cannot be listed."""
-        problems: list[OSError] = []
-        for root, folders, files in os.walk(folder, onerror=problems.append):
-            here = Path(root)
-            real = _real(here)
-            self._own |= Journal(real).results()
-            for name in sorted(files):
-                if self._is_wanted(here / name, real):
-                    yield _Entry(here / name, folder, here.relative_to(folder))
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and real / name != self._out)
-        for problem in problems:
-            where = Path(problem.filename or folder)
-            reason = f"The folder {where} cannot be listed: {problem.strerror or problem}."
-            yield _Entry(where, folder, where.parent.relative_to(folder) if where != folder else Path(), reason)
+    def _read_journal(self, folder: Path) -> None:
+        """Learn which files in a folder are results; a journal among photos is a help, and no condition."""
+        try:
+            self._own |= Journal(folder).results()
+        except UsageError as error:
+            self.found.warnings.append(f"{error.message} Results beside it are known by their own notes only.")
 
     def _is_wanted(self, path: Path, real_folder: Path) -> bool:
-        """Return whether a file that was not named itself is a photo, by its name, and no result of this tool."""
-        suffix = path.suffix.lower()
-        if path.name.startswith(".") or _is_special(path):
-            return False
-        if suffix in UNSUPPORTED_SUFFIXES:
-            self.found.unsupported[suffix] += 1
-        if suffix not in PICTURE_SUFFIXES:
+        """Return whether a file that was not named itself is a photo, and no result of this tool; count what is not."""
+        if is_kept_back(path.name) or not self._is_picture(path):
             return False
         own = real_folder / path.name in self._own or read_note(path) is not None
         self.found.own += own
         return not own
+
+    def _is_picture(self, path: Path) -> bool:
+        """Return whether a file is a picture that is read: by its suffix, or where that says nothing by its content."""
+        suffix = path.suffix.lower()
+        try:
+            plain = stat.S_ISREG(path.stat().st_mode)
+        except OSError:  # what cannot be looked at is left to the reading
+            if suffix not in PICTURE_SUFFIXES and path.is_symlink():
+                self.found.unfollowed.append(path)
+            return suffix in PICTURE_SUFFIXES
+        if not plain:  # a pipe, a socket, a device
+            return False
+        if suffix in UNSUPPORTED_SUFFIXES:
+            self.found.unsupported[suffix] += 1
+        if suffix in PICTURE_SUFFIXES or suffix in UNSUPPORTED_SUFFIXES:
+            return suffix in PICTURE_SUFFIXES
+        head = _head(path)
+        if is_other_picture(head):
+            self.found.unsupported[suffix or NO_SUFFIX] += 1
+            return False
+        if sniff(head) is None:
+            return False
+        foreign = any(char.isalpha() for char in suffix) and " " not in suffix  # not "holiday.1987", "Mr. Smith"
+        if foreign:
+            self.found.misnamed[suffix] += 1
+        return not foreign
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file; none of one that cannot be opened."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64)
+    except OSError:
+        return b""
+
+
+def _holds_all(folder: Path) -> bool:
+    """Return whether a folder is the working folder, holds it, or is a whole disk: what a list split wrongly names."""
+    place = real(folder)
+    return place.parent == place or real(Path()).is_relative_to(place)
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except (OSError, ValueError):
-        return False
-
-
-def _is_special(path: Path) -> bool:
-    """Return whether this is a pipe, a socket or a device; what cannot be looked at is left to the reading."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
         return False
 
 
@@ -262,18 +332,6 @@ def _exists(path: Path) -> bool:
     except OSError as error:
         return error.errno != errno.ENAMETOOLONG
     return True
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _matches(pattern: str) -> list[Path]:
-    """Return what a glob names, in order; nothing when it is no glob."""
-    if not glob.has_magic(pattern):
-        return []
-    # pathlib cannot take a pattern that begins with a root or a drive.
-    return [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
 
 
 def _common(paths: Sequence[Path]) -> Path | None:
@@ -294,7 +352,7 @@ def _distinct(folders: Sequence[Path], *, plain: bool) -> dict[Path, Path]:
     """Return what each folder's tree is put below: nothing for one alone, else its name, longer where names agree."""
     if plain and len(set(folders)) == 1:
         return {folders[0]: Path()}
-    parts = {folder: _real(folder).parts[1:] for folder in dict.fromkeys(folders)}
+    parts = {folder: real(folder).parts[1:] for folder in dict.fromkeys(folders)}
     prefixes = {}
     for folder, own in parts.items():
         others = [other for each, other in parts.items() if each != folder and other != own]

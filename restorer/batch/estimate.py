@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from restorer.photo import FORMATS
+from restorer.errors import PhotoTooLargeError
+from restorer.photo import FORMATS, MAX_PIXELS, check_output_size
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
@@ -54,12 +55,24 @@ def load_of(job: Job, scale: float, *, skipped: bool) -> Load:
     megabytes = header.bytes / 1e6
     if header.size is None or job.format is None:
         return Load(0.0, megabytes, skipped)
-    pixels = header.size[0] * header.size[1] * scale * scale
+    size = header.size[0], header.size[1]
+    if size[0] * size[1] > MAX_PIXELS or not _fits(job.format, size, scale):
+        return Load(0.0, megabytes, skipped)  # it will be refused before any work
+    pixels = size[0] * size[1] * scale * scale
     if job.format == header.format and FORMATS[job.format].lossless:  # the file itself tells its depth and its texture
         output = megabytes * scale * scale * _smoothness(scale)
     else:
         output = expected_bytes(job.format, pixels, scale) / 1e6
     return Load(pixels / 1e6, megabytes, skipped, output)
+
+
+def _fits(format: str, size: tuple[int, int], scale: float) -> bool:
+    """Return whether a format can hold the result."""
+    try:
+        check_output_size(format, round(size[0] * scale), round(size[1] * scale), None)
+    except PhotoTooLargeError:
+        return False
+    return True
 
 
 def expected_bytes(format: str, pixels: float, scale: float) -> float:

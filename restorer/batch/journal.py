@@ -127,8 +127,8 @@ class Journal:
         except FileNotFoundError:
             return
         except OSError as error:
-            message = f"The journal {self.path} cannot be read: {error.strerror or error}."
-            raise UsageError(message, "Change its permissions, or move it away.") from error
+            what = "is a folder" if self.path.is_dir() else f"cannot be read: {error.strerror or error}"
+            raise UsageError(f"The journal {self.path} {what}.", "Change its permissions, or move it away.") from error
         whole = added[: added.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.split(b"\n"):
@@ -141,7 +141,9 @@ class Journal:
             record = json.loads(line)
             place, status = str(record["result"]), str(record["status"])
             entry = Entry(status, record["fingerprint"], str(record["source"]), record.get("result_sha256"), record)
-        except (ValueError, KeyError, TypeError):
+            if status == "failed":
+                record["error"] = {name: record["error"][name] for name in ("kind", "message", "remedy")}
+        except (ValueError, KeyError, TypeError, RecursionError):
             self.damaged += 1
             return
         if status == "failed":

@@ -22,6 +22,7 @@ from restorer.batch.discovery import Job
 from restorer.batch.journal import Journal
 from restorer.batch.lanes import FACES, LANES, Lanes
 from restorer.batch.naming import Template, assign, key
+from restorer.batch.outputs import check_place, existing_folder, identity, in_the_way, is_original, make_folder
 from restorer.errors import OutputExistsError, PhotoError, RestorerError, UnreadablePhotoError, UnwritableOutputError
 from restorer.photo import FORMATS, Photo, output_format, read_note, read_photo
 from restorer.photo.header import read_header
@@ -136,7 +137,7 @@ class Batch:
         # `restore *.jpg` names the results of its first run as well, the second time.
         targets = {key(job.target) for job in planned if job.target}
         planned = [job for job in planned if key(job.source) not in targets or read_note(job.source) is None]
-        self._photos = {found for job in planned if (found := _identity(job.source)) is not None}
+        self._photos = {found for job in planned if (found := identity(job.source)) is not None}
         return planned
 
     def _owns(self, job: Job, target: Path) -> bool:
@@ -290,7 +291,7 @@ class Batch:
         work = _Work(job, self._restorer.new_record(str(job.source)))
         with self._failing(work), work.record.timed("read"):
             if job.problem is not None:
-                raise UnreadablePhotoError(job.source, job.problem, "Change its permissions.")
+                raise job.problem
             if not self._is_settled(work):
                 size = job.header.size or (0, 0)
                 if ahead and size[0] * size[1] > HEAVY:
@@ -307,16 +308,13 @@ class Batch:
         """
         job, record, target, journal = work.job, work.record, _target(work.job), self._journal(work.job)
         there = os.path.lexists(target)
-        if there and _identity(target) in self._photos:
-            raise OutputExistsError(
-                target,
-                f"{target} is one of the photos themselves; an original is never overwritten.",
-                "Choose another -o or --name.",
-            )
+        if there and identity(target) in self._photos:
+            raise is_original(target)
         if there and not self._overwrite:
-            fingerprint = self._fingerprint(sha256_of(job.source))
+            sha256 = sha256_of(job.source)
+            fingerprint = self._fingerprint(sha256)
             if not (self._resume and self._is_made(job, fingerprint)):
-                raise self._in_the_way(job)
+                raise self._in_the_way(job, sha256)
             work.fingerprint = fingerprint
             record.status, record.output, record.reason = "skipped", str(target), "done already"
             return True
@@ -338,14 +336,9 @@ class Batch:
             return note.fingerprint == fingerprint
         return journal is not None and journal.made(target, fingerprint)
 
-    def _in_the_way(self, job: Job) -> OutputExistsError:
-        target = _target(job)
-        return OutputExistsError(
-            target,
-            f"{target} exists already"
-            + (" and was not made from this photo with these options." if self._resume else "."),
-            "Use --overwrite to replace it, or another -o or --name.",
-        )
+    def _in_the_way(self, job: Job, sha256: str) -> OutputExistsError:
+        target, wanted = _target(job), self._restorer.note(sha256) if self._resume else None
+        return in_the_way(target, read_note(target) if wanted else None, wanted)
 
     # ----------------------------------------------------------------------------------------------- the work itself
 
@@ -370,20 +363,10 @@ class Batch:
     def _check_place(self, job: Job, size: tuple[int, int]) -> None:
         """Refuse a photo before the work when its result could not be written; no folder is made yet."""
         target = _target(job)
-        folder = next(place for place in target.absolute().parents if os.path.lexists(place))
-        if not folder.is_dir():
-            raise UnwritableOutputError(
-                target, f"{target} cannot be written: {folder} is no folder.", "Choose another place with -o."
-            )
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise UnwritableOutputError(
-                target,
-                f"{target} cannot be written: the folder {folder} is read-only for you.",
-                "Choose a folder that you may write to with -o, or change its permissions.",
-            )
+        check_place(target)
         # Half of what is expected, so that no photo is refused that might fit.
         wanted = size[0] * size[1] * self._did_not_fit.get(job.format or "", 0.0) / 2
-        if wanted and shutil.disk_usage(folder).free < wanted:
+        if wanted and shutil.disk_usage(existing_folder(target)).free < wanted:
             raise UnwritableOutputError(
                 target,
                 f"{target} cannot be written: the disk is full.",
@@ -432,10 +415,10 @@ class Batch:
                         raise UnwritableOutputError(target, message, "Choose another place with -o.") from error
             if os.path.lexists(target) and not self._overwrite:  # it was not there when the work began
                 if not self._is_made(job, work.fingerprint):
-                    raise self._in_the_way(job)
+                    raise self._in_the_way(job, result.photo.sha256)
                 record.status, record.reason = "skipped", "another run has just done it"
             else:
-                _make_folder(target.parent)
+                make_folder(target.parent)
                 try:
                     write_whole(target, content.getbuffer())
                 except UnwritableOutputError as error:
@@ -485,21 +468,3 @@ def _target(job: Job) -> Path:
 def _is_beside(job: Job) -> bool:
     """Return whether the result stands beside its photo."""
     return job.folder == job.source.parent
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what a file is on its disk, whatever name or link leads to it."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableOutputError(
-            folder, f"The folder {folder} cannot be made: {error.strerror}.", "Choose another place with -o."
-        ) from error

@@ -32,6 +32,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 all done, 1 some photos failed, 2 wrong usage, 3 weights, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _escape_what_cannot_be_encoded()
     if given == ["--version"]:
         print(f"restore {__version__}")
         sys.exit(0)
@@ -57,3 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     sys.exit(0)
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Let stdout and stderr take any name: a letter that their encoding does not have is written as an escape.
+
+    A file or pipe gets the encoding of the system's code page, and a name may hold letters of any script.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        errors, encoding = getattr(stream, "errors", None), getattr(stream, "encoding", None) or ""
+        raw = errors == "surrogateescape" and encoding.lower().replace("-", "") == "utf8"  # bytes stay what they are
+        if errors in ("strict", "surrogateescape") and not raw and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from restorer.cli import restore_toml as files
 from restorer.cli import settings
-from restorer.cli.console import messages, results
+from restorer.cli.console import json_text, messages, results
 from restorer.storage.folders import is_offline
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -29,7 +29,7 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
     options = {each.long: _in_force(each.long, each.default, found) for each in settings.photo_options()}
     places = [{"path": str(path), "exists": path.is_file()} for path in files.places()]
     if as_json:
-        print(json.dumps({"files": places, "options": options}, indent=2, ensure_ascii=False))
+        print(json_text({"files": places, "options": options}, indent=2))
         return
     view = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("Option", "Value", "From"):

@@ -76,7 +76,9 @@ def typed(option: Option, help: str | None = None, panel: str | None = None) -> 
     """Return what typer wants to know of an option."""
     flags, negative = flags_of(option)
     words = ("/".join((flags[0], *negative)), *flags[1:])
-    return typer.Option(*words, help=help or help_of(option), metavar=option.metavar, rich_help_panel=panel)
+    return typer.Option(
+        *words, help=help or help_of(option), metavar=option.metavar, parser=option.parse, rich_help_panel=panel
+    )
 
 
 def shared(name: str, help: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,7 @@ def evaluate(
     require("`restore evaluate`")  # before anything is downloaded or computed
     options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
     parts = Parts(options, say=say)
+    finder = Parts(replace(options, model="none", aligned=False), say=say)  # finds what "auto" means for a detector
     files = picture_files(folder)
     if kept_by is not None:
         recipe = load_recipe(kept_by)
@@ -70,7 +72,7 @@ def evaluate(
         seed=seed,
         identity=identity_weights,
         lpips=lpips_weights,
-        detector=parts.get_detector() if identity_weights is not None else None,
+        detector=finder.get_detector() if identity_weights is not None else None,
         progress=lambda line: messages.print(line, style="dim"),
     )
     if sheet is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from restorer.cli.console import messages
+from restorer.cli.console import messages, plain
 from restorer.formatting import duration
 
 if TYPE_CHECKING:
@@ -68,13 +68,15 @@ class Watch:
     def begin(self, job: Job) -> OnStage:
         """Begin with a photo; return what is told how far it is."""
         self._begun += 1
-        begun, name = self._begun, job.source.name
+        begun, name = self._begun, plain(job.source.name)
         self._estimate.begin(begun, time.monotonic())
 
         def on_stage(stage: str, share: float) -> None:
-            begin, end = STAGES[stage]
-            done = begun + begin + (end - begin) * share
-            self._progress.update(self._task, completed=done, description=f"{name}: {WORDS[stage]}")
+            done = None  # a stage that is not known here is named, and moves nothing
+            if stage in STAGES:
+                begin, end = STAGES[stage]
+                done = begun + begin + (end - begin) * share
+            self._progress.update(self._task, completed=done, description=f"{name}: {WORDS.get(stage, stage)}")
             self._say()
 
         self._progress.update(self._task, completed=begun, description=f"{name}: reading")

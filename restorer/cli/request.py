@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from restorer.cli.paths import out_path
 from restorer.options import FILES, RUN, Options, option
 
 
@@ -23,6 +24,8 @@ class PhotosRequest:
         help="A picture file (for one photo) or a folder; default: beside each photo.",
         panel=FILES,
         flags=("-o", "--out"),
+        metavar="PATH",
+        parse=out_path,
     )
     name: str = option("{stem}_restored", help="Name of a result: {stem}, {model}, {scale}.", panel=FILES)
     overwrite: bool = option(False, help="Replace results that exist; never the photos themselves.", panel=FILES)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restorer.batch.discovery import Found, Job, find_photos, read_list, shard
+from restorer.batch.discovery import Found, Job, find_photos, shard
 from restorer.batch.estimate import Estimate, load_of
 from restorer.batch.forecast import Forecast, forecast
 from restorer.batch.run import FAILED_BEFORE, Batch, Summary
-from restorer.cli.console import messages, results, shown
+from restorer.cli.console import json_text, messages, results, shown
+from restorer.cli.paths import listed
 from restorer.cli.progress import shown_progress
 from restorer.cli.request import PhotosRequest
-from restorer.errors import OutputExistsError, RestorerError, UsageError
+from restorer.cli.stream import is_stream, restore_stream
 from restorer.formatting import duration
-from restorer.photo import PICTURE_SUFFIXES, check_output_size, output_format, read_photo
 
 if TYPE_CHECKING:
     from restorer.pipeline.restorer import Restorer
@@ -54,18 +52,13 @@ class Run:
 
     def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
-        if "-" in request.photos:
-            if list(request.photos) != ["-"] or request.files_from:
-                raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
-            if request.report:
-                raise UsageError("--report shows files before and after; a photo from stdin is none.")
-            return self.stream(request.out, overwrite=request.overwrite)
+        if is_stream(request):
+            return restore_stream(self._restorer, request, self._show, json_lines=self._json)
         return self.files(request)
 
     def files(self, request: PhotosRequest) -> int:
         """Restore files and folders; return the exit code."""
-        listed = _listed(request.files_from) if request.files_from else ()
-        found = find_photos(request.photos, request.out, listed=listed)
+        found = find_photos(request.photos, request.out, listed=listed(request.files_from))
         batch = Batch(
             self._restorer,
             overwrite=request.overwrite,
@@ -74,6 +67,7 @@ class Run:
             retry_failed=request.retry_failed,
         )
         jobs = batch.plan(found.jobs, request.name)
+        found.own += len(found.jobs) - len(jobs)
         if request.shard:
             jobs = shard(jobs, request.shard)
         self._say_found(found, jobs)
@@ -123,41 +117,25 @@ class Run:
             if not self._quiet:
                 messages.print(f"Report: {shown(page)}")
 
-    def stream(self, out: Path | None, *, overwrite: bool = False) -> int:
-        """Restore one photo from stdin to stdout, or to a file; return the exit code."""
-        if out is None and self._json:
-            raise UsageError("--json prints records where the picture would go.", "Name a file with -o.")
-        if out is not None and (out.suffix.lower() not in PICTURE_SUFFIXES or out.is_dir()):
-            raise UsageError(f"-o {out} names no picture, and a photo from stdin has no name.", "Use -o NAME.jpg.")
-        data = sys.stdin.buffer.read()
-        record = self._restorer.new_record("-")
-        try:
-            if out is not None and os.path.lexists(out) and not overwrite:
-                raise OutputExistsError(out, f"{out} exists already.", "Use --overwrite to replace it, or another -o.")
-            photo = read_photo(data)
-            format = output_format(photo.format, self._restorer.options.format, out.suffix if out else None)
-            check_output_size(format, *self._restorer.output_size(photo.size), None)
-            buffer = io.BytesIO()
-            record = self._restorer.restore_file(data, out or buffer, format, photo=photo)
-            if out is None and record.status == "ok":
-                sys.stdout.buffer.write(buffer.getvalue())
-                sys.stdout.buffer.flush()
-        except RestorerError as error:
-            if error.exit_code != 1:
-                raise
-            record.fail(error)
-        self._show(record)
-        return 1 if record.status == "failed" else 0
-
     # ---------------------------------------------------------------------------------------------------- what is seen
 
     def _say_found(self, found: Found, jobs: Sequence[Job]) -> None:
         """Say what was passed over, and when nothing is left."""
         if self._quiet:
             return
+        notes = list(found.warnings)
         if found.unsupported:
-            kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(found.unsupported.items()))
-            messages.print(f"[yellow]Note:[/] pictures of kinds that are not read were passed over: {shown(kinds)}.")
+            notes.append(f"pictures of kinds that are not read were passed over: {_counted(found.unsupported)}.")
+        if found.misnamed:
+            kinds = _counted(found.misnamed)
+            notes.append(f"pictures whose names end like other files were passed over unless named: {kinds}.")
+        if found.unfollowed:
+            links = ", ".join(map(str, found.unfollowed))
+            notes.append(f"links that lead nowhere, or out to a folder around them, were not followed: {links}.")
+        if found.own and jobs:
+            notes.append(f"{_plural(found.own, 'result')} of this tool passed over; one that is named is restored.")
+        for note in notes:
+            messages.print(f"[yellow]Note:[/] {shown(note)}")
         if not jobs:
             own = f" ({_plural(found.own, 'result')} of this tool passed over)" if found.own else ""
             messages.print(f"No photos were found{own}.")
@@ -178,7 +156,7 @@ class Run:
     def _show(self, record: Record) -> None:
         """Print what became of one photo."""
         if self._json:
-            print(_json_line(record), flush=True)
+            print(json_text(record.as_dict()), flush=True)
         if record.status == "failed" and record.error:
             messages.print(f"[bold red]Failed:[/] {shown(record.error['message'])}")
             remedy = FAILED_BEFORE.capitalize() + "." if record.reason == FAILED_BEFORE else record.error["remedy"]
@@ -189,9 +167,10 @@ class Run:
         told = self._restorer.parts.told  # once a run is enough
         for warning in (line for line in record.warnings if line not in told):
             messages.print(f"[yellow]Note:[/] {shown(record.input)}: {shown(warning)}")
-        if self._json or record.status == "failed" or record.output in (None, "-"):
+        tried = record.reason == "dry run"
+        if self._json or record.status == "failed" or record.output is None or (record.output == "-" and not tried):
             return
-        results.print(shown(_line(record)))
+        (messages if record.output == "-" else results).print(shown(_line(record)))
         if self._verbose:
             stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
             messages.print(shown(f"  {stages}; {record.device}, {record.precision}"))
@@ -225,26 +204,6 @@ class Run:
             messages.print("  --retry-failed tries again what failed in an earlier run.")
 
 
-def _listed(source: Path) -> list[Path]:
-    """Return the entries of a list; "-" is stdin."""
-    if str(source) == "-":
-        return read_list(sys.stdin.buffer.read())
-    try:
-        return read_list(source.read_bytes())
-    except OSError as error:
-        raise UsageError(f"--files-from {source} cannot be read: {error.strerror}.", "Check the name.") from error
-
-
-def _json_line(record: Record) -> str:
-    """Return a record as one line; names that are no valid text, as old disks have them, as escapes."""
-    line = json.dumps(record.as_dict(), ensure_ascii=False)
-    try:
-        line.encode()
-    except UnicodeEncodeError:
-        return json.dumps(record.as_dict())
-    return line
-
-
 def _line(record: Record) -> str:
     """Return the one line about a photo that went well."""
     size = f"{record.output_size[0]} x {record.output_size[1]}" if record.output_size else ""
@@ -260,6 +219,10 @@ def _line(record: Record) -> str:
         )
     details += [str(record.background), duration(record.seconds.get("total", 0.0))]
     return f"{record.output}  ({'; '.join(details)})"
+
+
+def _counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{suffix} ({count})" for suffix, count in sorted(kinds.items()))
 
 
 def _plural(count: int, word: str) -> str:

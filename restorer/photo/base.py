@@ -70,6 +70,7 @@ class Format:
         name: as in `Photo.format`, and in records and messages about files.
         title: as people write it.
         suffixes: lower case, with their dot; the first is the one that new files get.
+        other_suffixes: of files that are read, and that no new file gets.
         recognise: whether a file's first 64 bytes are those of this format; its name plays no part.
         read: makes a photo of a file's bytes; raises `UndecodableError` or what its library raises.
         size: width and height that a file's header tells, not turned upright, without decoding; None = not told.
@@ -100,6 +101,7 @@ class Format:
     size: Callable[[Path], tuple[int, int] | None]
     find_xmp: Callable[[Any], bytes | None] = _no_note
     check: Callable[[Path | str | None], None] = _everywhere
+    other_suffixes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     encode: Callable[[EncodeInput, EncodeChoices], bytes] | None = None

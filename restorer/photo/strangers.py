@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 UNSUPPORTED_SUFFIXES: frozenset[str] = frozenset(
-    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".exr", ".iiq", ".jp2", ".j2k", ".jpf", ".jxl", ".mrw"}
-    | {".nef", ".nrw", ".orf", ".pef", ".psb", ".psd", ".raf", ".rw2", ".srw", ".xcf"}
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"}
+    | {".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
+    | {".exr", ".hdr", ".jp2", ".j2c", ".j2k", ".jpc", ".jpf", ".jpx", ".jxl", ".jxr", ".wdp", ".psb", ".psd", ".xcf"}
+    | {".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".tga", ".pcx", ".dds", ".sgi", ".qoi", ".ico", ".icns", ".svg"}
+    | {".bpg", ".flif", ".pict", ".pct", ".emf", ".wmf", ".eps"}
 )
 """Suffixes of pictures that this tool cannot read (camera raw, layered, rarer kinds), so that a walk can name them."""
 
@@ -23,6 +26,16 @@ _STRANGERS = (
     (b"gimp xcf", "a GIMP document"),
     (b"PK\x03\x04", "a ZIP archive"),
 )
+_NO_PICTURES = frozenset({"a PDF", "a ZIP archive"})
+
+
+def is_other_picture(head: bytes) -> bool:
+    """Return whether a file's first bytes are those of a picture of a kind that is not read."""
+    return _is_raw(head) or any(head.startswith(mark) for mark, what in _STRANGERS if what not in _NO_PICTURES)
+
+
+def _is_raw(head: bytes) -> bool:
+    return (head[:4] == b"II*\0" and head[8:10] == b"CR") or head[4:12] == b"ftypcrx "
 
 
 def describe_stranger(head: bytes) -> str:
@@ -30,7 +43,7 @@ def describe_stranger(head: bytes) -> str:
     for signature, words in _STRANGERS:
         if head.startswith(signature):
             return f"it is {words}, which this tool does not read"
-    if (head[:4] == b"II*\0" and head[8:10] == b"CR") or head[4:12] == b"ftypcrx ":
+    if _is_raw(head):
         return "it is a camera raw file, which this tool does not read"
     if not head.strip(b"\0"):
         return "it holds nothing but zeros"

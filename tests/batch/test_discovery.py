@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restorer.batch.discovery import Job, find_photos, read_list, shard
+from restorer.batch.discovery import Job, find_photos, shard
+from restorer.batch.lists import read_list
 from restorer.errors import UsageError
 from tests.support.albums import PLAIN, files, picture
 from tests.support.in_process import restore

@@ -27,7 +27,9 @@ def _found() -> dict[str, Format]:
 
 FORMATS: dict[str, Format] = _found()
 
-PICTURE_SUFFIXES: frozenset[str] = frozenset(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
+PICTURE_SUFFIXES: frozenset[str] = frozenset(
+    suffix for entry in FORMATS.values() for suffix in (*entry.suffixes, *entry.other_suffixes)
+)
 """Suffixes, lower case and with their dot, of the files that folder walking takes for photos."""
 
 

@@ -105,6 +105,7 @@ FORMAT = Format(
     read=_read_jpeg,
     size=decoding.size_by_pillow("JPEG", "MPO"),
     find_xmp=_find_xmp,
+    other_suffixes=(".mpo", ".jps", ".jif", ".jfi", ".pjp", ".pjpeg"),
     aliases=("MPO",),
     requests=("jpg", "jpeg"),
     encode=_encode_jpeg,

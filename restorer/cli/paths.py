@@ -1,0 +1,32 @@
+"""Paths as the command line spells them, where the spelling says more than the path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from restorer.batch.lists import read_list
+from restorer.batch.walking import FolderPath
+from restorer.errors import UsageError
+
+
+def out_path(text: str | Path) -> Path:
+    """Return what -o names; a slash at its end says that it is a folder, and "-" alone is stdout."""
+    spelled = str(text)
+    if spelled.endswith(("/", os.sep)):
+        return FolderPath(spelled)
+    return Path(spelled).absolute() if spelled != "-" == str(Path(spelled)) else Path(spelled)
+
+
+def listed(files_from: Path | None) -> list[Path]:
+    """Return the entries of a list, "-" is stdin; raises `UsageError` when it cannot be read."""
+    if files_from is None:
+        return []
+    if str(files_from) == "-":
+        return read_list(sys.stdin.buffer.read())
+    try:
+        return read_list(files_from.read_bytes())
+    except OSError as error:
+        message = f"--files-from {files_from} cannot be read: {error.strerror}."
+        raise UsageError(message, "Check the name.") from error

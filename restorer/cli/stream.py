@@ -1,0 +1,194 @@
+"""`restore -` and `-o -`: one photo from stdin, or to stdout, by the same rules as files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from restorer.batch.discovery import find_photos, names_picture
+from restorer.batch.outputs import Identity, check_place, identity, in_the_way, is_original, make_folder
+from restorer.batch.walking import FolderPath
+from restorer.cli import settings
+from restorer.cli.paths import listed
+from restorer.errors import RestorerError, UnreadablePhotoError, UsageError
+from restorer.options import declared
+from restorer.photo import check_output_size, output_format, read_note, read_photo
+
+if TYPE_CHECKING:
+    from restorer.cli.request import PhotosRequest
+    from restorer.pipeline.restorer import Restorer
+    from restorer.record import Record
+
+_STDIN = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
+_STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+
+
+def is_stream(request: PhotosRequest) -> bool:
+    """Return whether the photo comes from stdin, or the result goes to stdout."""
+    return any(photo in _STDIN for photo in request.photos) or _to_stdout(request)
+
+
+def restore_stream(
+    restorer: Restorer, request: PhotosRequest, show: Callable[[Record], None], *, json_lines: bool
+) -> int:
+    """Restore one photo from stdin or to stdout; return the exit code.
+
+    Args:
+        restorer: what restores it.
+        request: what the command line says about files.
+        show: prints the record.
+        json_lines: records go to stdout.
+
+    Raises:
+        UsageError: what was asked for goes with files only, or a picture would go to a terminal.
+    """
+    _check(request, json_lines=json_lines)
+    source = _named(request)
+    out = None if _to_stdout(request) else request.out
+    if out is not None and not names_picture(out):
+        raise UsageError(f"-o {out} names no picture, and a photo from stdin has no name.", "Use -o NAME.jpg.")
+    origin = _identity(sys.stdin) if source is None else identity(source)
+    if out is None and not request.dry_run:
+        _check_stdout(origin)
+    record = restorer.new_record(str(source or "-"))
+    try:
+        data = _read(source)
+        if out is None or not _is_done(restorer, request, data, out, origin):
+            record = _restore(restorer, request, data, out, record)
+        else:
+            record.status, record.output, record.reason = "skipped", str(out), "done already"
+    except RestorerError as error:
+        if error.exit_code != 1:
+            raise
+        record.fail(error)
+    record.input = str(source or "-")
+    show(record)
+    return 1 if record.status == "failed" else 0
+
+
+def _read(source: Path | None) -> bytes:
+    if source is None:
+        return sys.stdin.buffer.read()
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        message = f"{source} cannot be read: {error.strerror or error}."
+        raise UnreadablePhotoError(source, message, "Check the file and its folder.") from error
+
+
+def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path | None, record: Record) -> Record:
+    if out is not None:
+        check_place(out)
+    photo = read_photo(data)
+    format = output_format(photo.format, restorer.options.format, out.suffix if out else None)
+    size = restorer.output_size(photo.size)
+    check_output_size(format, *size, None)
+    if request.dry_run:
+        record.status, record.output, record.reason = "skipped", str(out or "-"), "dry run"
+        record.input_size, record.output_size = photo.size, size
+        record.warn(*photo.warnings)
+        return record
+    if out is not None:
+        make_folder(out.parent)
+        return restorer.restore_file(data, out, format, photo=photo)
+    result = io.BytesIO()
+    record = restorer.restore_file(data, result, format, photo=photo)
+    if record.status == "ok":
+        sys.stdout.buffer.write(result.getvalue())
+        sys.stdout.buffer.flush()
+    return record
+
+
+def _is_done(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path, origin: Identity | None) -> bool:
+    """Return whether the result is there already; raise where the file of that name must not be replaced."""
+    if not os.path.lexists(out):
+        return False
+    if (origin is not None and identity(out) == origin) or _holds(out, data):  # a pipe tells no more than its bytes
+        raise is_original(out)
+    if request.overwrite:
+        return False
+    wanted = restorer.note(hashlib.sha256(data).hexdigest()) if request.resume else None
+    found = read_note(out) if wanted else None
+    if found is None or wanted is None or found.fingerprint != wanted.fingerprint:
+        raise in_the_way(out, found, wanted)
+    return True
+
+
+def _holds(file: Path, data: bytes) -> bool:
+    try:
+        return file.is_file() and file.stat().st_size == len(data) and file.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _from_stdin(request: PhotosRequest) -> bool:
+    return any(photo in _STDIN for photo in request.photos)
+
+
+def _to_stdout(request: PhotosRequest) -> bool:
+    if request.out is None:
+        return _from_stdin(request)
+    return str(request.out) in _STDOUT and not isinstance(request.out, FolderPath)
+
+
+def _named(request: PhotosRequest) -> Path | None:
+    """Return the one photo that is named; None for stdin."""
+    if _from_stdin(request):
+        return None
+    jobs = find_photos(request.photos, None, listed=listed(request.files_from)).jobs
+    if len(jobs) != 1:
+        raise UsageError(f"-o - writes one photo to stdout, but {len(jobs)} were given.", "Name a folder: -o restored/")
+    if jobs[0].problem is not None:
+        raise jobs[0].problem
+    return jobs[0].source
+
+
+def _check(request: PhotosRequest, *, json_lines: bool) -> None:
+    """Refuse what goes with files only."""
+    if _from_stdin(request):
+        if len(request.photos) > 1 or request.files_from:
+            raise UsageError("- reads one photo from stdin; it cannot be mixed with files.")
+        if sys.stdin.isatty():
+            raise UsageError(
+                "- reads a photo from stdin, and stdin is this terminal.", "Use restore - < photo.jpg > restored.jpg"
+            )
+    if request.report:
+        raise UsageError("--report shows files before and after; a photo from stdin or to stdout is none.")
+    for flag in _only_for_files(request):
+        raise UsageError(f"{flag} is for files; a photo from stdin or to stdout is none.", "Leave it out.")
+    if json_lines and _to_stdout(request) and not request.dry_run:
+        raise UsageError("--json prints records where the picture would go.", "Name a file with -o.")
+
+
+def _only_for_files(request: PhotosRequest) -> list[str]:
+    """Return the options of the command line that say nothing about a photo from stdin or to stdout."""
+    configured = settings.load()  # restore.toml speaks of every run, so what it says is no error here
+    found = []
+    for name in ("name", "shard", "retry_failed"):
+        option, value = declared(PhotosRequest)[name], getattr(request, name)
+        if value != option.default and not (option.long in configured and configured[option.long].value == value):
+            found.append(f"--{option.long}")
+    return found
+
+
+def _check_stdout(origin: Identity | None) -> None:
+    """Refuse to write a picture to a terminal, or into the photo that it is made from."""
+    if sys.stdout.isatty():
+        raise UsageError("The picture would go to this terminal.", "Use > FILE, or -o FILE.")
+    if origin is not None and _identity(sys.stdout) == origin:
+        raise UsageError("stdout leads into the photo itself; an original is never overwritten.", "Use another file.")
+
+
+def _identity(stream: TextIO) -> Identity | None:
+    """Return which file a stream reads or writes; None for pipes, devices, and streams without a file."""
+    try:
+        number = stream.fileno()
+        return identity(number) if stat.S_ISREG(os.fstat(number).st_mode) else None
+    except (OSError, ValueError, AttributeError):  # what a caller puts in the place of stdin need not be a file
+        return None
