@@ -59,7 +59,7 @@ def evaluate(
     require("`restore evaluate`")  # before anything is downloaded or computed
     options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
     parts = Parts(options, say=say)
-    finder = Parts(replace(options, model="none", aligned=False), say=say)  # finds what "auto" means for a detector
+    whole = Parts(replace(options, aligned=False), say=say)  # "auto" means a detector where faces are looked for
     files = picture_files(folder)
     if kept_by is not None:
         recipe = load_recipe(kept_by)
@@ -72,7 +72,7 @@ def evaluate(
         seed=seed,
         identity=identity_weights,
         lpips=lpips_weights,
-        detector=finder.get_detector() if identity_weights is not None else None,
+        detector=whole.get_detector() if identity_weights is not None else None,
         progress=lambda line: messages.print(line, style="dim"),
     )
     if sheet is not None:

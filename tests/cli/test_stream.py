@@ -212,3 +212,11 @@ def test_names_are_shown_as_they_are(capsys: Capsys) -> None:
     assert done.err.count("in/9 :sunny: [b].jpg") == 2
     assert "There" not in done.err
     assert ":sunny: [x]" in restore(capsys, ":sunny: [x]", *PLAIN, code=2).err
+
+
+@pytest.mark.parametrize(
+    "option", ["--min-face", "--strength", "--scale", "--min-score", "--min-likeness", "--fidelity"]
+)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1"])
+def test_figures_that_are_no_numbers_are_refused(option: str, value: str, capsys: Capsys) -> None:
+    assert option in restore(capsys, "p.jpg", option, value, "--model", "tiny", code=2).err

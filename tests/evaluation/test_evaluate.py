@@ -183,6 +183,21 @@ def test_the_command_prints_the_promised_json(
     assert "gaussian" in capsys.readouterr().out
 
 
+def test_auto_means_a_detector_for_the_identity_figure(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReachedError(Exception):
+        pass
+
+    def measured(*_arguments: object, detector: object, **_more: object) -> None:
+        raise ReachedError(type(detector).__name__)
+
+    monkeypatch.setattr("restorer.evaluation.evaluate.evaluate", measured)
+    weights = str(clean / "0.png")
+    with pytest.raises(ReachedError, match="TinyDetector"):
+        command("evaluate", "tiny", str(clean), "--identity-weights", weights, "--offline")
+    with pytest.raises(ReachedError, match="NoneType"):
+        command("evaluate", "tiny", str(clean), "--offline")
+
+
 @pytest.mark.parametrize("kind", ["stylegan2", "dcgan"])
 def test_samples_are_drawn_by_the_seed(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
