@@ -16,12 +16,12 @@ from restorer.batch.outputs import Identity, check_place, identity, in_the_way, 
 from restorer.batch.walking import FolderPath
 from restorer.cli import settings
 from restorer.cli.paths import listed
+from restorer.cli.request import PhotosRequest
 from restorer.errors import RestorerError, UnreadablePhotoError, UsageError
 from restorer.options import declared
 from restorer.photo import check_output_size, output_format, read_note, read_photo
 
 if TYPE_CHECKING:
-    from restorer.cli.request import PhotosRequest
     from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
 
