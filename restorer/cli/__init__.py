@@ -26,7 +26,7 @@ COMMANDS = {
     "sample": "draw pictures from a prior",
     "evaluate": "measure a model on degraded pictures whose truth is known",
 }
-"""Subcommands with one line each for the help page; `restorer.cli.NAME` holds the typer app of each."""
+"""Subcommands with one line each for the help page; the module of that name has the typer app of each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
