@@ -362,6 +362,16 @@ def lanes_alive() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(("lane", "write"))]
 
 
+def waits(thread: threading.Thread) -> bool:
+    """Tell whether a thread waits for others, but not for one that is just being started."""
+    frame, names = sys._current_frames().get(cast("int", thread.ident)), []
+    while frame is not None:
+        names.append((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
+        frame = frame.f_back
+    ways = {("threading.py", name) for name in ("wait", "join", "_wait_for_tstate_lock")}
+    return names[0] in ways and ("threading.py", "start") not in names
+
+
 class Interrupted:
     """Ctrl-C from within a lane: tells the main thread, and waits until that has given everything up."""
 
@@ -376,7 +386,10 @@ class Interrupted:
         monkeypatch.setattr(Lanes, "stop", noted)
 
     def now(self) -> None:
-        time.sleep(0.3)  # the main thread has started this lane and those beside it by then, and waits
+        deadline = time.monotonic() + PATIENCE
+        while not waits(threading.main_thread()):  # until it has started this lane and those beside it
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         signal.pthread_kill(cast("int", threading.main_thread().ident), signal.SIGINT)
         assert self.stopped.wait(PATIENCE)
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,33 +31,29 @@ def picture(path: Path, size: tuple[int, int] = (60, 40), seed: int = 0) -> Path
 # -------------------------------------------------------------------------------------------------------- start-up
 
 
-def least_seconds(run: Callable[[], object]) -> float:
-    """Return the least of five runs, in processor seconds of the child: the wall clock counts other programs too."""
-    spent = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent)
+def loaded(*arguments: str) -> set[str]:
+    """Return the modules that a command has imported at its end."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "restorer", *arguments],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+HEAVY = {"torch", "cv2", "numpy", "PIL", "facexlib", "basicsr", "huggingface_hub", "safetensors", "scipy"}
+"""What takes most of a second to import; how long a command takes to start is measured by the benchmarks."""
 
 
 def test_version_answers_without_loading_anything(restore: Restore) -> None:
     assert restore("--version").stdout.startswith("restore ")
-    assert least_seconds(lambda: restore("--version")) < 0.25
+    assert not loaded("--version") & (HEAVY | {"typer", "click", "rich", "tomllib", "urllib.request", "asyncio"})
 
 
-def test_help_is_quick_and_loads_no_torch(restore: Restore) -> None:
-    assert least_seconds(lambda: restore("--help")) < 0.6
+def test_help_loads_nothing_heavy(restore: Restore) -> None:
     text = restore("--help").stdout
     for option in ("--scale", "--model", "--background", "--strength", "--offline", "--json", "gfpgan-1.4"):
         assert option in text
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "restorer", "--help"],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2],
-    )  # fmt: skip
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not loaded & {"torch", "cv2", "facexlib", "basicsr", "huggingface_hub", "scipy"}
+    assert not loaded("--help") & HEAVY
 
 
 def test_no_arguments_show_the_help(restore: Restore) -> None:
@@ -289,11 +282,9 @@ def test_a_changed_byte_is_refused_and_nothing_is_left(restore: Restore, tmp_pat
     assert not [path for path in hub_cache.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
 
 
-def test_no_network_and_no_cache_is_exit_3_with_a_remedy_at_once(restore: Restore, tmp_path: Path) -> None:
+def test_no_network_and_no_cache_is_exit_3_with_a_remedy(restore: Restore, tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    begin = time.perf_counter()
     done = restore("a.png", "--model", "gfpgan", code=3, HTTPS_PROXY="http://127.0.0.1:9")
-    assert time.perf_counter() - begin < 5
     assert "restore models pull" in done.stderr
     assert not (tmp_path / "a_restored.png").exists()
 
