@@ -42,6 +42,7 @@ def test_an_undisturbed_run_gives_every_photo_and_names_every_failure(tree: Albu
     assert len(calm.begun) == GOOD
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_rerun(tree: Album, calm: Run) -> None:
     """Results with a note in them."""
     done = kill_and_rerun(tree, tree.folder.parent, calm, KILLS, 1, PLAIN)
@@ -50,6 +51,7 @@ def test_killed_at_random_moments_and_rerun(tree: Album, calm: Run) -> None:
     assert done.again <= 2 * KILLS
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_where_only_the_journal_knows(tmp_path: Path) -> None:
     made = album(tmp_path / "album", 24, 3, seed=3)
     stripped = (*PLAIN, "--strip-metadata")

@@ -316,6 +316,7 @@ def test_it_finds_the_faces_of_real_photos(
     assert least <= len(shipped(precision).detect(read_picture(shared / "data/photos" / name))) <= most
 
 
+@pytest.mark.slow
 def test_it_agrees_with_its_teacher(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

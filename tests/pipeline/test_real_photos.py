@@ -135,6 +135,7 @@ def test_a_look_alike_detector_is_refused(
     assert not (tmp_path / "queen.png").exists()
 
 
+@pytest.mark.slow
 def test_all_photos_of_the_collection_are_enlarged(restore: Restore, shared: Path, tmp_path: Path) -> None:
     """Each keeps its depth, its alpha, its profile, its EXIF and its upright size; side files make no noise."""
     source = shared / "data" / "photos"

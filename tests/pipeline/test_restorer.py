@@ -59,9 +59,9 @@ def inside(face: Face, size: tuple[int, int], scale: float) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------ geometry
 
 
-@pytest.mark.parametrize("scale", [2, 3.5, 8])
-@pytest.mark.parametrize(("eye_distance", "degrees"), [(30, 0), (60, 20), (90, -12)])
+@pytest.mark.parametrize(("scale", "eye_distance", "degrees"), [(2, 30, 0), (3.5, 60, 20), (2, 90, -12)])
 def test_identity_restorer_changes_nothing(scale: float, eye_distance: float, degrees: float) -> None:
+    """All stages together; at more sizes and factors, for the pasting alone, in tests/faces/test_paste.py."""
     photo = smooth_photo()
     face = face_at((205.3, 214.8), eye_distance, degrees)
     result = restorer(Identity(), [face], scale=scale).restore(photo)
