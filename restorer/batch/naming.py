@@ -62,6 +62,9 @@ class Template:
             stem: of the photo.
             suffix: of the result, with its dot.
             apart: let the stem show in any case.
+
+        Raises:
+            UsageError: the name is too long even for a stem of one letter.
         """
 
         def fill(stem: str) -> str:

@@ -17,12 +17,22 @@ from restorer.networks.mobilefacenet import TEMPLATE, crop_faces, load_mobilefac
 
 
 def psnr(picture: Picture, truth: Picture) -> float:
-    """Return the peak signal-to-noise ratio in dB over all three channels; infinite for equal pictures."""
+    """Return the peak signal-to-noise ratio in dB over all three channels; infinite for equal pictures.
+
+    Args:
+        picture: RGB (h, w, 3), uint8.
+        truth: the same shape and type.
+    """
     return float(import_basicsr("basicsr.metrics.psnr_ssim").calculate_psnr(picture, truth, 0))
 
 
 def ssim(picture: Picture, truth: Picture) -> float:
-    """Return the structural similarity, the mean over the three channels."""
+    """Return the structural similarity, the mean over the three channels; 1 for equal pictures, -1 at least.
+
+    Args:
+        picture: RGB (h, w, 3), uint8.
+        truth: the same shape and type.
+    """
     return float(import_basicsr("basicsr.metrics.psnr_ssim").calculate_ssim(picture, truth, 0))
 
 
@@ -30,6 +40,9 @@ def niqe(picture: Picture) -> float | None:
     """Return NIQE on the luma, lower is more natural.
 
     None for a picture below 192 px, which has too few blocks, and for one without any texture to judge.
+
+    Args:
+        picture: RGB (h, w, 3), uint8.
     """
     if min(picture.shape[:2]) < 192:
         return None

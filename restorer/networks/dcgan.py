@@ -35,7 +35,7 @@ class DCGANGenerator(nn.Module):
         self.main = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the pictures."""
+        """Return the pictures (n, 3, 64, 64) in [-1, 1] of z (n, style_dim)."""
         pictures: Tensor = self.main(z[:, :, None, None])
         return pictures
 
@@ -56,7 +56,7 @@ class DCGANDiscriminator(nn.Module):
         self.main = nn.Sequential(*layers)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return the verdicts."""
+        """Return the verdicts (n, 1) on pictures (n, 3, 64, 64) in [-1, 1]."""
         verdict: Tensor = self.main(pictures).flatten(1)
         return verdict
 

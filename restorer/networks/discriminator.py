@@ -32,6 +32,7 @@ class EqualConv(nn.Module):
         nn.init.normal_(self.weight, std=self.scales()["weight"])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w)."""
         bias = None if self.bias is None else self.bias * self.gain
         x = F.conv2d(x, self.weight * self.gain, bias, padding=self.weight.shape[2] // 2)
         return x if self.linear else F.leaky_relu(x, 0.2)
@@ -51,6 +52,7 @@ class EqualLinear(nn.Module):
         nn.init.normal_(self.weight, std=self.scales()["weight"])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_features) to (n, out_features)."""
         x = F.linear(x, self.weight, self.bias)
         return x if self.linear else F.leaky_relu(x, 0.2) * math.sqrt(2)
 
@@ -73,6 +75,7 @@ class DownBlock(nn.Module):
         self.skip = EqualConv(in_channels, out_channels, 1, linear=True, gain=1 / math.sqrt(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h / 2, w / 2)."""
         skip: Tensor = self.skip(F.avg_pool2d(x, 2))
         main: Tensor = self.conv2(F.avg_pool2d(self.conv1(x), 2))
         return main + skip
@@ -106,6 +109,7 @@ class StyleGAN2Discriminator(nn.Module):
         self.final_linear = nn.Sequential(EqualLinear(width * 16, width), EqualLinear(width, 1, linear=True))
 
     def forward(self, x: Tensor, alpha: float = 1.0) -> Tensor:
+        """Return the verdicts (n, 1) on pictures (n, 3, size, size) in [-1, 1]; `alpha` as for `features`."""
         return self.judge(self.features(x, alpha)[-1])
 
     def features(self, x: Tensor, alpha: float = 1.0) -> list[Tensor]:

@@ -29,6 +29,7 @@ class Residual(nn.Module):
         self.last = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, h, w) to the same shape."""
         added: Tensor = self.last(F.leaky_relu_(self.first(x), 0.2))
         return x + added
 
@@ -87,7 +88,11 @@ class FaceUNet(nn.Module):
         nn.init.normal_(self.to_rgb.weight, std=1e-3)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return the restored pictures."""
+        """Return the restored pictures (n, 3, h, w) of pictures of that shape in [-1, 1].
+
+        Raises:
+            ValueError: the sides are no multiples of `multiple`, or there are not three channels.
+        """
         if pictures.shape[1] != 3 or pictures.shape[2] % self.multiple or pictures.shape[3] % self.multiple:
             expected = f"(n, 3, h, w) with sides that are multiples of {self.multiple}"
             raise ValueError(f"This network takes pictures of shape {expected}, not {tuple(pictures.shape)}.")

@@ -50,6 +50,7 @@ class _Body(nn.ModuleDict):
         self._returned = frozenset(list(layers)[-3:])
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Return the features (n, c, h, w) behind the three last stages of RGB (n, 3, h, w), largest first."""
         outputs = []
         for name, layer in self.items():
             pixels = layer(pixels)
@@ -113,7 +114,7 @@ class BiSeNet(nn.Module):
         self.cp, self.ffm, self.conv_out = whole.cp, whole.ffm, whole.conv_out
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (n, classes, h, w)."""
+        """Return logits (n, classes, h, w) of RGB (n, 3, h, w)."""
         mean, deviation = (pixels.new_tensor(values)[:, None, None] for values in (self.MEAN, self.DEVIATION))
         shallow, context, _ = self.cp((pixels * 0.5 + 0.5 - mean) / deviation)
         logits, _ = self.conv_out(self.ffm(shallow, context))

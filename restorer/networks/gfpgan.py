@@ -50,6 +50,7 @@ class ResBlock(nn.Module):
         self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w) at half or twice the resolution."""
         main = F.leaky_relu_(self.conv1(x), 0.2)
         if self.strided:
             main, skip = self.conv2(fir_blur(main, 2)), self.skip(fir_blur(x, 1, stride=2))
@@ -105,7 +106,10 @@ class GFPGAN(nn.Module):
         self.shift = nn.ModuleList(_condition(i, o) for i, o in zip(unet[1:], modulated, strict=True))
 
     def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Return restored faces; `noise` replaces the generator's stored noise, one tensor for each convolution."""
+        """Return restored faces (n, 3, out_size, out_size) of faces of that shape in [-1, 1].
+
+        `noise` replaces the generator's stored noise: one tensor for each convolution, (n or 1, 1, h, w).
+        """
         x = F.leaky_relu_(self.first(quick_layout(faces)), 0.2)
         skips = []
         for block in self.down:

@@ -25,6 +25,7 @@ class DenseBlock(nn.Module):
         self.last = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, h, w) to the same shape."""
         seen = x
         for conv in self.convs:
             seen = torch.cat([seen, F.leaky_relu_(conv(seen), 0.2)], dim=1)
@@ -39,6 +40,7 @@ class RRDB(nn.Module):
         self.blocks = nn.Sequential(*(DenseBlock(width, growth) for _ in range(3)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, h, w) to the same shape."""
         return torch.add(x, self.blocks(x), alpha=0.2)
 
 
@@ -53,6 +55,7 @@ class Trunk(nn.Module):
         self.last = nn.Conv2d(width, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w)."""
         x = self.first(x)
         return F.leaky_relu_(self.last(x + self.body_last(self.body(x))), 0.2)
 
@@ -81,6 +84,7 @@ class UNetTrunk(nn.Module):
                 nn.init.kaiming_normal_(part.weight, a=0.2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w), sides divisible by 2 ** levels, to (n, out_channels, h, w)."""
         kept = [F.leaky_relu_(self.first(x), 0.2)]
         for block in self.down:
             kept.append(block(kept[-1]))
@@ -173,7 +177,9 @@ class Decoder(nn.Module):
     def forward(
         self, x: Tensor, features: Sequence[Tensor], skips: Sequence[Tensor] = (), noise: Sequence[Tensor] = ()
     ) -> Tensor:
-        """Return the picture; `features` are the bank's, from twice the input's resolution to its own.
+        """Return the picture (n, 3, out_size, out_size) for the trunk's x (n, c, in_size, in_size).
+
+        `features` (n, c, h, w) are the bank's, from twice the input's resolution to its own.
 
         `skips` are the input itself at these resolutions, its finer pixels as channels, as far as there are any;
         `noise` has a channel for each of them where the decoder takes noise.
@@ -361,7 +367,7 @@ class GLEAN(_Banked):
         self.fusion = nn.ModuleList(nn.Conv2d(2 * width, width, 3, padding=1) for width in below)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return the enlarged pictures."""
+        """Return the pictures (n, 3, out_size, out_size) of (n, 3, in_size, in_size) in [-1, 1], not clamped."""
         trunk = self._encode(pictures)
         encoded = [trunk]
         for block in self.down:
@@ -468,7 +474,7 @@ class LightGLEAN(_Banked):
         self.latents.copy_(latent.expand_as(self.latents))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return the enlarged pictures."""
+        """Return the pictures (n, 3, out_size, out_size) of (n, 3, in_size, in_size) in [-1, 1], not clamped."""
         if self.training or not self.mirrored:
             return self._enlarge(pictures)
         # The noise is mirrored as well: the mean of two textures would be half as strong.

@@ -50,7 +50,7 @@ class GPEN(nn.Module):
         )
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return restored faces."""
+        """Return restored faces (n, 3, size, size) of faces of that shape in [-1, 1]."""
         x = F.leaky_relu_(self.first(quick_layout(faces)), 0.2)
         features = [x]
         for conv in self.down:

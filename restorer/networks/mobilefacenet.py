@@ -44,6 +44,7 @@ class ConvBlock(nn.Module):
         self.prelu = None if linear else nn.PReLU(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w), each side divided by the stride."""
         x = self.bn(self.conv(x))
         return x if self.prelu is None else self.prelu(x)
 
@@ -67,6 +68,7 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w), each side divided by the stride."""
         y: Tensor = self.conv(x)
         return x + y if self.residual else y
 
@@ -89,7 +91,7 @@ class MobileFaceNet(nn.Module):
         self.linear1 = ConvBlock(512, 128, 1, linear=True)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return the embeddings."""
+        """Return the embeddings (n, 128) of faces (n, 3, 112, 96) in [-1, 1]."""
         return self.embed(self.features(faces)[-1])
 
     def features(self, faces: Tensor) -> list[Tensor]:

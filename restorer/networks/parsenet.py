@@ -76,7 +76,7 @@ class ParseNet(nn.Module):
         self._kernels: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits (n, classes, s, s)."""
+        """Return logits (n, classes, s, s) of RGB (n, 3, s, s) in [-1, 1]."""
         dtype, x = _computed_in(pixels)
         with own_precision(pixels):
             x = self._encode(x, dtype)

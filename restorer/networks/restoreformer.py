@@ -38,6 +38,7 @@ class ResBlock(nn.Module):
         self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w)."""
         main = self.conv1(F.silu(self.norm1(x), inplace=True))
         main = self.conv2(F.silu(self.norm2(main), inplace=True))
         total: Tensor = self.nin_shortcut(x) + main
@@ -63,6 +64,7 @@ class Attention(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """Map (n, channels, h, w) to the same shape; `other`, of the same shape too, is what the query is made from."""
         normed = self.norm1(x)
         query = self.q(normed if other is None else self.norm2(other))
         n, c, h, w = x.shape
@@ -94,7 +96,10 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(WIDTHS[-1], CODEBOOK[1], 3, padding=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the code, the feature before the middle's attention and the one behind the middle."""
+        """Return the code (n, 256, s/32, s/32) and two features (n, 512, s/32, s/32) of x (n, 3, s, s).
+
+        The features are the one before the middle's attention and the one behind the middle.
+        """
         x = self.conv_in(x)
         for level, blocks in enumerate(self.blocks):
             for index, block in enumerate(cast(nn.ModuleList, blocks)):
@@ -137,6 +142,13 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(WIDTHS[0], 3, 3, padding=1)
 
     def forward(self, code: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
+        """Return the picture (n, 3, s, s) of a code (n, 256, s/32, s/32).
+
+        Args:
+            code: of matched entries.
+            inner: the encoder's feature (n, 512, s/32, s/32) before the attention of its middle.
+            outer: the encoder's feature (n, 512, s/32, s/32) behind its middle.
+        """
         x = self.mid.block_1(self.conv_in(code))
         x = self.mid.block_2(self.mid.attention(x, outer))
         for step, blocks in enumerate(self.blocks):
@@ -163,7 +175,7 @@ class RestoreFormer(nn.Module):
         nn.init.uniform_(self.codebook, -1 / CODEBOOK[0], 1 / CODEBOOK[0])
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return restored faces."""
+        """Return restored faces (n, 3, 512, 512) of faces of that shape in [-1, 1]."""
         code, inner, outer = self.encoder(faces)
         restored: Tensor = self.decoder(self.post_quant_conv(self._match(self.quant_conv(code))), inner, outer)
         return restored

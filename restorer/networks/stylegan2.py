@@ -128,6 +128,7 @@ class Modulation(nn.Module):
         self.init_weights()
 
     def forward(self, latent: Tensor) -> Tensor:
+        """Map latents (n, style_dim) to factors (n, channels)."""
         # Styles are small and everything is multiplied by them: they stay in the weights' own precision.
         with own_precision(latent):
             return F.linear(latent.to(self.weight.dtype), self.weight, self.bias)
@@ -174,6 +175,13 @@ class StyledConv(nn.Module):
         self.init_weights()
 
     def forward(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, h, w), or twice the sides with `upsample`.
+
+        Args:
+            x: the features.
+            latent: (n, style_dim).
+            noise: standard normal, at the output's resolution, or GPEN's features; shapes as for the class.
+        """
         weight, scale_in, scale_out = self._modulated(self.modulation(latent), x.shape[2] * x.shape[3])
         # Noise and bias are added to what carries the activation's sqrt(2) already, so they get it here.
         bias, *noise_bias = torch.split(self.bias * math.sqrt(2), weight.shape[1 if self.transposed else 0])
@@ -240,6 +248,13 @@ class ToRGB(nn.Module):
         self.init_weights()
 
     def forward(self, x: Tensor, latent: Tensor, picture: Tensor | None = None) -> Tensor:
+        """Return the picture (n, 3, h, w) of features (n, in_channels, h, w).
+
+        Args:
+            x: the features.
+            latent: (n, style_dim).
+            picture: of the level before, (n, 3, h / 2, w / 2), which is enlarged and added; None at the first.
+        """
         weight = self.weight * self.modulation(latent)[:, None, :]
         # A view of the features as (n, channels, pixels) in either memory layout.
         flat = x.flatten(2) if x.is_contiguous() else x.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)
@@ -269,6 +284,7 @@ class MappingLayer(nn.Module):
         self.init_weights()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, in_features) to (n, out_features)."""
         with own_precision(x):
             return F.leaky_relu(F.linear(x.to(self.weight.dtype), self.weight, self.bias), 0.2) * math.sqrt(2)
 
@@ -289,6 +305,7 @@ class Mapping(nn.Module):
         self.layers = nn.ModuleList(MappingLayer(style_dim, style_dim) for _ in range(n_mlp))
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map z (n, style_dim) to w (n, style_dim)."""
         z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
         for layer in self.layers:
             z = layer(z)

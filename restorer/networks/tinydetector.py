@@ -39,6 +39,7 @@ class _Conv(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(outer, momentum=0.03) if norm else nn.Identity()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (n, inner, h, w) to (n, outer, h, w), each side divided by the stride."""
         if isinstance(self.norm, nn.Identity):
             return conv_relu(self.conv, features)
         result: torch.Tensor = F.relu(self.norm(self.conv(features)), inplace=True)
@@ -54,6 +55,7 @@ class _Separable(nn.Module):
         self.pointwise = _Conv(inner, outer, 1, norm=norm)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (n, inner, h, w) to (n, outer, h, w), each side divided by the stride."""
         result: torch.Tensor = self.pointwise(self.depthwise(features))
         return result
 
@@ -66,6 +68,7 @@ class _Residual(nn.Module):
         self.block = block
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features (n, c, h, w) to the same shape."""
         result: torch.Tensor = self.block(features)
         # Where no gradients are kept, nothing else holds the block's output: one tensor less to write.
         return result + features if torch.is_grad_enabled() else result.add_(features)

@@ -31,6 +31,7 @@ class _Residual(nn.Module):
         _shrink(self.second)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (n, width, h, w) to the same shape."""
         result: torch.Tensor = self.second(conv_relu(self.first, features))
         return result + features if torch.is_grad_enabled() else result.add_(features)
 

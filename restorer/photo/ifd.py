@@ -107,7 +107,11 @@ def rational(numerator: int, denominator: int) -> Value:
 
 
 def header(data: bytes) -> tuple[Order, bool, int]:
-    """Return byte order, whether it is BigTIFF, and the position of the first directory."""
+    """Return byte order, whether it is BigTIFF, and the position of the first directory.
+
+    Raises:
+        DamagedDirectoryError: it is no TIFF header, or is cut off.
+    """
     order: Order
     if data[:2] == b"II":
         order = "<"
@@ -127,7 +131,17 @@ def header(data: bytes) -> tuple[Order, bool, int]:
 
 
 def read_directory(data: bytes, position: int, order: Order, big: bool = False) -> Directory:
-    """Read the directory at a position; tags whose value lies outside of the data are named in `damaged`."""
+    """Read the directory at a position; tags whose value lies outside of the data are named in `damaged`.
+
+    Args:
+        data: the whole block, of which positions count from its first byte.
+        position: of the directory.
+        order: byte order.
+        big: whether it is BigTIFF's, with 64-bit counts and positions.
+
+    Raises:
+        DamagedDirectoryError: the directory lies outside of the data, is cut off, or claims too many tags.
+    """
     count_code, entry_size, next_code, inline = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
     try:
         (count,) = struct.unpack_from(order + count_code, data, position)

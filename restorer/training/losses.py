@@ -61,6 +61,14 @@ def feature_loss(found: Sequence[Tensor], wanted: Sequence[Tensor], *, squared: 
     """Return the mean difference of features, averaged over the layers.
 
     Each layer is divided by the wanted features' own mean size, so that no layer and no network outweighs the others.
+
+    Args:
+        found: features of each layer, (n, c, h, w) or any shape.
+        wanted: as many, of the same shapes; no gradient goes through their size.
+        squared: take the mean squared difference instead of the mean absolute one.
+
+    Returns:
+        A scalar.
     """
     parts = []
     for a, b in zip(found, wanted, strict=True):
@@ -71,7 +79,15 @@ def feature_loss(found: Sequence[Tensor], wanted: Sequence[Tensor], *, squared: 
 
 
 def pyramid_loss(found: Sequence[Tensor], wanted: Tensor) -> Tensor:
-    """Return the L1 loss of pictures at several resolutions against the wanted one, reduced by area averaging."""
+    """Return the L1 loss of pictures at several resolutions against the wanted one, reduced by area averaging.
+
+    Args:
+        found: pictures (n, 3, h, w) in about [-1, 1], each at a resolution of its own.
+        wanted: (n, 3, H, W) in [-1, 1], at least as large as each of them.
+
+    Returns:
+        A scalar: the sum over the resolutions.
+    """
     parts = [F.l1_loss(picture.float(), F.interpolate(wanted, picture.shape[2:], mode="area")) for picture in found]
     return torch.stack(parts).sum()
 

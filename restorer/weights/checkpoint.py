@@ -62,7 +62,16 @@ def load_state_dict(path: Path, table_name: str) -> dict[str, torch.Tensor]:
 
 
 def open_checkpoint(path: Path, table_name: str) -> Checkpoint:
-    """Return the state dict of a file together with what else is in it; see `load_state_dict`."""
+    """Return the state dict of a file together with what else is in it; see `load_state_dict`.
+
+    Args:
+        path: a checkpoint, .pth, .pt, .ckpt or .safetensors.
+        table_name: what errors call it.
+
+    Raises:
+        UnsafeCheckpointError: the file holds more than tensors and plain values.
+        CheckpointLayoutError: there is no state dict in it.
+    """
     tree = _read(path, table_name)
     wrapper = None
     left: dict[str, int] = {}

@@ -51,7 +51,11 @@ def there(dotted: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("path", [*(page for page in PAGES if page.name not in HISTORY), *SOURCES], ids=lambda path: path.relative_to(ROOT).as_posix())
+def short(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", [*(page for page in PAGES if page.name not in HISTORY), *SOURCES], ids=short)
 def test_what_is_named_in_code_is_there(path: Path) -> None:
     missing = {name for name in named(path, DOTTED) if not there(name)}
     assert not missing
