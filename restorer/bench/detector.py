@@ -1,7 +1,8 @@
 """Measures a face detector on photographs against a larger one, the teacher: recall, precision, landmarks, time.
 
-The teacher's faces from score 0.9 and 40 px of height on are to be found (intersection over union 0.4 and more). A find
-on a face that the teacher is less sure of, or a smaller one, counts neither for nor against; every other find is wrong.
+The teacher's faces from score 0.9 and 40 px of height on are to be found (intersection over union 0.4 and more). A
+detection on a face that the teacher is less sure of, or a smaller one, counts neither for nor against; every other one
+is wrong.
 """
 
 from __future__ import annotations
