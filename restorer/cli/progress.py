@@ -32,7 +32,7 @@ EVERY = 60.0
 
 
 @contextmanager
-def shown_progress(jobs: Sequence[Job], estimate: Estimate, *, quiet: bool) -> Iterator[ProgressView]:
+def shown_progress(jobs: Sequence[Job], estimate: Estimate, *, quiet: bool) -> Iterator[Watch]:
     """Show photo, stage, how far it is and the time left."""
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -42,10 +42,10 @@ def shown_progress(jobs: Sequence[Job], estimate: Estimate, *, quiet: bool) -> I
     )
     progress = Progress(*columns, console=messages, transient=True, disable=quiet or not messages.is_terminal)
     with progress:
-        yield ProgressView(progress, len(jobs), estimate, lines=not quiet and not messages.is_terminal)
+        yield Watch(progress, len(jobs), estimate, lines=not quiet and not messages.is_terminal)
 
 
-class ProgressView:
+class Watch:
     """Hears how a run goes; the whole run is one bar.
 
     Args:
@@ -71,11 +71,11 @@ class ProgressView:
         begun, name = self._begun, plain(job.source.name)
         self._estimate.begin(begun, time.monotonic())
 
-        def on_stage(stage: str, fraction: float) -> None:
+        def on_stage(stage: str, share: float) -> None:
             done = None  # a stage that is not known here is named, and moves nothing
             if stage in STAGES:
                 begin, end = STAGES[stage]
-                done = begun + begin + (end - begin) * fraction
+                done = begun + begin + (end - begin) * share
             self._progress.update(self._task, completed=done, description=f"{name}: {WORDS.get(stage, stage)}")
             self._say()
 

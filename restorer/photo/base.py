@@ -81,6 +81,7 @@ class Format:
         encode: makes a file's bytes; None for a format that is only read.
         describe: names a format-specific thing (kind, bytes, whether the result has an ICC profile) that another format
             has no place for; None when nothing is lost without it.
+        takes: kinds of format-specific things of other formats that it has a place for all the same.
         max_side: pixels a side that the format, as the library writes it, can hold.
         max_bytes: bytes of uncompressed pixels, None where there is no limit below the side's.
         bits: most bits a channel that a written file keeps.
@@ -106,6 +107,7 @@ class Format:
     requests: tuple[str, ...] = ()
     encode: Callable[[EncodeInput, EncodeChoices], bytes] | None = None
     describe: Callable[[str, bytes, bool], str | None] = _by_kind
+    takes: frozenset[str] = frozenset()
     max_side: int = 0
     max_bytes: int | None = None
     bits: int = 8

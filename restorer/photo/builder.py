@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from restorer.photo import color, decoding, exif, xmp
+from restorer.photo import color, decoding, exif, exif_pixels, isobmff, xmp
 from restorer.photo.damage import DAMAGE
 from restorer.photo.decoding import Decoded
 from restorer.photo.model import Photo
 
 _MOST_DPI = 100_000.0
+_FILM = re.compile(rb"ftyp(?:mp4|isom|iso[2-9]|avc1|qt  |MSNV|3gp|M4V|dash)|moov.{4}mvhd", re.DOTALL)
 
 
 class PhotoBuilder:
@@ -31,7 +33,11 @@ class PhotoBuilder:
         """Take an EXIF block, with or without prefix."""
         if not block:
             return
-        found = exif.clean(block)
+        try:
+            found = exif.clean(block)
+        except DAMAGE as error:
+            self.warnings.append(f"The EXIF block is damaged ({error}) and was dropped.")
+            return
         self._exif = found.data
         self.warnings += found.problems
         if found.has_orientation:
@@ -46,6 +52,29 @@ class PhotoBuilder:
         """Take a resolution, if it is one and there is none yet."""
         if self.dpi is None and found is not None and all(0 < value < _MOST_DPI for value in found):
             self.dpi = found
+
+    def take_boxes(self, found: isobmff.Contents) -> None:
+        """Take what a HEIF's or AVIF's boxes tell of its colours, and say what else they hold."""
+        if not self.icc_profile:
+            self.format_specific += isobmff.colour_chunks(found)
+        if found.lost:
+            self.warnings.append(f"Parts of the {self.format} were dropped: {', '.join(found.lost)}.")
+        self.warn_of_rest(found.rest)
+
+    def warn_of_rest(self, rest: bytes) -> None:
+        """Say what was behind the picture in its file, and is not in the result.
+
+        Args:
+            rest: the bytes behind its end; padding is no loss.
+        """
+        if not rest.strip(b"\0\xff \r\n\t"):
+            return
+        if b"MotionPhoto_Data" in rest or _FILM.search(rest):
+            self.warnings.append("The photo carried a short video; only its picture was taken.")
+        elif rest.lstrip(b"\0").startswith(b"\xff\xd8\xff"):
+            self.warnings.append("The file holds further pictures behind the first; only the first was taken.")
+        else:
+            self.warnings.append(f"{len(rest):,} bytes of other data behind the picture were dropped.")
 
     def photo(self, decoded: Decoded, *, orientation: int | None = None, oriented: bool = True) -> Photo:
         """Return the photo.
@@ -73,6 +102,8 @@ class PhotoBuilder:
             self._exif = None
         if self.dpi is not None and turn >= 5:
             self.dpi = (self.dpi[1], self.dpi[0])
+        if self._exif is not None and turn != 1:
+            self._exif = exif_pixels.turned(self._exif, turn, decoded.pixels.shape[1::-1])
         alpha = decoded.alpha
         return Photo(
             decoding.upright(decoded.pixels, turn),
@@ -87,7 +118,7 @@ class PhotoBuilder:
             format_specific=tuple(self.format_specific),
             lossless=self.lossless,
             bits=8 * decoded.pixels.itemsize,
-            warnings=[*self.warnings, *decoded.warnings],
+            warnings=list(dict.fromkeys([*self.warnings, *decoded.warnings])),
         )
 
     def _profile(self, decoded: Decoded) -> bytes | None:
@@ -117,18 +148,3 @@ def pillow_dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
     """Return the resolution that Pillow has found, in dots per inch (horizontal, vertical)."""
     found = info.get("dpi")
     return (float(found[0]), float(found[1])) if found else None
-
-
-def read_by_pillow(data: bytes, name: str, *kinds: str) -> Photo:
-    """Read a file whose pixels and metadata Pillow finds both.
-
-    Args:
-        data: the file.
-        name: of the format, as `Photo.format` has it.
-        kinds: of Pillow's plug-ins, where they are called otherwise.
-    """
-    builder = PhotoBuilder(name)
-    with decoding.opened(data, *(kinds or (name,))) as image:
-        take_pillow_info(builder, image)
-        decoded = decoding.from_pillow(image)
-    return builder.photo(decoded)

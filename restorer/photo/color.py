@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,32 @@ def srgb_profile() -> bytes:
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))
     return bytes(data)
+
+
+def adobe_rgb_profile() -> bytes:
+    """Return a profile of the colours that cameras call Adobe RGB (1998), laid out by hand (ICC.1:2001-04).
+
+    Its primaries are those of the specification, adapted to D50 by Bradford's matrix; its curve is a gamma of 563/256.
+    """
+    columns = {b"rXYZ": (0.60974, 0.31111, 0.01947), b"gXYZ": (0.20528, 0.62567, 0.06087)}
+    columns |= {b"bXYZ": (0.14919, 0.06322, 0.74457), b"wtpt": (0.95045, 1.0, 1.08905)}
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, 563) + bytes(2)
+    name = b"Compatible with Adobe RGB (1998)\0"
+    blocks = [(b"desc", b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78))]
+    blocks.append((b"cprt", b"text" + bytes(4) + b"No copyright, use freely\0"))
+    for tag, values in columns.items():
+        numbers = struct.pack(">3i", *(round(value * 65536) for value in values))
+        blocks.append((tag, b"XYZ " + bytes(4) + numbers))
+    blocks += [(tag, curve) for tag in (b"rTRC", b"gTRC", b"bTRC")]
+    table, body, at = [struct.pack(">I", len(blocks))], [], 128 + 4 + 12 * len(blocks)
+    for tag, block in blocks:
+        table.append(tag + struct.pack(">II", at, len(block)))
+        body.append(block + bytes(-len(block) % 4))
+        at += len(body[-1])
+    header = bytearray(srgb_profile()[:128])  # the same class, space and illuminant
+    header[0:4], header[8:12] = struct.pack(">I", at), b"\2\x40\0\0"
+    header[84:100] = bytes(16)  # no digest
+    return bytes(header) + b"".join(table + body)
 
 
 def profile_space(profile: bytes) -> str | None:

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from xml.parsers.expat import ExpatError
 
 DAMAGE: tuple[type[Exception], ...] = (
     # KeyError, IndexError; ZeroDivisionError, OverflowError; damaged text and JSON; RecursionError; SyntaxError is
     # Pillow's for a broken PNG. A count that is nonsense may ask for more memory than there is.
     *(LookupError, ArithmeticError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError, SyntaxError),
-    *(MemoryError, OSError, EOFError, struct.error, zlib.error),
+    *(MemoryError, OSError, EOFError, struct.error, zlib.error, ExpatError),
 )
 """Errors that speak of the file, not of this program: metadata is dropped over them, with a warning."""
+
+_LIBRARIES = re.compile(r"(PIL|pillow_heif|cv2|restorer\.photo)\b")
+_FILTER = ("ignore", None, Warning, _LIBRARIES, 0)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep what libraries warn of off the screen: what is wrong with a file, the photo's own warnings say.
+
+    Each user puts a filter of its own into the process's list, so that threads do not take it from each other.
+    """
+    filters: list[object] = warnings.filters  # type: ignore[assignment]
+    filters.insert(0, _FILTER)
+    try:
+        yield
+    finally:
+        if _FILTER in filters:  # unless someone has emptied the list meanwhile
+            filters.remove(_FILTER)

@@ -91,11 +91,12 @@ def check_size(width: int, height: int) -> None:
 
 
 @contextmanager
-def opened(data: bytes, *kinds: str) -> Iterator[Image.Image]:
+def opened(data: bytes | io.BytesIO, *kinds: str) -> Iterator[Image.Image]:
     """Open a picture with Pillow, as one of the kinds only; not decoded yet, size checked."""
+    stream = data if isinstance(data, io.BytesIO) else io.BytesIO(data)
     with _no_pillow_limit:
         try:
-            image = Image.open(io.BytesIO(data), formats=kinds)
+            image = Image.open(stream, formats=kinds)
         except UnidentifiedImageError as error:
             raise UndecodableError("its header is damaged, or it holds pixels of a kind that cannot be read") from error
         with image:

@@ -9,9 +9,8 @@ from fractions import Fraction
 from restorer.photo import ifd
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
-_IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
-_PIXEL_X, _PIXEL_Y = 40962, 40963
 _MAKER_NOTE = 37500
+_INTEROP_INDEX, _COLOUR_SPACE, _ADOBE_RGB = 1, 40961, 2
 _INCH, _CENTIMETRE = 2, 3
 
 # Tags of a TIFF's first directory that describe how its pixels are stored, or that have a place of their own in
@@ -20,7 +19,7 @@ _STRUCTURE = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292}
     | {293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 337, 338, 339, 340, 341}
     | {342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
-    | {700, 33723, 34377, 34675, 37724, 50255, 50784}
+    | {700, 33723, 34377, 34675, 37724, 50255, 50784, 52545}
 )
 
 
@@ -37,6 +36,8 @@ class CleanExif:
 def clean(block: bytes) -> CleanExif:
     """Take the orientation out of an EXIF block (it is set to 1) and drop the thumbnail; every other byte stays.
 
+    Only a block of which a directory is damaged is laid out anew, from what can be read of it.
+
     Args:
         block: with or without the "Exif" prefix of JPEG.
     """
@@ -50,9 +51,11 @@ def clean(block: bytes) -> CleanExif:
     except ifd.DamagedDirectoryError as error:
         return CleanExif(None, problems=[f"The EXIF block is damaged ({error}) and was dropped."])
     result = CleanExif(None)
-    if first.damaged:
-        tags = ", ".join(map(str, first.damaged))
-        result.problems.append(f"The EXIF has damaged tags ({tags}); the rest was kept.")
+    reading = ifd.read_tree(block, first)
+    if reading.problems:
+        result.problems.append(f"The EXIF has {', and '.join(reading.problems)}; the rest was kept.")
+        block = ifd.pack_tree(reading.tree)
+        first = ifd.read_directory(block, ifd.header(block)[2], "<")
     data = bytearray(block)
     entry = first.entries.get(ORIENTATION)
     if entry is not None:
@@ -61,14 +64,12 @@ def clean(block: bytes) -> CleanExif:
             result.orientation, result.has_orientation = values[0], True
         elif values and values[0] != 0:  # some cameras write 0 for "unknown"
             result.problems.append(f"The EXIF orientation {values[0]} has no meaning; the photo was taken as upright.")
-        _set_integer(data, entry, 1)
+        set_integer(data, entry, 1)
     result.data = _without_thumbnail(data, block, first, result.problems)
-    if first.damaged:
-        result.data = ifd.append_directory(result.data, ifd.read_directory(result.data, position, order), {})
     return result
 
 
-def _set_integer(data: bytearray, entry: ifd.Entry, value: int) -> None:
+def set_integer(data: bytearray, entry: ifd.Entry, value: int) -> None:
     """Write one integer over a tag's entry, inside its 12 bytes; LONG stays LONG."""
     new = ifd.longs(value) if entry.kind == ifd.LONG else ifd.shorts(value)
     raw = new.raw if entry.order == "<" else new.raw[::-1]
@@ -76,19 +77,17 @@ def _set_integer(data: bytearray, entry: ifd.Entry, value: int) -> None:
     data[entry.position : entry.position + 12] = start + raw.ljust(4, b"\0")
 
 
-def _directories(block: bytes, first: ifd.Directory) -> list[ifd.Directory]:
-    """Return the first directory and the readable EXIF, GPS and interoperability directories below it."""
-    found: list[ifd.Directory] = []
-    queue = [first]
-    while queue and len(found) < 8:
-        directory = queue.pop()
-        found.append(directory)
-        for tag in ifd.SUB_DIRECTORIES:
-            try:
-                queue.append(ifd.read_directory(block, directory.integers(tag)[0], first.order))
-            except (ifd.DamagedDirectoryError, IndexError):
-                continue  # no such directory, or one that stays as it is because it cannot be read
-    return found
+def directories(block: bytes) -> list[ifd.Directory]:
+    """Return the first directory of a sound block, and the EXIF, GPS and interoperability directories below it."""
+    order, _, position = ifd.header(block)
+    found: dict[int, ifd.Directory] = {}
+    queue = [position]
+    while queue:
+        directory = ifd.read_directory(block, queue.pop(), order)
+        if directory.position not in found:
+            found[directory.position] = directory
+            queue += [at for tag in ifd.SUB_DIRECTORIES for at in directory.integers(tag)[:1]]
+    return list(found.values())
 
 
 def _ranges(directory: ifd.Directory) -> list[tuple[int, int]]:
@@ -110,7 +109,7 @@ def _without_thumbnail(data: bytearray, block: bytes, first: ifd.Directory, prob
     for offsets, lengths in ((513, 514), (273, 279)):
         pairs = zip(second.integers(offsets), second.integers(lengths), strict=False)
         gone += [(at, at + length) for at, length in pairs]
-    kept = [span for directory in _directories(block, first) for span in _ranges(directory)]
+    kept = [span for directory in directories(block) for span in _ranges(directory)]
     for start, end in sorted(gone, reverse=True):
         end = min(end, len(block))
         if start >= end or any(start < b and a < end for a, b in kept):
@@ -119,18 +118,6 @@ def _without_thumbnail(data: bytearray, block: bytes, first: ifd.Directory, prob
             del data[start:]
         elif end < len(data):
             data[start:end] = bytes(end - start)
-    return bytes(data)
-
-
-def with_size(block: bytes, width: int, height: int) -> bytes:
-    """Return the block with the dimensions that it tells set to the new ones; none is added."""
-    order, _, position = ifd.header(block)
-    data = bytearray(block)
-    for directory in _directories(block, ifd.read_directory(block, position, order)):
-        for tag, value in ((_IMAGE_WIDTH, width), (_IMAGE_LENGTH, height), (_PIXEL_X, width), (_PIXEL_Y, height)):
-            entry = directory.entries.get(tag)
-            if entry is not None and entry.integers():
-                _set_integer(data, entry, value)
     return bytes(data)
 
 
@@ -144,6 +131,17 @@ def tells_only_resolution(block: bytes) -> bool:
     """Whether the block is no more than the place that a format without one of its own has for the resolution."""
     order, _, position = ifd.header(block)
     return set(ifd.read_directory(block, position, order).entries) == {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
+
+
+def names_adobe_rgb(block: bytes) -> bool:
+    """Whether a sound block says that the pixels are in Adobe RGB: by DCF's option file "R03", or the old value 2."""
+    for directory in directories(block):
+        entry = directory.entries.get(_INTEROP_INDEX)
+        if entry is not None and entry.raw[:3] == b"R03":
+            return True
+        if directory.integer(_COLOUR_SPACE, 1) == _ADOBE_RGB:
+            return True
+    return False
 
 
 def directory_resolution(directory: ifd.Directory) -> tuple[float, float] | None:

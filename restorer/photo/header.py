@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restorer.photo import formats
-from restorer.photo.damage import DAMAGE
+from restorer.photo.damage import DAMAGE, quiet_libraries
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def read_header(path: Path) -> Header:
 
 def _size(path: Path, kind: str) -> tuple[int, int] | None:
     try:
-        size = formats.FORMATS[kind].size(path)
+        with quiet_libraries():
+            size = formats.FORMATS[kind].size(path)
     except DAMAGE:
         return None  # the header is damaged; reading the photo says how
     return size if size is not None and min(size) > 0 else None

@@ -8,13 +8,13 @@ maker note stay right); `read_tree` and `pack_tree` lift a directory out and lay
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, Union
 
 Order = Literal["<", ">"]
 
-SHORT, LONG, RATIONAL, UNDEFINED, BYTE = 3, 4, 5, 7, 1
+SHORT, LONG, RATIONAL, UNDEFINED, BYTE, DOUBLE = 3, 4, 5, 7, 1, 12
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SWAP_UNITS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
@@ -23,6 +23,8 @@ EXIF, GPS, INTEROP = 34665, 34853, 40965
 SUB_DIRECTORIES = frozenset({EXIF, GPS, INTEROP})
 _MOST_ENTRIES = 4096
 _MOST_PAGES = 10_000
+_MOST_TAGS = 500_000  # of all pages together
+_SPARE = 2**20  # bytes of values beyond twice the file's own size, which only tags that share them come to
 
 
 class DamagedDirectoryError(ValueError):
@@ -47,6 +49,10 @@ class Entry:
             return ()
         count = len(self.raw) // _SIZES[self.kind]
         return struct.unpack(f"{self.order}{count}{code}", self.raw[: count * _SIZES[self.kind]])
+
+    def packed(self, values: Sequence[int]) -> bytes:
+        """Return integers as bytes of this tag's kind and order; raises `struct.error` when one does not fit."""
+        return struct.pack(f"{self.order}{len(values)}{_INTEGERS[self.kind]}", *values)
 
     def rationals(self) -> tuple[float, ...]:
         """Return the values of a (signed) rational tag; a zero denominator gives 0; empty for any other kind."""
@@ -152,6 +158,7 @@ def read_directory(data: bytes, position: int, order: Order, big: bool = False) 
     first = position + struct.calcsize(order + count_code)
     entries: dict[int, Entry] = {}
     damaged: list[int] = []
+    room = 2 * len(data) + _SPARE
     for index in range(count):
         at = first + index * entry_size
         try:
@@ -162,9 +169,10 @@ def read_directory(data: bytes, position: int, order: Order, big: bool = False) 
                 (value_at,) = struct.unpack_from(order + next_code, data, value_at)
         except struct.error as error:
             raise DamagedDirectoryError("a directory is cut off") from error
-        if kind not in _SIZES or value_at + size > len(data):
+        if kind not in _SIZES or value_at + size > len(data) or size > room:
             damaged.append(tag)
         else:
+            room -= size
             entries.setdefault(tag, Entry(tag, kind, bytes(data[value_at : value_at + size]), at, value_at, order))
     next_at = first + count * entry_size
     try:
@@ -175,12 +183,18 @@ def read_directory(data: bytes, position: int, order: Order, big: bool = False) 
 
 
 def pages(data: bytes) -> Iterator[Directory]:
-    """Yield the directories of the chain, at most 10,000 and none twice."""
+    """Yield the directories of the chain, at most 10,000 and none twice.
+
+    Raises:
+        DamagedDirectoryError: the file, or one of its directories, is none.
+    """
     order, big, position = header(data)
     seen: set[int] = set()
-    while position and position not in seen and len(seen) < _MOST_PAGES:
+    tags = 0
+    while position and position not in seen and len(seen) < _MOST_PAGES and tags < _MOST_TAGS:
         seen.add(position)
         directory = read_directory(data, position, order, big)
+        tags += len(directory.entries)
         yield directory
         position = directory.next
 
@@ -254,6 +268,24 @@ def _pack(kept: Mapping[int, bytes], tree: Tree, position: int, order: Order) ->
 def pack_tree(tree: Tree) -> bytes:
     """Return a whole EXIF block (little-endian header and directories) that holds the tree."""
     return b"II*\0" + struct.pack("<I", 8) + _pack({}, tree, 8, "<")
+
+
+def overwrite(data: bytearray, entry: Entry, raw: bytes) -> None:
+    """Put a value (bytes in the file's order) in the place of a tag's own, which is as long; its kind stays."""
+    assert len(raw) == len(entry.raw)
+    data[entry.value_position : entry.value_position + len(raw)] = raw
+
+
+def take_out(data: bytearray, directory: Directory, tags: Collection[int]) -> None:
+    """Remove tags from a classic directory where it stands; what follows it in the data stays where it is."""
+    first = directory.position + 2
+    count = (directory.next_position - first) // 12
+    slots = [bytes(data[at : at + 12]) for at in range(first, directory.next_position, 12)]
+    kept = [slot for slot in slots if struct.unpack(f"{directory.order}H", slot[:2])[0] not in tags]
+    following = bytes(data[directory.next_position : directory.next_position + 4])
+    struct.pack_into(f"{directory.order}H", data, directory.position, len(kept))
+    block = (b"".join(kept) + following).ljust(12 * count + len(following), b"\0")
+    data[first : first + len(block)] = block
 
 
 def append_directory(data: bytes, directory: Directory, changes: Tree, remove: Collection[int] = ()) -> bytes:

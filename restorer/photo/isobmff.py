@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from restorer.photo.damage import DAMAGE
+
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_PLAIN_BOXES = frozenset({b"ftyp", b"mdat", b"free", b"skip", b"wide", b"idat", b"pdin", b"styp", b"moov"})
+_KNOWN_ITEMS = frozenset({"Exif", "application/rdf+xml", "hvc1", "av01", "grid", "iden", "iovl"})
+_CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+# Of H.273: sRGB's and the older television's primaries, or none told; their curves, which readers take for sRGB's.
+_USUAL_PRIMARIES, _USUAL_TRANSFER = frozenset({0, 1, 2, 5, 6}), frozenset({0, 1, 2, 6, 13, 14, 15})
+_PRIMARIES, _TRANSFER = frozenset({1, 2, *range(4, 13), 22}), frozenset({1, 2, *range(4, 19)})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"})
 
 
@@ -22,3 +33,177 @@ def is_avif(head: bytes) -> bool:
 def is_heif(head: bytes) -> bool:
     """Whether the brands say HEIF, and not AVIF, which is a kind of it."""
     return bool(_HEIF_BRANDS & brands(head)) and not is_avif(head)
+
+
+@dataclass
+class Contents:
+    """What a HEIF or AVIF file holds beside its main picture's pixels.
+
+    Attributes:
+        colour: (primaries, transfer) of the main picture's nclx box (ITU-T H.273), None without one.
+        light: kinds and payloads of PNG chunks that say the same as its boxes of light levels.
+        lost: what is dropped, in words.
+        rest: what stands behind the last box.
+    """
+
+    colour: tuple[int, int] | None = None
+    light: list[tuple[str, bytes]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    rest: bytes = b""
+
+
+@dataclass
+class _Meta:
+    """The item tables of a `meta` box."""
+
+    primary: int = 0
+    types: dict[int, str] = field(default_factory=dict)
+    references: list[tuple[str, int, list[int]]] = field(default_factory=list)
+    properties: list[tuple[bytes, bytes]] = field(default_factory=list)
+    owned: dict[int, list[int]] = field(default_factory=dict)
+
+    def of(self, item: int) -> list[tuple[bytes, bytes]]:
+        """Return the properties of an item, as (name, payload)."""
+        return [self.properties[i - 1] for i in self.owned.get(item, []) if 0 < i <= len(self.properties)]
+
+
+def boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, start of the payload, its end) of the boxes between two places; stops at damage."""
+    while start + 8 <= end:
+        size, head = int.from_bytes(data[start : start + 4], "big"), 8
+        name = bytes(data[start + 4 : start + 8])
+        if size == 1:
+            size, head = int.from_bytes(data[start + 8 : start + 16], "big"), 16
+        elif size == 0:
+            size = end - start
+        if size < head or start + size > end:
+            return
+        yield name, start + head, start + size
+        start += size
+
+
+def contents(data: bytes) -> Contents:
+    """Look at a file's boxes; what is damaged in them is left to the decoder."""
+    found = Contents()
+    try:
+        _look(data, found)
+    except DAMAGE as error:
+        found.lost.append(f"what could not be read of its boxes ({error})")
+    return found
+
+
+def _look(data: bytes, found: Contents) -> None:
+    behind = 0
+    for name, start, behind in boxes(data, 0, len(data)):
+        if name == b"meta":
+            _sort(found, _read_meta(data, start + 4, behind))
+        elif name == b"mpvd" or (name == b"mdat" and b"ftyp" in data[start : start + 64]):
+            found.lost.append("a short video")
+        elif name == b"uuid" and data[start : start + 16] == _CREDENTIALS:
+            found.lost.append("Content Credentials (C2PA), which would not hold for the result")
+        elif name not in _PLAIN_BOXES:
+            found.lost.append(f"the box {name.decode('latin-1')!r}")
+    found.rest = data[behind:]
+
+
+def _read_meta(data: bytes, start: int, end: int) -> _Meta:
+    meta = _Meta()
+    for name, at, stop in boxes(data, start, end):
+        version = data[at] if at < stop else 0
+        wide = 4 if version else 2
+        if name == b"pitm":
+            meta.primary = int.from_bytes(data[at + 4 : at + 4 + wide], "big")
+        elif name == b"iinf":
+            for entry, first, last in boxes(data, at + 4 + wide, stop):
+                if entry == b"infe" and data[first] >= 2:
+                    size = 4 if data[first] == 3 else 2
+                    item = int.from_bytes(data[first + 4 : first + 4 + size], "big")
+                    meta.types[item] = _item_type(data[first + 6 + size : last])
+        elif name == b"iref":
+            for kind, first, last in boxes(data, at + 4, stop):
+                count = int.from_bytes(data[first + wide : first + wide + 2], "big")
+                numbers = [int.from_bytes(data[i : i + wide], "big") for i in range(first + wide + 2, last, wide)]
+                source = int.from_bytes(data[first : first + wide], "big")
+                meta.references.append((kind.decode("latin-1"), source, numbers[:count]))
+        elif name == b"iprp":
+            for part, first, last in boxes(data, at, stop):
+                if part == b"ipco":
+                    meta.properties += [(prop, data[a:b]) for prop, a, b in boxes(data, first, last)]
+                elif part == b"ipma":
+                    _take_owners(meta, data, first)
+    return meta
+
+
+def _item_type(entry: bytes) -> str:
+    """Return an item's type; for a MIME item, its content type."""
+    kind = entry[:4].decode("latin-1")
+    if kind != "mime":
+        return kind
+    return entry[4:].split(b"\0")[1].decode("latin-1") if entry[4:].count(b"\0") else kind
+
+
+def _take_owners(meta: _Meta, data: bytes, at: int) -> None:
+    version, wide_index = data[at], data[at + 3] & 1
+    size = 4 if version else 2
+    count, at = int.from_bytes(data[at + 4 : at + 8], "big"), at + 8
+    for _ in range(min(count, 65_536)):
+        item = int.from_bytes(data[at : at + size], "big")
+        number, at = data[at + size], at + size + 1
+        step = 2 if wide_index else 1
+        mask = 0x7FFF if wide_index else 0x7F
+        meta.owned[item] = [
+            int.from_bytes(data[at + i * step : at + (i + 1) * step], "big") & mask for i in range(number)
+        ]
+        at += number * step
+
+
+def _sort(found: Contents, meta: _Meta) -> None:
+    lost: dict[str, None] = {}
+    beside = {source for kind, source, _ in meta.references if kind in ("auxl", "thmb", "cdsc")}
+    parts = {target for kind, _, targets in meta.references if kind == "dimg" for target in targets}
+    for item, kind in meta.types.items():
+        auxiliary = next((payload[4:].split(b"\0")[0] for name, payload in meta.of(item) if name == b"auxC"), None)
+        if kind == "tmap":
+            lost["an HDR gain map"] = None
+        elif auxiliary is not None:
+            words = _auxiliary(auxiliary.decode("latin-1"))
+            if words is not None:
+                lost[words] = None
+        elif kind not in _KNOWN_ITEMS and item not in beside | parts and item != meta.primary:
+            lost[f"an item of the type {kind!r}"] = None
+    found.lost += lost
+    for name, payload in meta.of(meta.primary):
+        if name == b"colr" and payload[:4] == b"nclx" and len(payload) >= 8:
+            found.colour = int.from_bytes(payload[4:6], "big"), int.from_bytes(payload[6:8], "big")
+        elif name == b"clli" and len(payload) >= 4:
+            levels = (10_000 * int.from_bytes(payload[i : i + 2], "big") for i in (0, 2))
+            found.light.append(("PNG cLLI", b"".join(level.to_bytes(4, "big") for level in levels)))
+        elif name == b"mdcv" and len(payload) >= 24:  # its primaries stand as green, blue, red
+            found.light.append(("PNG mDCV", payload[8:12] + payload[:8] + payload[12:24]))
+
+
+def _auxiliary(urn: str) -> str | None:
+    """Say what an auxiliary picture is; None for transparency, which is read."""
+    lower = urn.lower()
+    if lower.endswith(("auxid:1", ":alpha")):
+        return None
+    if lower.endswith("auxid:2") or "depth" in lower or "disparity" in lower:
+        return "a depth map"
+    if "gainmap" in lower:
+        return "an HDR gain map"
+    if "matte" in lower:
+        return "mattes"
+    return f"an auxiliary picture ({urn})"
+
+
+def colour_chunks(found: Contents) -> list[tuple[str, bytes]]:
+    """Return what an nclx box tells of the colours, as PNG chunks; nothing for those of sRGB."""
+    if found.colour is None:
+        return []
+    primaries, transfer = found.colour
+    if primaries in _USUAL_PRIMARIES and transfer in _USUAL_TRANSFER:
+        return []
+    if primaries not in _PRIMARIES or transfer not in _TRANSFER:
+        found.lost.append(f"a colour space of no known meaning (nclx {primaries}, {transfer})")
+        return []
+    return [("PNG cICP", bytes((primaries & 255, transfer & 255, 0, 1))), *found.light]

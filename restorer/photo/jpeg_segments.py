@@ -7,9 +7,11 @@ comment can never stop a good picture from being read.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from restorer.photo import ifd
 
@@ -37,18 +39,31 @@ class JpegParts:
     comments: list[bytes] = field(default_factory=list)
     pictures: int = 1
     precision: int = 8
+    unknown: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (marker, start of the payload, its end) up to and including the start of scan; stops at damage."""
+def jpeg_segments(data: Any) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, start of the payload, its end) up to and including the start of scan.
+
+    Bytes that belong to no segment are passed over up to the next marker, as decoders do.
+
+    Args:
+        data: bytes or a mapped file.
+    """
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            return
+            at = data.find(b"\xff", at)
+            if at < 0:
+                return
+            continue
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
+            continue
+        if marker == 0:  # no marker
+            at += 2
             continue
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # without length
             at += 2
@@ -71,15 +86,21 @@ def split_jpeg(data: bytes) -> JpegParts:
     icc: dict[int, bytes] = {}
     icc_count = 0
     extended: dict[bytes, dict[int, bytes]] = {}
+    between = 0
     for marker, start, end in jpeg_segments(data):
+        between += len(data[rest : start - 4].rstrip(b"\xff"))  # fill bytes before a marker are as they should be
         if marker == 0xDA:
             rest = start - 4
             break
         payload = bytes(data[start:end])
         rest = end
         if marker == 0xE1 and payload.startswith(b"Exif\0"):
+            if parts.exif:
+                parts.unknown.append("a second EXIF block")
             parts.exif = parts.exif or payload[len(_EXIF_HEADER) :]
         elif marker == 0xE1 and payload.startswith(XMP_HEADER):
+            if parts.xmp:
+                parts.unknown.append("a second XMP packet")
             parts.xmp = parts.xmp or payload[len(XMP_HEADER) :]
         elif marker == 0xE1 and payload.startswith(_EXTENDED_XMP_HEADER):
             head = len(_EXTENDED_XMP_HEADER)
@@ -93,13 +114,16 @@ def split_jpeg(data: bytes) -> JpegParts:
             parts.photoshop += payload[len(_PHOTOSHOP_HEADER) :]
         elif marker == 0xFE:
             parts.comments.append(payload)
-        elif 0xE1 <= marker <= 0xEF and marker != 0xEE:  # 0xE0 is JFIF; 0xEE tells the decoder about CMYK
-            pass
+        elif 0xE0 <= marker <= 0xEF and not _is_for_decoders(marker, payload):
+            if not _says_nothing(payload):
+                parts.unknown.append(_described(marker, payload))
         else:
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and payload:
                 parts.precision = payload[0]
             kept.append(data[start - 4 : end])
     parts.picture = b"".join((*kept, data[rest:]))
+    if between:
+        parts.problems.append(f"{between} bytes between the JPEG's segments make no sense; they were passed over.")
     if icc:
         if sorted(icc) == list(range(1, icc_count + 1)):
             parts.icc_profile = b"".join(icc[number] for number in sorted(icc))
@@ -109,11 +133,34 @@ def split_jpeg(data: bytes) -> JpegParts:
     return parts
 
 
+def _is_for_decoders(marker: int, payload: bytes) -> bool:
+    """Whether an APPn segment is one that tells about the pixels: JFIF's, and Adobe's about CMYK."""
+    return (marker == 0xE0 and payload.startswith(b"JFIF\0")) or (marker == 0xEE and payload.startswith(b"Adobe"))
+
+
+def _says_nothing(payload: bytes) -> bool:
+    """Whether an APPn segment is a thumbnail, or the quality alone that Photoshop saved with."""
+    if payload.startswith(b"Ducky"):
+        return payload[5:7] == b"\0\1" and payload[13:].strip(b"\0") == b""
+    return payload.startswith(b"JFXX\0")
+
+
+def _described(marker: int, payload: bytes) -> str:
+    """Name an APPn segment that is not known, by what it calls itself."""
+    if b"c2pa" in payload[:64]:
+        return "Content Credentials (C2PA), which would not hold for the result"
+    if marker == 0xEB and payload.startswith(b"JP"):
+        return f"APP{marker - 0xE0} (JUMBF)"
+    label = re.match(rb"[ -~]{2,40}", payload)
+    return f"APP{marker - 0xE0} ({label[0].decode().strip() if label else f'{len(payload)} bytes'})"
+
+
 def _joined_extension(parts: JpegParts, extended: dict[bytes, dict[int, bytes]]) -> bytes | None:
     """Return the extended XMP that belongs to the main packet, when all of it is there."""
     for digest, pieces in extended.items():
-        if digest not in (parts.xmp or b""):
-            continue  # belongs to another picture of the file
+        if digest not in (parts.xmp or b""):  # belongs to another picture of the file
+            parts.unknown.append("extended XMP that the XMP does not name")
+            continue
         whole = b"".join(pieces[offset] for offset in sorted(pieces))
         if hashlib.md5(whole, usedforsecurity=False).hexdigest().upper().encode() == digest:
             return whole

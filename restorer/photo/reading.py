@@ -9,7 +9,7 @@ from pathlib import Path
 
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import formats, strangers, xmp
-from restorer.photo.damage import DAMAGE
+from restorer.photo.damage import DAMAGE, quiet_libraries
 from restorer.photo.decoding import UndecodableError
 from restorer.photo.model import Note, Photo
 
@@ -39,7 +39,8 @@ def read_photo(source: Path | str | bytes) -> Photo:
         raise UnreadablePhotoError(path, f"{named} cannot be read as a photo: {reason}.", remedy)
     formats.FORMATS[kind].check(path)
     try:
-        photo = formats.FORMATS[kind].read(data)
+        with quiet_libraries():
+            photo = formats.FORMATS[kind].read(data)
     except MemoryError as error:
         message = f"{named} does not fit into memory once it is decoded."
         raise UnreadablePhotoError(path, message, "Close other programs, or give a smaller copy.") from error
@@ -82,7 +83,8 @@ def read_note(path: Path | str) -> Note | None:
                 return None
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 kind = formats.sniff(bytes(data[:64]))
-                packet = formats.FORMATS[kind].find_xmp(data) if kind is not None else None
+                with quiet_libraries():
+                    packet = formats.FORMATS[kind].find_xmp(data) if kind is not None else None
         return xmp.note_of(packet) if packet else None
     except DAMAGE:
         return None  # out of reach or damaged: in either case no note says that the work is done

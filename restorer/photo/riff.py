@@ -14,3 +14,8 @@ def chunks(data: bytes | mmap.mmap) -> list[tuple[bytes, int, int]]:
         found.append((bytes(data[at : at + 4]), at + 8, min(at + 8 + size, len(data))))
         at += 8 + size + size % 2
     return found
+
+
+def end(data: bytes) -> int:
+    """Return where a RIFF file says that it ends."""
+    return min(8 + int.from_bytes(data[4:8], "little"), len(data))

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from restorer.imaging.colour import Pixels, grey_to_rgb
 from restorer.photo import decoding, exif, ifd
+from restorer.photo.damage import DAMAGE
 from restorer.photo.decoding import Decoded, UndecodableError
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, SAMPLES, COUNTS = 256, 257, 258, 259, 262, 273, 277, 279
 _SUBFILE, _PLANAR, _PREDICTOR, _TILE_OFFSETS, _TILE_COUNTS, EXTRA_SAMPLES, _FORMAT = 254, 284, 317, 324, 325, 338, 339
-_SUB_DIRECTORIES, _LAYERS, _DNG_VERSION = 330, 37724, 50706
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
+_OLD_SUBFILE, _COLOUR_MAP, _TILE_WIDTH = 255, 320, 322
+_SUB_DIRECTORIES, _LAYERS, _DNG_VERSION, _CREDENTIALS = 330, 37724, 50706, 52545
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 4, 5, 6, 8
 _UNSIGNED, _FLOAT = 1, 3
 _ASSOCIATED = 1
 _NO_PREDICTOR, _DIFFERENCES = 1, 2
+_COMMON = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
+_METHODS = {
+    32809: "ThunderScan", 33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34676: "SGI LogLuv",
+    34677: "SGI LogLuv", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG (DNG)", 34925: "LZMA",
+    34926: "Zstandard", 34927: "WebP", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
 
 
 # What a decoder needs to know; it is given files with these tags alone, so that no other can disturb it.
@@ -54,13 +63,13 @@ _FOR_DECODERS = frozenset(
 
 @dataclass(frozen=True)
 class Page:
-    """The first picture of a TIFF file; `picture` is the file for decoders, without metadata and orientation."""
+    """The photo in a TIFF file; `picture` is the file for decoders, without metadata and orientation."""
 
     data: bytes
     picture: bytes
     directory: ifd.Directory
     orientation: int
-    pages: int
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def bits(self) -> int:
@@ -73,35 +82,115 @@ class Page:
         return entry.raw if entry is not None and entry.raw else None
 
 
-def first_page(data: bytes) -> Page:
-    """Return the first page; raises `UndecodableError` for camera raw files, which only look like TIFF."""
+def chosen_page(data: Any) -> ifd.Directory:
+    """Return the directory of the page that is the photo: the first that is neither a thumbnail nor a mask.
+
+    Where all are marked as such, it is the one with the most pixels.
+
+    Args:
+        data: a file's bytes, or a mapped file.
+
+    Raises:
+        UndecodableError: there is none, or it is a camera raw file, which only looks like TIFF.
+        DamagedDirectoryError: the file is no TIFF.
+    """
+    directories = _readable_pages(data)
+    first = directories[0]
+    reduced = _is_reduced(first) and _SUB_DIRECTORIES in first.entries
+    if _DNG_VERSION in first.entries or reduced:
+        raise UndecodableError("it is a camera raw file, which this tool does not read")
+    whole = (page for page in directories if not _is_reduced(page) and not _is_mask(page))
+    return next(whole, None) or max(directories, key=lambda page: page.integer(WIDTH, 0) * page.integer(LENGTH, 0))
+
+
+def _readable_pages(data: Any) -> list[ifd.Directory]:
+    """Return the pages up to the first whose directory is damaged; raises when that is the first."""
+    found: list[ifd.Directory] = []
     try:
-        directories = list(ifd.pages(data))
-        if not directories:
-            raise UndecodableError("it holds no picture")
-        first = directories[0]
-        reduced = bool(first.integer(_SUBFILE, 0) & 1) and _SUB_DIRECTORIES in first.entries
-        if _DNG_VERSION in first.entries or reduced:
-            raise UndecodableError("it is a camera raw file, which this tool does not read")
-        picture = _upright_big(data, first) if first.big else _bare(data, first)
+        for directory in ifd.pages(data):
+            found.append(directory)
+    except ifd.DamagedDirectoryError:
+        if not found:
+            raise
+    if not found:
+        raise UndecodableError("it holds no picture")
+    return found
+
+
+def _is_reduced(page: ifd.Directory) -> bool:
+    return bool(page.integer(_SUBFILE, 0) & 1) or page.integer(_OLD_SUBFILE, 1) == 2
+
+
+def _is_reduced_at(data: bytes, position: int, page: ifd.Directory) -> bool:
+    try:
+        return _is_reduced(ifd.read_directory(data, position, page.order, page.big))
+    except ifd.DamagedDirectoryError:
+        return False
+
+
+def _is_mask(page: ifd.Directory) -> bool:
+    return bool(page.integer(_SUBFILE, 0) & 4) or page.integer(PHOTOMETRIC, _BLACK_IS_ZERO) == _MASK
+
+
+def open_page(data: bytes) -> Page:
+    """Return the page that is the photo; raises `UndecodableError` when there is none."""
+    try:
+        chosen = chosen_page(data)
+        directories = _readable_pages(data)
+        picture = _patched_big(data, chosen) if chosen.big else _bare(data, chosen)
     except ifd.DamagedDirectoryError as error:
         raise UndecodableError(f"its TIFF structure is damaged: {error}") from error
-    orientation = first.integer(exif.ORIENTATION, 1)
-    return Page(data, picture, first, orientation if 1 <= orientation <= 8 else 1, len(directories))
+    orientation = chosen.integer(exif.ORIENTATION, 1)
+    page = Page(data, picture, chosen, orientation if 1 <= orientation <= 8 else 1)
+    page.warnings.extend(_left_out(data, chosen, directories))
+    return page
 
 
-def _bare(data: bytes, first: ifd.Directory) -> bytes:
-    return ifd.append_directory(data, first, {}, set(first.entries) - _FOR_DECODERS)
+def _left_out(data: bytes, chosen: ifd.Directory, directories: list[ifd.Directory]) -> Iterator[str]:
+    """Say what else is in the file; thumbnails are no loss."""
+    others = [page for page in directories if page.position != chosen.position]
+    pages = [page for page in others if not _is_reduced(page) and not _is_mask(page)]
+    if pages:
+        which = "first" if directories[0].position == chosen.position else "first that is no thumbnail"
+        yield f"The file holds {len(pages) + 1} pages; only the {which} was taken."
+    if any(_is_mask(page) for page in others):
+        yield "A transparency mask, a page of its own in the TIFF, was dropped."
+    if _LAYERS in chosen.entries:
+        yield "Photoshop layers were dropped; the flattened picture was taken."
+    if any(not _is_reduced_at(data, position, chosen) for position in chosen.integers(_SUB_DIRECTORIES)):
+        yield "Further pictures inside the TIFF's page were dropped."
+    if _CREDENTIALS in chosen.entries:
+        yield "Content Credentials (C2PA), which would not hold for the result, were dropped."
+    if directories[-1].next and directories[-1].next not in {page.position for page in directories}:
+        yield "The TIFF's further pages are damaged; they were passed over."
 
 
-def _upright_big(data: bytes, first: ifd.Directory) -> bytes:
-    """Return a BigTIFF with its orientation overwritten by 1; its directories cannot be laid out anew here."""
-    entry = first.entries.get(exif.ORIENTATION)
-    if entry is None:
-        return data
+def _bare(data: bytes, chosen: ifd.Directory) -> bytes:
+    changes: ifd.Tree = {}
+    if (palette := _stretched_palette(chosen)) is not None:
+        changes[_COLOUR_MAP] = ifd.shorts(*palette)
+    return ifd.append_directory(data, chosen, changes, set(chosen.entries) - _FOR_DECODERS)
+
+
+def _stretched_palette(page: ifd.Directory) -> list[int] | None:
+    """Return a palette's entries as 16-bit values where old scanners wrote 8-bit ones, else None."""
+    entries = page.integers(_COLOUR_MAP)
+    if page.integer(PHOTOMETRIC, _BLACK_IS_ZERO) != _PALETTE or not entries or max(entries) > 255:
+        return None
+    return [value * 257 for value in entries]
+
+
+def _patched_big(data: bytes, chosen: ifd.Directory) -> bytes:
+    """Return a BigTIFF that begins with the page, upright; its directories cannot be laid out anew here."""
     changed = bytearray(data)
-    one = (1).to_bytes(len(entry.raw), "little" if first.order == "<" else "big")
-    changed[entry.value_position : entry.value_position + len(entry.raw)] = one
+    little = chosen.order == "<"
+    changed[8:16] = chosen.position.to_bytes(8, "little" if little else "big")
+    entry = chosen.entries.get(exif.ORIENTATION)
+    if entry is not None:
+        ifd.overwrite(changed, entry, (1).to_bytes(len(entry.raw), "little" if little else "big"))
+    entry = chosen.entries.get(_COLOUR_MAP)
+    if entry is not None and (palette := _stretched_palette(chosen)) is not None:
+        ifd.overwrite(changed, entry, entry.packed(palette))
     return bytes(changed)
 
 
@@ -112,6 +201,23 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
     width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
     decoding.check_size(width, height)
     _check_whole(page)
+    try:
+        decoded = _decoded(page, profile, photometric)
+    except MemoryError:
+        raise
+    except DAMAGE as error:
+        method = directory.integer(COMPRESSION, 1)
+        if method in _COMMON:
+            raise
+        name = _METHODS.get(method, f"a method of the number {method}")
+        reason = f"it is compressed by {name}, which cannot be decoded here at {page.bits} bits, or it is damaged"
+        raise UndecodableError(reason) from error
+    decoded.warnings += page.warnings
+    return decoded
+
+
+def _decoded(page: Page, profile: bytes | None, photometric: int) -> Decoded:
+    directory = page.directory
     samples = directory.integer(SAMPLES, 1)
     formats = set(directory.integers(_FORMAT, (_UNSIGNED,)))
     planar = samples > 1 and directory.integer(_PLANAR, 1) == 2
@@ -127,10 +233,6 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
         decoded.warnings.append("16-bit CMYK was reduced to 8 bits a channel.")
     else:
         raise UndecodableError(f"it has {page.bits} bits a channel of a kind that cannot be read; 8 and 16 bits can")
-    if page.pages > 1:
-        decoded.warnings.append(f"The file holds {page.pages} pages; only the first was taken.")
-    if _LAYERS in directory.entries:
-        decoded.warnings.append("Photoshop layers were dropped; the flattened picture was taken.")
     return decoded
 
 
@@ -172,9 +274,10 @@ def _decode_channels(page: Page, samples: int, photometric: int, *, planar: bool
         raise UndecodableError(f"it claims {samples} channels, and {colours} are needed")
     if planar:
         channels = np.dstack([_decode_plane(page, number) for number in range(samples)])
-    elif samples in (1, 3, 4):
+    elif samples == 1:
+        channels = _grey_of(page.picture)[..., None]
+    elif samples in (3, 4) and page.directory.integer(COMPRESSION, 1) in _COMMON:
         channels = decoding.from_opencv(page.picture)
-        channels = channels[..., None] if channels.ndim == 2 else channels
     else:
         channels = _decode_interleaved(page, samples)
     expected = (page.directory.integer(LENGTH, 0), page.directory.integer(WIDTH, 0), samples)
@@ -208,7 +311,22 @@ def _as_grey(page: Page, changes: ifd.Tree, remove: Collection[int] = ()) -> Pix
         data = ifd.append_directory(page.data, page.directory, {**grey, **changes}, remove)
     except ifd.DamagedDirectoryError as error:
         raise UndecodableError(f"its channels cannot be taken apart: {error}") from error
-    return decoding.from_opencv(data)
+    return _grey_of(data)
+
+
+def _grey_of(picture: bytes) -> Pixels:
+    """Decode a grey TIFF of 8 or 16 bits by OpenCV, or by Pillow, whose libtiff knows other compressions."""
+    try:
+        return decoding.from_opencv(picture)
+    except UndecodableError as refused:
+        try:
+            with decoding.opened(picture, "TIFF") as image:
+                values = np.asarray(image)
+        except DAMAGE:
+            raise refused from None
+        if image.mode == "L" or image.mode.startswith("I;16"):
+            return values.astype(np.uint8 if image.mode == "L" else np.uint16)
+        raise
 
 
 def _decode_plane(page: Page, number: int) -> Pixels:
@@ -225,11 +343,14 @@ def _decode_plane(page: Page, number: int) -> Pixels:
 def _decode_interleaved(page: Page, samples: int) -> Pixels:
     """Decode interleaved 16-bit channels that no library reads (grey with alpha) as one wider grey picture."""
     directory = page.directory
-    if _TILE_OFFSETS in directory.entries:
-        raise UndecodableError(f"it holds {samples} 16-bit channels in tiles; in strips they can be read")
     width, predictor = directory.integer(WIDTH, 0), directory.integer(_PREDICTOR, _NO_PREDICTOR)
-    wide = _as_grey(page, {WIDTH: ifd.shorts(samples * width)}, {_PREDICTOR})
-    channels = wide.reshape(wide.shape[0], width, samples)
-    if predictor == _DIFFERENCES:  # each pixel holds the difference from its left neighbour, modulo 65536
-        channels = np.cumsum(channels, axis=1, dtype=np.uint16)
+    changes: ifd.Tree = {WIDTH: ifd.shorts(samples * width)}
+    tile = directory.integer(_TILE_WIDTH, 0) if _TILE_OFFSETS in directory.entries else width
+    if tile != width:
+        changes[_TILE_WIDTH] = ifd.shorts(samples * tile)
+    channels = _as_grey(page, changes, {_PREDICTOR}).reshape(-1, width, samples)
+    if predictor == _DIFFERENCES:  # each pixel holds the difference from its left neighbour in the tile, modulo 65536
+        for left in range(0, width, max(tile, 1)):
+            part = channels[:, left : left + tile]
+            part[...] = np.cumsum(part, axis=1, dtype=np.uint16)
     return channels

@@ -10,10 +10,10 @@ from PIL import ImageCms
 
 from restorer.errors import UnwritableOutputError, UsageError
 from restorer.imaging.colour import Pixels, is_grey
-from restorer.photo import color, exif, formats, photoshop, xmp
+from restorer.photo import color, exif, exif_pixels, formats, photoshop, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.channels import to_bits
-from restorer.photo.damage import DAMAGE
+from restorer.photo.damage import DAMAGE, quiet_libraries
 from restorer.photo.model import Note, Photo
 from restorer.photo.png_chunks import PNG_COLOUR_KINDS
 from restorer.storage import atomic as files
@@ -69,7 +69,8 @@ def write_photo(
     encode = formats.FORMATS[format].encode
     assert encode is not None  # `_check` has seen to it
     try:
-        content = encode(given, choices)
+        with quiet_libraries():
+            content = encode(given, choices)
     except MemoryError as error:
         message = f"{named or 'The result'} does not fit into memory while it is encoded as {format}."
         raise UnwritableOutputError(named, message, "Close other programs, or use a smaller --scale.") from error
@@ -106,11 +107,23 @@ def _prepare(
     _fit_alpha(out, format)
     _fit_depth(out, like, format)
     if strip:
+        _keep_colour_space(out, like)
         out.format_specific = tuple(item for item in like.format_specific if item[0] in PNG_COLOUR_KINDS)
     else:
         _fit_metadata(out, like, note)
     _drop_what_has_no_place(out, format, bool(note and not strip))
     return out
+
+
+def _keep_colour_space(out: EncodeInput, like: Photo) -> None:
+    """Give a result without EXIF the profile of the colours that only EXIF has named."""
+    if out.icc_profile is not None or like.exif is None or not exif.names_adobe_rgb(like.exif):
+        return
+    if out.grey:
+        out.warnings.append("The EXIF, which was dropped, says Adobe RGB; without it, greys may look a little darker.")
+    else:
+        out.icc_profile = color.adobe_rgb_profile()
+        out.warnings.append("The EXIF, which was dropped, says Adobe RGB; the result carries a profile that does.")
 
 
 def _fit_colours(out: EncodeInput, like: Photo) -> None:
@@ -161,13 +174,16 @@ def _fit_depth(out: EncodeInput, like: Photo, format: Format) -> None:
 
 def _fit_metadata(out: EncodeInput, like: Photo, note: Note | None) -> None:
     height, width = out.pixels.shape[:2]
-    out.exif = None if like.exif is None else exif.with_size(like.exif, width, height)
+    try:
+        out.exif = None if like.exif is None else exif_pixels.resized(like.exif, like.size, (width, height))
+    except DAMAGE as error:
+        out.warnings.append(f"The EXIF is damaged ({error}) and was dropped.")
     out.photoshop, out.dpi, out.format_specific = like.photoshop, like.dpi, like.format_specific
     try:
-        out.xmp = xmp.finished(like.xmp, width, height, note)
+        out.xmp = xmp.finished(like.xmp, like.size, (width, height), note)
     except DAMAGE as error:
         out.warnings.append(f"The XMP is damaged ({error}) and was dropped.")
-        out.xmp = xmp.finished(None, width, height, note)
+        out.xmp = xmp.finished(None, like.size, (width, height), note)
 
 
 def _drop_what_has_no_place(out: EncodeInput, format: Format, noted: bool) -> None:
@@ -201,6 +217,6 @@ def _specific_losses(out: EncodeInput, format: Format) -> list[str]:
     for kind, payload in out.format_specific:
         owner = formats.FORMATS[kind.partition(" ")[0]]
         words = owner.describe(kind, payload, out.icc_profile is not None)
-        if owner is not format and words is not None:
+        if owner is not format and kind not in format.takes and words is not None:
             lost[words] = None
     return list(lost)

@@ -17,7 +17,7 @@ import numpy as np
 
 from restorer import weights
 from restorer.engine.device import give_back_memory
-from restorer.errors import FaceNotRestoredError, UsageError
+from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
 from restorer.faces import align, likeness, paste, select, tone
 from restorer.faces.crops import (
     crop_of,
@@ -30,6 +30,7 @@ from restorer.faces.crops import (
     to_unit,
 )
 from restorer.faces.mask import share
+from restorer.imaging.alpha import spread_colours
 from restorer.imaging.colour import looks_grey
 from restorer.imaging.resize import resize
 from restorer.models.base import CropSpec, FaceRestorer
@@ -189,7 +190,7 @@ class Restorer:
             UsageError: the options cannot be met on this machine.
         """
         record = self.new_record("-" if isinstance(source, bytes) else str(source))
-        with record.capturing(source if isinstance(source, Path) else None):
+        try:
             with record.timed("total"):
                 result = self._restore(source if photo is None else photo, record, on_stage, format)
                 with record.timed("write"):
@@ -199,6 +200,10 @@ class Restorer:
                     )
             record.warn(*lost)
             record.output = str(target) if isinstance(target, Path) else "-"
+        except RestorerError as error:
+            if error.exit_code != 1:
+                raise
+            record.fail(error)
         return record
 
     def restore(
@@ -258,9 +263,8 @@ class Restorer:
             background, why = self.parts.get_background(photo.size)
             self.parts.tell(why)
             record.background = background.name
-            image = background.upscale(
-                photo.pixels, size, lambda done, total: progress("background", done / max(total, 1))
-            )
+            pixels = photo.pixels if size == photo.size else spread_colours(photo.pixels, photo.alpha)
+            image = background.upscale(pixels, size, lambda done, total: progress("background", done / max(total, 1)))
             if not image.flags.writeable:  # Pillow's arrays are not, and an object of the caller's may do as it likes
                 image = image.copy()
             alpha = resize(photo.alpha, size) if photo.alpha is not None else None

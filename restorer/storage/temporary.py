@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -96,8 +97,10 @@ def remove_abandoned(folder: Path) -> list[Path]:
     """
     try:
         found = [Path(entry.path) for entry in os.scandir(folder) if _PATTERN.fullmatch(entry.name)]
-    except (OSError, ValueError):
-        return []  # no such folder yet, none of ours, or a name that none can have: whoever writes there will hear why
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM):
+            return []  # no such folder yet, or none of ours: nothing can have been left there by this user
+        raise
     return [path for path in found if path not in _mine and _remove_if_abandoned(path)]
 
 

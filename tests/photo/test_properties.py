@@ -149,10 +149,10 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_character
 def test_notes_come_back_as_they_went(tool: str, version: str, model: str, mark: str, options: dict[str, Any]) -> None:
     note = Note(tool, version, model, mark, options)
     for packet in (None, XMP):
-        finished = xmp.finished(packet, 10, 20, note)
+        finished = xmp.finished(packet, (5, 10), (10, 20), note)
         assert finished is not None
         assert xmp.note_of(finished) == note
-        assert xmp.finished(finished, 10, 20, note) == xmp.finished(finished, 10, 20, note)
+        assert xmp.finished(finished, (10, 20), (10, 20), note) == xmp.finished(finished, (10, 20), (10, 20), note)
 
 
 @given(st.integers(300, 5000), st.lists(st.integers(1, 3000), min_size=1, max_size=8))

@@ -18,6 +18,8 @@ from restorer.photo.channels import channels_of, exif_with_resolution, to_bits, 
 from restorer.photo.decoding import Decoded
 from restorer.photo.model import Photo
 
+_COLOUR = "PNG cICP"
+_BT601, _BT2020 = 6, 9  # of H.273
 REMEDY = 'Install it with: pip install "restorer[heif]"'
 
 
@@ -54,11 +56,7 @@ def _read_heif(data: bytes) -> Photo:
     builder.icc_profile = info.get("icc_profile")
     builder.take_exif(info.get("exif"))
     builder.take_xmp(info.get("xmp"))
-    nclx = info.get("nclx_profile") or {}
-    if builder.icc_profile is None and nclx.get("color_primaries", 1) not in (1, 2, 5, 6):
-        builder.warnings.append(
-            "The HEIC names a wide colour space without a profile; the name could not be builder on."
-        )
+    builder.take_boxes(isobmff.contents(data))
     if len(heif) > 1:
         builder.warnings.append(f"The file holds {len(heif)} pictures; only the main one was taken.")
     if pixels.dtype == np.uint16:  # the library shifts 10 and 12 bits up; white must become 65,535, not 65,472
@@ -97,8 +95,12 @@ def _encode_heif(given: EncodeInput, choices: EncodeChoices) -> bytes:
         mode += ";16"
     height, width = channels.shape[:2]
     heif = pillow_heif.from_bytes(mode, (width, height), channels.tobytes())
-    metadata = {"exif": exif_with_resolution(given), "xmp": given.xmp, "icc_profile": given.icc_profile}
+    metadata: dict[str, Any] = {"exif": exif_with_resolution(given), "xmp": given.xmp, "icc_profile": given.icc_profile}
     stream = io.BytesIO()
+    meant = next((payload for kind, payload in given.format_specific if kind == _COLOUR), None)
+    if meant is not None and given.icc_profile is None:
+        metadata |= {"color_primaries": meant[0], "transfer_characteristics": meant[1]}
+        metadata["matrix_coefficients"] = _BT2020 if meant[0] == _BT2020 else _BT601
     present = {name: value for name, value in metadata.items() if value is not None}
     heif.save(stream, quality=choices.quality, chroma=int(choices.subsampling.replace(":", "")), **present)
     return stream.getvalue()
@@ -115,6 +117,7 @@ FORMAT = Format(
     check=_check_heif,
     requests=("heic", "heif"),
     encode=_encode_heif,
+    takes=frozenset({_COLOUR}),
     max_side=65_528,  # coded in whole blocks of 8 below 65,536; strips of 16 pixels and less end at 4,216 on writing
     bits=10,
     alpha=True,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from restorer.photo import decoding, exif, jpeg_segments, photoshop, xmp
+import numpy as np
+
+from restorer.photo import decoding, exif, jpeg_scan, jpeg_segments, photoshop, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, pillow_dpi
 from restorer.photo.channels import channels_of, pillow_image, saved
 from restorer.photo.damage import DAMAGE
 from restorer.photo.decoding import UndecodableError
 from restorer.photo.model import Photo
+
+_COMMENTS = frozenset({"JPEG comment", "GIF comment"})
 
 
 def _read_jpeg(data: bytes) -> Photo:
@@ -32,10 +36,34 @@ def _read_jpeg(data: bytes) -> Photo:
             builder.take_xmp(xmp.merged(parts.xmp, parts.extended_xmp))
         except DAMAGE as error:
             builder.warnings.append(f"The extended part of the XMP is damaged ({error}); it was dropped.")
-    with decoding.opened(parts.picture, "JPEG") as image:
+    if parts.unknown:
+        builder.warnings.append(f"Parts of the JPEG that are not known here were dropped: {', '.join(parts.unknown)}.")
+    picture = jpeg_scan.coded(parts.picture)
+    if parts.pictures == 1:
+        builder.warn_of_rest(picture.behind)
+    feed = jpeg_scan.Feed(picture) if picture.plain else None
+    with decoding.opened(feed or picture.data, "JPEG") as image:
         builder.take_dpi(pillow_dpi(image.info))
         decoded = decoding.from_pillow(image, parts.icc_profile)
+        found = feed.soundness() if feed is not None else jpeg_scan.check(picture, np.asarray(image))
+    builder.warnings += _damage(picture, found)
     return builder.photo(decoded)
+
+
+def _damage(picture: jpeg_scan.Coded, found: jpeg_scan.Soundness) -> list[str]:
+    """Say what is wrong with a picture that was decoded all the same.
+
+    Raises:
+        UndecodableError: its end is missing, and rows with it.
+    """
+    if not picture.ended and (found.too_short or not picture.finished):
+        raise UndecodableError("it is cut off before its last pixels")
+    warnings = [] if picture.ended else ["The JPEG's end marker is missing; all its pixels are there."]
+    if found.too_short or found.too_long or picture.blanked:
+        warnings.append(
+            "The JPEG's data are damaged: parts of the picture may be missing, shifted or in false colours. Look at it."
+        )
+    return warnings
 
 
 def _find_xmp(data: Any) -> bytes | None:
@@ -68,7 +96,7 @@ def _encode_jpeg(given: EncodeInput, choices: EncodeChoices) -> bytes:
         extended_xmp=extension,
         icc_profile=icc_profile,
         photoshop=given.photoshop,
-        comments=[payload for kind, payload in given.format_specific if kind == "JPEG comment"],
+        comments=[payload for kind, payload in given.format_specific if kind in _COMMENTS],
     )
 
 
@@ -109,6 +137,7 @@ FORMAT = Format(
     aliases=("MPO",),
     requests=("jpg", "jpeg"),
     encode=_encode_jpeg,
+    takes=_COMMENTS,
     max_side=65_500,  # the standard ends at 65,535; libjpeg, which Pillow and OpenCV write with, at 65,500
     holds=frozenset({"icc", "exif", "xmp", "iptc", "dpi"}),
     offered=True,

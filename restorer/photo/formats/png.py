@@ -12,12 +12,25 @@ from restorer.photo import decoding, photoshop, png_chunks
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, opencv_file, pillow_image, saved, with_rgb_for_alpha
-from restorer.photo.decoding import UndecodableError
+from restorer.photo.damage import DAMAGE
+from restorer.photo.decoding import Decoded, UndecodableError
 from restorer.photo.model import Photo
 
 _COLOUR = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"})
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+# What says nothing of a still picture that is more than its pixels: background, significant bits, suggested palettes,
+# the time of the last change; frames, which are a warning of their own; how Apple's decoder is to be fed.
+_SILENT = frozenset({b"bKGD", b"sBIT", b"sPLT", b"hIST", b"tIME", b"fcTL", b"fdAT", b"iDOT"})
+_KNOWN = frozenset({b"iCCP", b"eXIf", b"pHYs"}) | _COLOUR | _TEXT | _SILENT
+_UNKNOWN = {
+    "caBX": "Content Credentials (C2PA), which would not hold for the result",
+    "gdAT": "a gain map",
+    "gmAP": "a gain map",
+    "mkBT": "the layers of Fireworks",
+    "mkBS": "the layers of Fireworks",
+}
 _END = png_chunks.png_chunk(b"IEND", b"")
+_COMMENTS = frozenset({"GIF comment"})
 _RAW_PROFILES = "Raw profile type "
 _LEVEL = 2  # measured on photographs: level 6 takes five times as long for a file 11 % smaller
 # What sRGB, which every reader takes a picture without profile for, has in these chunks.
@@ -26,32 +39,15 @@ _SRGB_GAMMA, _SRGB_PRIMARIES = 45455, (31270, 32900, 64000, 33000, 30000, 60000,
 
 def _read_png(data: bytes) -> Photo:
     builder = PhotoBuilder("PNG")
-    picture: list[bytes] = [png_chunks.PNG_SIGNATURE]
-    head = key = b""
-    for kind, start, end, sound in png_chunks.png_chunks(data):
-        payload = data[start:end] if kind != b"IDAT" else b""
-        if kind in png_chunks.PNG_CRITICAL:
-            picture.append(data[start - 8 : end + 4])
-            head, key = (payload if kind == b"IHDR" else head), (payload if kind == b"tRNS" else key)
-        elif kind == b"acTL" and len(payload) >= 4:
-            count = struct.unpack(">I", payload[:4])[0]
-            if count > 1:
-                builder.warnings.append(f"The animation has {count} frames; only the first picture was taken.")
-        elif not sound:
-            builder.warnings.append(f"The PNG's {kind.decode('latin-1')} chunk is damaged; it was dropped.")
-        else:
-            try:
-                _take_png_chunk(builder, kind, payload)
-            except (ValueError, struct.error) as error:
-                name = kind.decode("latin-1")
-                builder.warnings.append(f"The PNG's {name} chunk is damaged ({error}); it was dropped.")
+    picture = _sorted(builder, data)
+    head, key = picture.get(b"IHDR", b""), picture.get(b"tRNS", b"")
     if len(head) < 13:
         raise UndecodableError("it is cut off before its header")
     width, height, bits, colour = struct.unpack(">IIBB", head[:10])
     decoding.check_size(width, height)
-    if not picture[-1].endswith(_END):
-        picture.append(_END)  # whether all pixels are there is for the decoder to say
-    whole = b"".join(picture)
+    if b"CgBI" in picture:
+        return builder.photo(_decoded_apple(picture.file(), bits, colour))
+    whole = picture.file()
     if bits < 16:
         with decoding.opened(whole, "PNG") as image:
             return builder.photo(decoding.from_pillow(image))
@@ -65,6 +61,72 @@ def _read_png(data: bytes) -> Photo:
     return builder.photo(decoded)
 
 
+class _Critical(dict[bytes, bytes]):
+    """The chunks that make the picture: their payloads by name (not of the pixels), and a file of them alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chunks: list[bytes] = [png_chunks.PNG_SIGNATURE]
+
+    def file(self) -> bytes:
+        """Return a PNG for decoders; an end that was cut off is put there: whether all pixels are, they say."""
+        return b"".join(self.chunks if self.chunks[-1].endswith(_END) else [*self.chunks, _END])
+
+
+def _sorted(builder: PhotoBuilder, data: bytes) -> _Critical:
+    """Give the metadata to the builder, and return what makes the picture."""
+    critical = _Critical()
+    unknown: dict[str, None] = {}
+    end = 0
+    for kind, start, end, sound in png_chunks.png_chunks(data):
+        payload = data[start:end] if kind != b"IDAT" else b""
+        name = kind.decode("latin-1")
+        if kind in png_chunks.PNG_CRITICAL:
+            critical.setdefault(kind, payload)
+            critical.chunks.append(data[start - 8 : end + 4])
+        elif kind == b"CgBI":
+            critical[kind] = payload
+        elif kind == b"acTL" and len(payload) >= 4:
+            count = struct.unpack(">I", payload[:4])[0]
+            if count > 1:
+                builder.warnings.append(f"The animation has {count} frames; only the first picture was taken.")
+        elif not sound:
+            builder.warnings.append(f"The PNG's {name} chunk is damaged; it was dropped.")
+        elif kind not in _KNOWN:
+            unknown[_UNKNOWN.get(name, f"the chunk {name!r}")] = None
+        else:
+            try:
+                _take_png_chunk(builder, kind, payload)
+            except DAMAGE as error:
+                builder.warnings.append(f"The PNG's {name} chunk is damaged ({error}); it was dropped.")
+    if unknown:
+        builder.warnings.append(f"Parts of the PNG that are not known here were dropped: {', '.join(unknown)}.")
+    if b"IEND" in critical:
+        builder.warn_of_rest(data[end + 4 :])
+    return critical
+
+
+def _decoded_apple(whole: bytes, bits: int, colour: int) -> Decoded:
+    """Decode the PNG that Apple's tools make for telephones: bare Deflate, blue first, alpha multiplied in."""
+    if bits != 8 or colour not in (2, 6):
+        raise UndecodableError(f"it is an optimised PNG of Apple's with {bits} bits of the colour type {colour}")
+    spans = [(kind, start, end) for kind, start, end, _ in png_chunks.png_chunks(whole)]
+    packed = b"".join(whole[start:end] for kind, start, end in spans if kind == b"IDAT")
+    head = next(whole[start:end] for kind, start, end in spans if kind == b"IHDR")
+    width, height = struct.unpack(">II", head[:8])
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    rows = inflater.decompress(packed, (4 * width + 8) * height * 2 + 1024)
+    again = struct.pack(">BB", 0x78, 0x01) + packed + struct.pack(">I", zlib.adler32(rows))
+    chunks = [(b"IHDR", head), (b"IDAT", again), (b"IEND", b"")]
+    plain = png_chunks.PNG_SIGNATURE + b"".join(png_chunks.png_chunk(kind, payload) for kind, payload in chunks)
+    with decoding.opened(plain, "PNG") as image:
+        decoded = decoding.from_pillow(image)
+    decoded.pixels = np.ascontiguousarray(decoded.pixels[..., ::-1])
+    if decoded.alpha is not None and bool((decoded.alpha == 255).all()):
+        decoded.alpha = None  # the kind has alpha always, also where the picture had none
+    return decoding.unmultiplied(decoded)
+
+
 def _take_png_chunk(builder: PhotoBuilder, kind: bytes, payload: bytes) -> None:
     """Sort one ancillary chunk; those that go stale (times, palettes' histograms, ...) are left out."""
     if kind == b"iCCP":
@@ -75,6 +137,8 @@ def _take_png_chunk(builder: PhotoBuilder, kind: bytes, payload: bytes) -> None:
         across, down, unit = struct.unpack(">IIB", payload[:9])
         if unit == 1:
             builder.take_dpi((across * 0.0254, down * 0.0254))
+        elif across != down:
+            builder.warnings.append(f"The PNG's pixels are not square ({down}:{across}); that was dropped.")
     elif kind in _COLOUR:
         builder.format_specific.append((f"PNG {kind.decode()}", payload))
     elif kind in _TEXT:
@@ -121,7 +185,9 @@ def _encode_png(given: EncodeInput, choices: EncodeChoices) -> bytes:
     if given.icc_profile is not None:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(given.icc_profile, 9)))
     for kind, payload in given.format_specific:
-        if kind.startswith("PNG ") and not (kind == "PNG sRGB" and given.icc_profile is not None):
+        if kind in _COMMENTS:
+            chunks.append(_comment(payload))
+        elif kind.startswith("PNG ") and not (kind == "PNG sRGB" and given.icc_profile is not None):
             chunks.append((kind[4:].encode(), payload))
     if given.dpi is not None:
         chunks.append((b"pHYs", struct.pack(">IIB", *(max(round(value / 0.0254), 1) for value in given.dpi), 1)))
@@ -130,6 +196,17 @@ def _encode_png(given: EncodeInput, choices: EncodeChoices) -> bytes:
     if given.xmp is not None:
         chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + given.xmp))
     return png_chunks.join_png(picture, chunks)
+
+
+def _comment(text: bytes) -> tuple[bytes, bytes]:
+    """Return the chunk for a comment: UTF-8 where it is that and more than ASCII, else as it is, as Latin-1."""
+    text = text.replace(b"\0", b" ")
+    try:
+        text.decode("utf-8")
+        plain = text.isascii()
+    except UnicodeDecodeError:
+        plain = True
+    return (b"tEXt", b"Comment\0" + text) if plain else (b"iTXt", b"Comment\0\0\0\0\0" + text)
 
 
 def _describe(kind: str, payload: bytes, has_profile: bool) -> str | None:
@@ -141,6 +218,8 @@ def _describe(kind: str, payload: bytes, has_profile: bool) -> str | None:
             return None if payload[:4] == struct.pack(">I", _SRGB_GAMMA) else "the PNG's gamma"
         if kind == "PNG cHRM":
             return None if payload[:32] == struct.pack(">8I", *_SRGB_PRIMARIES) else "the PNG's primaries"
+        if kind == "PNG cICP":
+            return "the colour space that the photo names without a profile (cICP)"
         return f"the PNG's {kind[4:]} chunk"
     return f"the PNG text {payload.partition(bytes(1))[0].decode('latin-1')!r}"
 
@@ -156,6 +235,7 @@ FORMAT = Format(
     requests=("png",),
     encode=_encode_png,
     describe=_describe,
+    takes=_COMMENTS,
     max_side=2**31 - 1,
     bits=16,
     alpha=True,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from restorer.photo import decoding, exif, ifd, photoshop, tiff_page
+from restorer.photo import exif, ifd, photoshop, tiff_page
 from restorer.photo.base import FOUR_GIB, EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, opencv_file, with_rgb_for_alpha
@@ -17,7 +19,7 @@ _UNASSOCIATED_ALPHA = 2
 
 
 def _read_tiff(data: bytes) -> Photo:
-    page = tiff_page.first_page(data)
+    page = tiff_page.open_page(data)
     builder = PhotoBuilder("TIFF")
     builder.icc_profile = page.bytes_of(_ICC)
     block, problems = exif.from_tiff(page.data, page.directory)
@@ -32,6 +34,12 @@ def _read_tiff(data: bytes) -> Photo:
     decoded = tiff_page.decode(page, builder.icc_profile)
     told = page.orientation if exif.ORIENTATION in page.directory.entries else None
     return builder.photo(decoded, orientation=told)
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        page = tiff_page.chosen_page(data)
+    return page.integer(tiff_page.WIDTH, 0), page.integer(tiff_page.LENGTH, 0)
 
 
 def _find_xmp(data: Any) -> bytes | None:
@@ -82,7 +90,7 @@ FORMAT = Format(
     (".tif", ".tiff"),
     recognise=lambda head: head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and head[8:10] != b"CR",
     read=_read_tiff,
-    size=decoding.size_by_pillow("TIFF"),
+    size=_size,
     find_xmp=_find_xmp,
     requests=("tiff", "tif"),
     encode=_encode_tiff,

@@ -12,11 +12,19 @@ from restorer.photo.builder import PhotoBuilder, take_pillow_info
 from restorer.photo.channels import channels_of, exif_with_resolution, pillow_image, saved
 from restorer.photo.model import Photo
 
+_KNOWN = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "})
+
 
 def _read_webp(data: bytes) -> Photo:
     builder = PhotoBuilder("WEBP")
     # The lossless kind begins with a VP8L chunk, at once or as the first frame of the extended layout.
-    builder.lossless = any(name == b"VP8L" for name, _, _ in riff.chunks(data))
+    chunks = riff.chunks(data)
+    builder.lossless = any(name == b"VP8L" for name, _, _ in chunks)
+    unknown = {name.decode("latin-1") for name, _, _ in chunks if name not in _KNOWN}
+    if unknown:
+        words = ", ".join(f"the chunk {name!r}" for name in sorted(unknown))
+        builder.warnings.append(f"Parts of the WebP that are not known here were dropped: {words}.")
+    builder.warn_of_rest(data[riff.end(data) :])
     with decoding.opened(data, "WEBP") as image:
         take_pillow_info(builder, image)
         decoded = decoding.from_pillow(image)
