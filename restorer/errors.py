@@ -22,9 +22,13 @@ class RestorerError(Exception):
         message: what happened, to what, and why; one or two sentences.
         remedy: what to type or do next; None where nothing can be done.
         exit_code: the exit code of the command when this error ends it.
+        ends_run: whether no other photo would fare better, so that the run ends; otherwise the photo fails alone.
+        retryable: whether it does not lie in the photo: a later run tries that photo again without being asked.
     """
 
     exit_code: int = 1
+    ends_run: bool = False
+    retryable: bool = False
 
     def __init__(self, message: str, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -52,6 +56,13 @@ class UsageError(RestorerError):
     """Raised when options or arguments do not make sense together; exit code 2."""
 
     exit_code = 2
+    ends_run = True
+
+
+class UnsuitableFormatError(UsageError):
+    """Raised when one photo's result cannot be in the format that was asked for, or that its name tells."""
+
+    ends_run = False
 
 
 class UnknownOptionError(UsageError, TypeError):
@@ -80,6 +91,8 @@ class UnreadablePhotoError(PhotoError):
 class MissingSupportError(PhotoError):
     """Raised when a picture needs an optional package (HEIC needs pillow-heif)."""
 
+    retryable = True
+
 
 class PhotoTooLargeError(PhotoError):
     """Raised before the work when the result's size is beyond what the output format can hold."""
@@ -88,9 +101,13 @@ class PhotoTooLargeError(PhotoError):
 class OutputExistsError(PhotoError):
     """Raised when the output is there already and was not made by the same input, options and model."""
 
+    retryable = True
+
 
 class UnwritableOutputError(PhotoError):
     """Raised when the output cannot be written: no permission, a full disk, a folder in its place."""
+
+    retryable = True
 
 
 class FaceNotRestoredError(PhotoError):
@@ -117,6 +134,7 @@ class WeightsError(RestorerError):
     """Base of everything that goes wrong with weights; exit code 3. `table` names the weights.toml table."""
 
     exit_code = 3
+    ends_run = True
 
     def __init__(self, table: str, message: str, remedy: str | None = None) -> None:
         super().__init__(message, remedy)
@@ -185,6 +203,8 @@ class DeviceUnavailableError(UsageError):
 class MissingPackageError(RestorerError):
     """Raised when a command needs a package that is not installed, or cannot be; `package` names it."""
 
+    ends_run = True
+
     def __init__(self, package: str, message: str, remedy: str | None = None) -> None:
         super().__init__(message, remedy)
         self.package = package
@@ -194,3 +214,4 @@ class InterruptedRunError(RestorerError):
     """Raised when the user interrupts; exit code 130."""
 
     exit_code = 130
+    ends_run = True

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from restorer.errors import RestorerError
+from restorer.errors import PhotoError, RestorerError, UnreadablePhotoError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -47,7 +51,10 @@ class FaceRecord:
 
 @dataclass
 class Record:
-    """All that is said about one photo; `as_dict` gives the JSON form."""
+    """All that is said about one photo; `as_dict` gives the JSON form.
+
+    `retryable` is no part of it: whether a failure does not lie in the photo, so that any run tries it again.
+    """
 
     input: str
     output: str | None = None
@@ -66,6 +73,33 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     error: dict[str, str | None] | None = None
     reason: str | None = None
+    retryable: bool = False
+
+    @contextmanager
+    def capturing(self, source: Path | str | None = None) -> Iterator[None]:
+        """Turn an error that concerns this photo alone into its failure, whatever raised it.
+
+        Args:
+            source: the photo, for messages; None = bytes.
+
+        Raises:
+            RestorerError: one that ends a run (`RestorerError.ends_run`): no other photo would fare better.
+        """
+        try:
+            yield
+        except RestorerError as error:
+            if error.ends_run:
+                raise
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises; the reason goes into the record
+            named = source if source is not None else "The photo"
+            _log.debug("%s", named, exc_info=True)
+            if self.input_size is None and isinstance(error, OSError):  # it vanished, or cannot be opened
+                reason = f"{named} cannot be read: {error.strerror or error}."
+                self.fail(UnreadablePhotoError(source, reason, "Check the file and its folder."))
+            else:
+                reason = f"{named} could not be restored: {type(error).__name__}: {error}."
+                self.fail(PhotoError(source, reason, "Run it alone with -v, which shows where this happened."))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -84,6 +118,7 @@ class Record:
         """Mark the photo as failed, and by what."""
         self.status = "failed"
         self.output = None
+        self.retryable = error.retryable
         self.error = {"kind": error.kind, "message": error.message, "remedy": error.remedy}
 
     def as_dict(self) -> dict[str, Any]:

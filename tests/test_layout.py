@@ -40,7 +40,6 @@ KNOWN_ARROWS = frozenset({"faces.crops -> upscaling.lanczos", "pipeline.parts ->
 KNOWN_CIRCLES = frozenset({"batch.lanes <-> pipeline.parts <-> pipeline.restorer"})
 KNOWN_LONG_FILES = frozenset(
     {
-        "batch/run.py",
         "bench/album.py",
         "pipeline/parts.py",
         "pipeline/restorer.py",
@@ -51,7 +50,6 @@ KNOWN_LONG_FILES = frozenset(
 )
 KNOWN_LONG_CLASSES = frozenset(
     {
-        "batch.run.Batch",
         "pipeline.parts.Parts",
         "pipeline.restorer.Restorer",
         "training.detecting.DetectorTrainer",

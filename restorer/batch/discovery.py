@@ -49,7 +49,7 @@ class Job:
 
 
 @dataclass
-class Found:
+class Discovery:
     """The photos of a run.
 
     Attributes:
@@ -69,7 +69,7 @@ class Found:
     warnings: list[str] = field(default_factory=list)
 
 
-def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[Path] = ()) -> Found:
+def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[Path] = ()) -> Discovery:
     """Return a job for each photo that the arguments and a list name.
 
     The tree of a folder is mirrored in the output folder, that of several folders below their names. A list's relative
@@ -168,7 +168,7 @@ class _Finder:
     """Gathers entries, each file once, whatever path leads to it."""
 
     def __init__(self, out: Path | None) -> None:
-        self.found = Found()
+        self.found = Discovery()
         self.entries: dict[Path, _Entry] = {}
         self.folders: list[Path] = []
         self.from_glob = False

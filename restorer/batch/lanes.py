@@ -1,7 +1,7 @@
 """Several photos at a time on a GPU: each in a thread of its own, their faces in common batches of the face restorer.
 
 A GPU is hardly busy with the one or two faces of a family photo. So a few photos are worked on at the same time
-(`Lanes`), and the crops that they ask the face restorer for are gathered into one call of its network (`Gathering`).
+(`Lanes`), and the crops that they ask the face restorer for are gathered into one call of its network (`FaceBatcher`).
 On a CPU none of this is used: there a batch is no quicker, and a photo's bytes never depend on its neighbours.
 """
 
@@ -32,7 +32,7 @@ W = TypeVar("W")
 R = TypeVar("R")
 
 
-class GivenUp(BaseException):
+class Cancelled(BaseException):
     """Raised in a lane whose photo is not wanted any more; no error of the photo, so that no handler records it."""
 
 
@@ -49,7 +49,7 @@ class _Request:
         return ours.shape[1:] == theirs.shape[1:] and ours.dtype == theirs.dtype and ours.device == theirs.device
 
 
-class Gathering:
+class FaceBatcher:
     """A face restorer that several threads share; what they ask for at the same time it restores as one batch.
 
     A thread that asks waits until the batch is full, or until all others that are at work (see `lane`) wait as well:
@@ -79,7 +79,7 @@ class Gathering:
         self._busy = False
         self._closed = False
 
-    def around(self, restorer: FaceRestorer) -> Gathering:
+    def around(self, restorer: FaceRestorer) -> FaceBatcher:
         """Take what does the work, once it is loaded; return the face restorer to use in its place: this object."""
         self._restorer, self.crop = restorer, restorer.crop
         return self
@@ -89,7 +89,7 @@ class Gathering:
         """Count the thread among those at work, whose crops a batch waits for; until the end, whatever ends it."""
         with self._changed:
             if self._closed:
-                raise GivenUp
+                raise Cancelled
             self._lanes += 1
         try:
             yield
@@ -99,7 +99,7 @@ class Gathering:
                 self._changed.notify_all()  # the others may have waited for this one alone
 
     def close(self) -> None:
-        """Give up: whoever waits, or comes later, gets `GivenUp`; a thread that runs a batch ends it first."""
+        """Give up: whoever waits, or comes later, gets `Cancelled`; a thread that runs a batch ends it first."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -118,7 +118,7 @@ class Gathering:
         """Return restored crops as the restorer gives them, perhaps restored together with those of other threads.
 
         Raises:
-            GivenUp: `close` was called meanwhile.
+            Cancelled: `close` was called meanwhile.
             Exception: whatever the restorer raised for these crops.
         """
         if len(crops) > self._most:
@@ -149,7 +149,7 @@ class Gathering:
             if request.answer.done():
                 return []
             if self._closed:
-                raise GivenUp
+                raise Cancelled
             batch: list[_Request] = []
             room = self._most
             for other in self._waiting:
@@ -227,7 +227,7 @@ class Lanes(Generic[W, R]):
     """
 
     def __init__(self, hand_on: Callable[[W, R], object], count: int, room: int, faces: int = FACES) -> None:
-        self.gathering = Gathering(faces)
+        self.batcher = FaceBatcher(faces)
         self._hand_on = hand_on
         self._count = count
         self._room = room
@@ -265,13 +265,13 @@ class Lanes(Generic[W, R]):
         turn: _Turn[W, R] = _Turn(work, pixels, on_start)
 
         def on_stage(stage: str, share: float) -> None:
-            if self.gathering.closed:
-                raise GivenUp
+            if self.batcher.closed:
+                raise Cancelled
             if turn.on_stage is not None:
                 turn.on_stage(stage, share)
 
         def in_lane() -> R:
-            with self.gathering.lane():
+            with self.batcher.lane():
                 return restore(work, on_stage)
 
         self._turns.append(turn)
@@ -281,14 +281,14 @@ class Lanes(Generic[W, R]):
 
     def stop(self) -> None:
         """Give up all photos in the lanes: each ends at the next thing that it says or asks for."""
-        self.gathering.close()
+        self.batcher.close()
         self._turns.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def wait(self) -> None:
         """Wait until all threads have ended, after `stop`."""
         self._threads.shutdown()
-        self.gathering.wait()  # of a thread whose start was interrupted the executor does not know
+        self.batcher.wait()  # of a thread whose start was interrupted the executor does not know
 
     def _has_room(self, pixels: int) -> bool:
         taken = [turn.pixels for turn in self._turns if turn.pixels]

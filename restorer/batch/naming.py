@@ -21,7 +21,7 @@ FIELDS = ("stem", "model", "scale")
 
 
 @dataclass(frozen=True)
-class Template:
+class NameTemplate:
     """The name of a result without its suffix.
 
     Attributes:
@@ -109,7 +109,7 @@ Candidate = Callable[[Job, str], Path]
 
 def assign(
     jobs: Sequence[Job],
-    template: Template,
+    template: NameTemplate,
     *,
     requested: str,
     owned: Callable[[Job, Path], bool] = lambda _job, _path: False,
@@ -159,7 +159,7 @@ def assign(
     return [replace(job, target=targets[i], format=chosen[i]) for i, job in enumerate(jobs)]
 
 
-def _candidates(template: Template) -> list[Candidate]:
+def _candidates(template: NameTemplate) -> list[Candidate]:
     def made(stem: Callable[[Job], str], *, apart: bool = True) -> Candidate:
         return lambda job, suffix: job.folder / template.name(stem(job), suffix, apart=apart)
 

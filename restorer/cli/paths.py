@@ -26,7 +26,12 @@ def listed(files_from: Path | None) -> list[Path]:
     if str(files_from) == "-":
         return read_list(sys.stdin.buffer.read())
     try:
-        return read_list(files_from.read_bytes())
+        content = files_from.read_bytes()
     except OSError as error:
         message = f"--files-from {files_from} cannot be read: {error.strerror}."
         raise UsageError(message, "Check the name.") from error
+    from restorer.photo.formats import sniff
+
+    if sniff(content[:64]) is not None:
+        raise UsageError(f"--files-from {files_from} is a picture, not a list.", "Name photos without --files-from.")
+    return read_list(content)

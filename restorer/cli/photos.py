@@ -64,7 +64,7 @@ def restore(
     if not photos and request.files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
     from restorer.cli.downloads import ProgressBar
-    from restorer.cli.run import Run
+    from restorer.cli.run import PhotosCommand
     from restorer.pipeline.restorer import Restorer
 
     _hear_signals()
@@ -72,9 +72,9 @@ def restore(
         restorer = Restorer(
             say=(lambda _line: None) if manner.quiet else say, on_download=on_download, **options.values()
         )
-        run = Run(restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose)
+        command = PhotosCommand(restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose)
         try:
-            code = run.photos(replace(request, photos=photos or []))
+            code = command.photos(replace(request, photos=photos or []))
         except KeyboardInterrupt:
             messages.print("Interrupted.")
             raise typer.Exit(130) from None

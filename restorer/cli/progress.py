@@ -32,7 +32,7 @@ EVERY = 60.0
 
 
 @contextmanager
-def shown_progress(jobs: Sequence[Job], estimate: Estimate, *, quiet: bool) -> Iterator[Watch]:
+def shown_progress(jobs: Sequence[Job], estimate: Estimate, *, quiet: bool) -> Iterator[ProgressView]:
     """Show photo, stage, how far it is and the time left."""
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -42,10 +42,10 @@ def shown_progress(jobs: Sequence[Job], estimate: Estimate, *, quiet: bool) -> I
     )
     progress = Progress(*columns, console=messages, transient=True, disable=quiet or not messages.is_terminal)
     with progress:
-        yield Watch(progress, len(jobs), estimate, lines=not quiet and not messages.is_terminal)
+        yield ProgressView(progress, len(jobs), estimate, lines=not quiet and not messages.is_terminal)
 
 
-class Watch:
+class ProgressView:
     """Hears how a run goes; the whole run is one bar.
 
     Args:
@@ -71,11 +71,11 @@ class Watch:
         begun, name = self._begun, plain(job.source.name)
         self._estimate.begin(begun, time.monotonic())
 
-        def on_stage(stage: str, share: float) -> None:
+        def on_stage(stage: str, fraction: float) -> None:
             done = None  # a stage that is not known here is named, and moves nothing
             if stage in STAGES:
                 begin, end = STAGES[stage]
-                done = begun + begin + (end - begin) * share
+                done = begun + begin + (end - begin) * fraction
             self._progress.update(self._task, completed=done, description=f"{name}: {WORDS.get(stage, stage)}")
             self._say()
 

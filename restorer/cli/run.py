@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from restorer.batch.discovery import Found, Job, find_photos, shard
+from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import Estimate, load_of
 from restorer.batch.forecast import Forecast, forecast
-from restorer.batch.run import FAILED_BEFORE, Batch, Summary
+from restorer.batch.reading import FAILED_BEFORE
+from restorer.batch.run import Batch, Summary
 from restorer.cli.console import json_text, messages, results, shown
 from restorer.cli.paths import listed
 from restorer.cli.progress import shown_progress
@@ -31,7 +32,7 @@ LONG_RUN = 5
 """Photos from which on a run says beforehand what to expect."""
 
 
-class Run:
+class PhotosCommand:
     """One call of the command.
 
     Args:
@@ -46,9 +47,10 @@ class Run:
         self._json = json_lines
         self._quiet = quiet
         self._verbose = verbose
-        log = logging.getLogger("restorer.batch")
-        log.setLevel(logging.DEBUG if verbose else logging.NOTSET)
-        log.handlers = [logging.StreamHandler(sys.stderr)] if verbose else []
+        for name in ("restorer.batch", "restorer.record"):
+            log = logging.getLogger(name)
+            log.setLevel(logging.DEBUG if verbose else logging.NOTSET)
+            log.handlers = [logging.StreamHandler(sys.stderr)] if verbose else []
 
     def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
@@ -79,15 +81,15 @@ class Run:
         if several:
             self._say_expected(expected, jobs)
         try:
-            with shown_progress(jobs, Estimate(loads, expected.rates, time.monotonic()), quiet=self._quiet) as watch:
+            with shown_progress(jobs, Estimate(loads, expected.rates, time.monotonic()), quiet=self._quiet) as view:
 
                 def on_record(record: Record) -> None:
-                    watch.end(record)
+                    view.end(record)
                     self._show(record)
                     if report is not None:
                         report.add(record)
 
-                batch.run(jobs, on_start=watch.begin, on_record=on_record)
+                batch.run(jobs, on_start=view.begin, on_record=on_record)
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
             self._write_report(report)
@@ -119,7 +121,7 @@ class Run:
 
     # ---------------------------------------------------------------------------------------------------- what is seen
 
-    def _say_found(self, found: Found, jobs: Sequence[Job]) -> None:
+    def _say_found(self, found: Discovery, jobs: Sequence[Job]) -> None:
         """Say what was passed over, and when nothing is left."""
         if self._quiet:
             return

@@ -17,7 +17,7 @@ from restorer.batch.walking import FolderPath
 from restorer.cli import settings
 from restorer.cli.paths import listed
 from restorer.cli.request import PhotosRequest
-from restorer.errors import RestorerError, UnreadablePhotoError, UsageError
+from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.options import declared
 from restorer.photo import check_output_size, output_format, read_note, read_photo
 
@@ -53,20 +53,20 @@ def restore_stream(
     out = None if _to_stdout(request) else request.out
     if out is not None and not names_picture(out):
         raise UsageError(f"-o {out} names no picture, and a photo from stdin has no name.", "Use -o NAME.jpg.")
+    if out is not None:
+        output_format(
+            "PNG", restorer.options.format, out.suffix
+        )  # a name that nothing can be written to is wrong usage
     origin = _identity(sys.stdin) if source is None else identity(source)
     if out is None and not request.dry_run:
         _check_stdout(origin)
     record = restorer.new_record(str(source or "-"))
-    try:
+    with record.capturing(source):
         data = _read(source)
         if out is None or not _is_done(restorer, request, data, out, origin):
             record = _restore(restorer, request, data, out, record)
         else:
             record.status, record.output, record.reason = "skipped", str(out), "done already"
-    except RestorerError as error:
-        if error.exit_code != 1:
-            raise
-        record.fail(error)
     record.input = str(source or "-")
     show(record)
     return 1 if record.status == "failed" else 0

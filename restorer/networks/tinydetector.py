@@ -75,7 +75,7 @@ class _Residual(nn.Module):
 
 
 class SecondLook(nn.Module):
-    """Looks at a crop in which the landmarks of a find are brought to `TEMPLATE`: is it a face, and where exactly?
+    """Looks at a crop in which the landmarks of a detection are brought to `TEMPLATE`: is it a face, and where exactly?
 
     What a cell of the detector says of all sizes and angles at once is near the truth; seen upright and at one size,
     it is a far smaller question (Zhang et al. 2016, MTCNN, ask three times).

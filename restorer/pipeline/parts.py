@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from restorer.batch.lanes import Gathering
+    from restorer.batch.lanes import FaceBatcher
     from restorer.faces.detect import Face
     from restorer.faces.likeness import Likeness
     from restorer.options import Options
@@ -104,7 +104,7 @@ class Parts:
         """Check names early: a wrong one is an error before any photo is read. What "auto" means waits for its need."""
         self._lock = threading.RLock()
         self._loaded: dict[str, registry.LoadedNetwork] = {}
-        self.gathering: Gathering | None = None
+        self.gathering: FaceBatcher | None = None
         self.told: set[str] = set()
         self._mask_warning: str | None = None
         self._likeness: Likeness | None = None

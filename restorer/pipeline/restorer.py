@@ -17,7 +17,7 @@ import numpy as np
 
 from restorer import weights
 from restorer.engine.device import give_back_memory
-from restorer.errors import FaceNotRestoredError, RestorerError, UsageError
+from restorer.errors import FaceNotRestoredError, UsageError
 from restorer.faces import align, likeness, paste, select, tone
 from restorer.faces.crops import (
     crop_of,
@@ -190,7 +190,7 @@ class Restorer:
             UsageError: the options cannot be met on this machine.
         """
         record = self.new_record("-" if isinstance(source, bytes) else str(source))
-        try:
+        with record.capturing(source if isinstance(source, Path) else None):
             with record.timed("total"):
                 result = self._restore(source if photo is None else photo, record, on_stage, format)
                 with record.timed("write"):
@@ -200,10 +200,6 @@ class Restorer:
                     )
             record.warn(*lost)
             record.output = str(target) if isinstance(target, Path) else "-"
-        except RestorerError as error:
-            if error.exit_code != 1:
-                raise
-            record.fail(error)
         return record
 
     def restore(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import platform
@@ -97,10 +96,8 @@ def remove_abandoned(folder: Path) -> list[Path]:
     """
     try:
         found = [Path(entry.path) for entry in os.scandir(folder) if _PATTERN.fullmatch(entry.name)]
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM):
-            return []  # no such folder yet, or none of ours: nothing can have been left there by this user
-        raise
+    except (OSError, ValueError):
+        return []  # no such folder yet, none of ours, or a name that none can have: whoever writes there will hear why
     return [path for path in found if path not in _mine and _remove_if_abandoned(path)]
 
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restorer.batch.lanes import Gathering, GivenUp
+from restorer.batch.lanes import Cancelled, FaceBatcher
 from restorer.engine.device import Device
 from restorer.engine.inference import sent_to
 from restorer.models.base import CropSpec
@@ -72,14 +72,14 @@ def in_threads(*tasks: Callable[[], Any]) -> list[Any]:
     return ends
 
 
-def in_lanes(gathering: Gathering, *asked: torch.Tensor) -> list[Any]:
+def in_lanes(batcher: FaceBatcher, *asked: torch.Tensor) -> list[Any]:
     """Ask for crops from a lane each, once all lanes are at work; return what each got."""
     ready = threading.Barrier(len(asked))
 
     def lane(wanted: torch.Tensor) -> torch.Tensor:
-        with gathering.lane():
+        with batcher.lane():
             ready.wait(PATIENCE)
-            return gathering.restore(wanted)
+            return batcher.restore(wanted)
 
     return in_threads(*(lambda wanted=wanted: lane(wanted) for wanted in asked))
 
@@ -90,14 +90,14 @@ def values(end: Any) -> list[float]:
     return [float(value) for value in end[:, 0, 0, 0]]
 
 
-# ------------------------------------------------------------------------------------------------------ the gathering
+# ------------------------------------------------------------------------------------------------------ the batcher
 
 
 def test_what_all_lanes_ask_for_is_one_batch_and_each_gets_its_own() -> None:
     network = Negative()
-    gathering = Gathering().around(network)
-    assert gathering.crop is network.crop
-    ends = in_lanes(gathering, crops(1), crops(2, 3), crops(4, 5, 6))
+    batcher = FaceBatcher().around(network)
+    assert batcher.crop is network.crop
+    ends = in_lanes(batcher, crops(1), crops(2, 3), crops(4, 5, 6))
     assert network.batches == [6]
     assert [values(end) for end in ends] == [[-1], [-2, -3], [-4, -5, -6]]
 
@@ -105,32 +105,32 @@ def test_what_all_lanes_ask_for_is_one_batch_and_each_gets_its_own() -> None:
 def test_a_batch_is_never_larger_than_asked_for() -> None:
     network = Negative()
     ends = in_lanes(
-        Gathering(4).around(network), *(crops(10 * lane, 10 * lane + 1, 10 * lane + 2) for lane in range(5))
+        FaceBatcher(4).around(network), *(crops(10 * lane, 10 * lane + 1, 10 * lane + 2) for lane in range(5))
     )
     assert sorted(network.batches) == [3] * 5, "two threes are more than four"
     assert [values(end)[0] for end in ends] == [0, -10, -20, -30, -40]
     network.batches.clear()
-    assert values(Gathering(4).around(network).restore(crops(*range(10)))) == [-float(v) for v in range(10)]
+    assert values(FaceBatcher(4).around(network).restore(crops(*range(10)))) == [-float(v) for v in range(10)]
     assert network.batches == [4, 4, 2]
     with pytest.raises(ValueError, match="at least one"):
-        Gathering(0)
+        FaceBatcher(0)
 
 
 def test_a_full_batch_does_not_wait_for_a_lane_that_is_at_work() -> None:
     network = Negative()
-    gathering = Gathering(4).around(network)
+    batcher = FaceBatcher(4).around(network)
     served = threading.Event()
     ready = threading.Barrier(3)
 
     def busy() -> bool:
-        with gathering.lane():
+        with batcher.lane():
             ready.wait(PATIENCE)
             return served.wait(PATIENCE)
 
     def asking() -> torch.Tensor:
-        with gathering.lane():
+        with batcher.lane():
             ready.wait(PATIENCE)
-            restored = gathering.restore(crops(1, 2))
+            restored = batcher.restore(crops(1, 2))
             served.set()
             return restored
 
@@ -142,26 +142,26 @@ def test_a_full_batch_does_not_wait_for_a_lane_that_is_at_work() -> None:
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_lane_that_ends_or_dies_is_not_waited_for(dies: bool) -> None:
     network = Negative()
-    gathering = Gathering().around(network)
+    batcher = FaceBatcher().around(network)
 
     def asking() -> torch.Tensor:
-        with gathering.lane():
+        with batcher.lane():
             ready.wait(PATIENCE)
-            return gathering.restore(crops(1))
+            return batcher.restore(crops(1))
 
     def ending() -> None:
-        with gathering.lane():
+        with batcher.lane():
             ready.wait(PATIENCE)
-            while not gathering._waiting:
+            while not batcher._waiting:
                 time.sleep(0.001)
             assert not network.batches
             if dies:
-                raise GivenUp
+                raise Cancelled
 
     ready = threading.Barrier(2)
     first, second = in_threads(asking, ending)
     assert values(first) == [-1]
-    assert isinstance(second, GivenUp) == dies
+    assert isinstance(second, Cancelled) == dies
     assert network.batches == [1]
 
 
@@ -173,7 +173,7 @@ def test_an_error_reaches_only_those_whose_crops_caused_it() -> None:
             return -crops
 
     network = Choosy()
-    ends = in_lanes(Gathering().around(network), crops(1, 2), crops(3), crops(4), crops(5, 3))
+    ends = in_lanes(FaceBatcher().around(network), crops(1, 2), crops(3), crops(4), crops(5, 3))
     assert network.batches[0] == 6
     assert [values(ends[0]), values(ends[2])] == [[-1, -2], [-4]]
     assert [str(ends[1]), str(ends[3])] == ["no threes", "no threes"]
@@ -187,7 +187,7 @@ def test_memory_that_does_not_suffice_for_all_may_suffice_for_each() -> None:
                 raise torch.OutOfMemoryError(f"{len(crops)} are too many")
             return -crops
 
-    ends = in_lanes(Gathering().around(Small()), crops(1, 2), crops(3, 4, 5), crops(6))
+    ends = in_lanes(FaceBatcher().around(Small()), crops(1, 2), crops(3, 4, 5), crops(6))
     assert [values(ends[0]), values(ends[2])] == [[-1, -2], [-6]]
     assert isinstance(ends[1], torch.OutOfMemoryError)
     assert str(ends[1]) == "3 are too many"
@@ -198,13 +198,13 @@ def test_a_network_that_loses_faces_of_a_batch_gives_nobody_another_ones() -> No
         def answer(self, crops: torch.Tensor) -> torch.Tensor:
             return -crops[:2]
 
-    ends = in_lanes(Gathering().around(Losing()), crops(1), crops(2), crops(3))
+    ends = in_lanes(FaceBatcher().around(Losing()), crops(1), crops(2), crops(3))
     assert [values(end) for end in ends] == [[-1], [-2], [-3]]
 
 
 def test_crops_of_other_sizes_are_batches_of_their_own() -> None:
     network = Negative()
-    ends = in_lanes(Gathering().around(network), crops(1), crops(2, side=4), crops(3), crops(4, side=4))
+    ends = in_lanes(FaceBatcher().around(network), crops(1), crops(2, side=4), crops(3), crops(4, side=4))
     assert network.batches == [2, 2]
     assert [values(end) for end in ends] == [[-1], [-2], [-3], [-4]]
     assert [end.shape[-1] for end in ends] == [2, 4, 2, 4]
@@ -212,38 +212,38 @@ def test_crops_of_other_sizes_are_batches_of_their_own() -> None:
 
 def test_whoever_waits_or_comes_later_is_told_when_all_is_given_up() -> None:
     network = Negative()
-    gathering = Gathering().around(network)
+    batcher = FaceBatcher().around(network)
     ready = threading.Barrier(3)
     told = threading.Semaphore(0)
 
     def asking() -> None:
-        with gathering.lane():
+        with batcher.lane():
             ready.wait(PATIENCE)
             try:
-                gathering.restore(crops(1))
+                batcher.restore(crops(1))
             finally:
                 told.release()
 
     def closing() -> None:
-        with gathering.lane():
+        with batcher.lane():
             ready.wait(PATIENCE)
-            gathering.close()
+            batcher.close()
             assert all(told.acquire(timeout=PATIENCE) for _ in range(2)), "they wait for a lane that is at work"
-            gathering.restore(crops(2))
+            batcher.restore(crops(2))
 
-    assert [type(end) for end in in_threads(asking, asking, closing)] == [GivenUp] * 3
+    assert [type(end) for end in in_threads(asking, asking, closing)] == [Cancelled] * 3
     assert not network.batches
 
 
 def test_a_batch_that_is_under_way_when_all_is_given_up_ends() -> None:
     class Closing(Negative):
         def answer(self, crops: torch.Tensor) -> torch.Tensor:
-            gathering.close()
+            batcher.close()
             return -crops
 
-    gathering = Gathering()
-    ends = in_lanes(gathering.around(Closing()), crops(1), crops(1))
-    answered = [end for end in ends if not isinstance(end, GivenUp)]
+    batcher = FaceBatcher()
+    ends = in_lanes(batcher.around(Closing()), crops(1), crops(1))
+    answered = [end for end in ends if not isinstance(end, Cancelled)]
     assert answered, "the thread that ran it has its answer; the other one need not wait for that"
     assert all(values(end) == [-1] for end in answered)
 
@@ -256,7 +256,7 @@ def test_a_thread_that_is_interrupted_while_it_works_for_others_leaves_the_work_
             return -crops
 
     network = Interrupted()
-    ends = in_lanes(Gathering().around(network), crops(1), crops(2), crops(3))
+    ends = in_lanes(FaceBatcher().around(network), crops(1), crops(2), crops(3))
     hit = [end for end in ends if isinstance(end, KeyboardInterrupt)]
     assert len(hit) == 1
     assert all(values(end) == [-1.0 - number] for number, end in enumerate(ends) if end is not hit[0])
@@ -280,23 +280,23 @@ def test_any_lanes_with_any_wishes_get_their_own_and_come_to_an_end(
             return -crops
 
     network = Picky()
-    gathering = Gathering(most).around(network)
+    batcher = FaceBatcher(most).around(network)
 
     def lane(number: int) -> None:
-        with gathering.lane():
+        with batcher.lane():
             for step, (count, what) in enumerate(plan[number]):
                 if what == "die":
-                    raise GivenUp
+                    raise Cancelled
                 wanted = [1 + 1000.0 * number + 10 * step + i for i in range(count)]
                 if what == "bad":
                     wanted[-1] = -1
                     with pytest.raises(ValueError, match="negative"):
-                        gathering.restore(crops(*wanted))
+                        batcher.restore(crops(*wanted))
                 else:
-                    assert values(gathering.restore(crops(*wanted))) == [-value for value in wanted]
+                    assert values(batcher.restore(crops(*wanted))) == [-value for value in wanted]
 
     ends = in_threads(*(lambda number=number: lane(number) for number in range(len(plan))))
-    assert all(end is None or isinstance(end, GivenUp) for end in ends), ends
+    assert all(end is None or isinstance(end, Cancelled) for end in ends), ends
     assert max(network.batches, default=0) <= most
 
 

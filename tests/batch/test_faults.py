@@ -14,12 +14,15 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from restorer.batch.discovery import Job
+from restorer.batch.estimate import Estimate, Load, Rates
 from restorer.batch.journal import NAME
-from restorer.errors import UnwritableOutputError
+from restorer.cli.progress import ProgressView
+from restorer.errors import UnsuitableFormatError, UnwritableOutputError
 from restorer.photo import read_photo
 from restorer.pipeline.restorer import Restorer
 from restorer.storage import locks, temporary
@@ -283,7 +286,7 @@ def test_a_full_disk_refuses_only_what_is_as_large(
             raise UnwritableOutputError(target, f"{target} cannot be written: {cause.strerror}.") from cause
         written(target, content)
 
-    monkeypatch.setattr("restorer.batch.run.write_whole", write)
+    monkeypatch.setattr("restorer.batch.writing.write_whole", write)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
     done = restore(capsys, "in", "-o", "out", *PLAIN, "--json", code=1)
     records = [json.loads(line) for line in done.out.splitlines()]
@@ -551,7 +554,7 @@ def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
         saved(self, target)
         say(f"-write {target.name[0]}")
 
-    monkeypatch.setattr("restorer.batch.run.read_photo", slow_read)
+    monkeypatch.setattr("restorer.batch.reading.read_photo", slow_read)
     monkeypatch.setattr(Restorer, "restore", slow_restore)
     monkeypatch.setattr(temporary.Part, "move_to", slow_write)
     restore(capsys, "in", "-o", "out", *PLAIN)
@@ -573,7 +576,7 @@ def test_large_photos_are_neither_read_ahead_nor_written_behind(
     tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, heavy: int, expected: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("restorer.batch.run.HEAVY", heavy)
+    monkeypatch.setattr("restorer.batch.run.LARGE_PHOTO_PIXELS", heavy)
     for name in "abc":
         picture(Path(f"in/{name}.png"), seed=ord(name))
     events: list[str] = []
@@ -592,7 +595,7 @@ def test_large_photos_are_neither_read_ahead_nor_written_behind(
         move(self, target)
         events.append(f"wrote {target.name[0]}")
 
-    monkeypatch.setattr("restorer.batch.run.read_photo", noted_read)
+    monkeypatch.setattr("restorer.batch.reading.read_photo", noted_read)
     monkeypatch.setattr(Restorer, "restore", noted_restore)
     monkeypatch.setattr(temporary.Part, "move_to", noted_move)
     restore(capsys, "in", "-o", "out", *PLAIN)
@@ -647,3 +650,46 @@ def test_odd_names_do_not_upset_the_terminal(tmp_path: Path, capsys: Capsys, mon
     assert {json.loads(line)["input"] for line in again.out.splitlines()} == {
         str(path) for path in Path("in").iterdir()
     }
+
+
+def test_wrong_usage_about_one_photo_does_not_end_a_folder(
+    capsys: Capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png", "c.png"):
+        picture(Path("in", name))
+    original = Restorer.restore
+
+    def fails(self: Restorer, photo: Any, **rest: Any) -> Any:
+        if photo.path.name == "b.png":
+            raise UnsuitableFormatError("Files that end in '.gif' cannot be written.", "Use .png.")
+        return original(self, photo, **rest)
+
+    monkeypatch.setattr(Restorer, "restore", fails)
+    done = restore(capsys, "in", "-o", "out", *PLAIN, code=1)
+    assert "2 photos restored" in done.err
+    assert "in/b.png: UnsuitableFormat" in done.err
+
+
+class Screen:
+    """Stands for a progress bar."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+
+    def add_task(self, _words: str, total: int) -> int:
+        return total
+
+    def update(self, _task: int, **changes: Any) -> None:
+        self.heard.append(changes)
+
+
+def test_a_stage_that_the_bar_does_not_know_is_shown_as_it_is_called() -> None:
+    screen = Screen()
+    jobs = [Job(Path("a.png"), Path("out"))]
+    view = ProgressView(cast(Any, screen), 1, Estimate([Load(1.0)], Rates(), 0.0), lines=False)
+    on_stage = view.begin(jobs[0])
+    on_stage("detect", 0.5)
+    on_stage("sharpen", 0.5)
+    assert screen.heard[-1]["description"] == "a.png: sharpen"
+    assert screen.heard[-1].get("completed") is None

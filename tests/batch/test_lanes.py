@@ -101,7 +101,7 @@ def run(
     restorer: Restorer, out: str = "out", lanes: int | None = None, photos: str = "in", **watching: Any
 ) -> list[Record]:
     """Restore a folder; return the records."""
-    batch = Batch(restorer, _lanes=lanes)
+    batch = Batch(restorer, lanes=lanes)
     return batch.run(batch.plan(find_photos([photos], Path(out)).jobs), **watching).records
 
 
@@ -155,7 +155,7 @@ def test_on_a_gpu_photos_share_batches_unless_told_otherwise(
 
 def test_a_dry_run_has_no_lanes(album: list[int]) -> None:
     network = Negative()
-    batch = Batch(a_restorer(network), dry_run=True, _lanes=4)
+    batch = Batch(a_restorer(network), dry_run=True, lanes=4)
     records = batch.run(batch.plan(find_photos(["in"], Path("out")).jobs)).records
     assert {record.reason for record in records} == {"dry run"}
     assert not network.batches
@@ -280,7 +280,7 @@ def test_memory_is_bounded_by_photos_and_by_pixels(
     album: list[int], monkeypatch: pytest.MonkeyPatch, photos: int, heavy: int, most: int
 ) -> None:
     """The results have 240 x 180 pixels."""
-    monkeypatch.setattr("restorer.batch.run.HEAVY", heavy)
+    monkeypatch.setattr("restorer.batch.run.LARGE_PHOTO_PIXELS", heavy)
     here, peak = 0, 0
     lock = threading.Lock()
     full = threading.Event()
@@ -308,7 +308,7 @@ def test_memory_is_bounded_by_photos_and_by_pixels(
         return read_photo(path)
 
     monkeypatch.setattr(Restorer, "restore", restore)
-    monkeypatch.setattr("restorer.batch.run.read_photo", read)
+    monkeypatch.setattr("restorer.batch.reading.read_photo", read)
     records = run(a_restorer(Negative()), lanes=photos, on_record=recorded.append)
     assert peak == most
     assert max(in_memory) <= most + 3, "one is read, one waits for its lane, one is written"
@@ -317,7 +317,7 @@ def test_memory_is_bounded_by_photos_and_by_pixels(
 
 def test_large_photos_are_alone_among_others(album: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose result is large, and one that is so itself and not even read before its turn."""
-    monkeypatch.setattr("restorer.batch.run.HEAVY", 4 * 240 * 180)
+    monkeypatch.setattr("restorer.batch.run.LARGE_PHOTO_PIXELS", 4 * 240 * 180)
     photo("in/d.png", 200, (300, 200))
     photo("in/f.png", 80, (500, 400))
     here: list[str] = []
@@ -396,7 +396,7 @@ class Interrupted:
 
 def interrupted(restorer: Restorer) -> Batch:
     """Restore `in` in four lanes until the interrupt; return the batch."""
-    batch = Batch(restorer, _lanes=4)
+    batch = Batch(restorer, lanes=4)
     with pytest.raises(KeyboardInterrupt):
         batch.run(batch.plan(find_photos(["in"], Path("out")).jobs))
     assert batch.summary.interrupted

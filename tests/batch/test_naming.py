@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restorer.batch.discovery import Job
-from restorer.batch.naming import LONGEST, Template, assign, key
+from restorer.batch.naming import LONGEST, NameTemplate, assign, key
 from restorer.errors import UsageError
 from restorer.photo.header import Header
 from tests.support.albums import PLAIN, files, picture
@@ -28,7 +28,7 @@ def job(source: str, place: str | None = None, header: str = "PNG", out: str = "
 
 
 def named(jobs: list[Job], text: str = "{stem}_restored", requested: str = "keep") -> list[str]:
-    return [str(each.target) for each in assign(jobs, Template(text, "none", 2), requested=requested)]
+    return [str(each.target) for each in assign(jobs, NameTemplate(text, "none", 2), requested=requested)]
 
 
 def test_photos_of_one_stem_are_told_apart_by_their_suffix() -> None:
@@ -83,7 +83,7 @@ def test_no_two_results_of_any_photos_share_a_name(parts: list[tuple[str, str, s
 def test_a_photo_that_has_the_name_from_an_earlier_run_keeps_it() -> None:
     jobs = [job("a.bmp", header="BMP"), job("a.jpg", header="JPEG")]
     planned = assign(
-        jobs, Template("{stem}", "none", 2), requested="png", owned=lambda each, _: each.source.name == "a.jpg"
+        jobs, NameTemplate("{stem}", "none", 2), requested="png", owned=lambda each, _: each.source.name == "a.jpg"
     )
     assert [str(each.target) for each in planned] == ["out/a_bmp.png", "out/a.png"]
 
@@ -124,4 +124,4 @@ def test_the_template_and_what_it_may_not_do(
 
 def test_a_template_without_a_photo_is_checked_too() -> None:
     with pytest.raises(UsageError, match="year"):
-        Template("{year}", "none", 2)
+        NameTemplate("{year}", "none", 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,22 @@ def test_a_list_never_walks_the_working_folder_or_what_holds_it(entry: str, caps
     assert [record["status"] for record in records] == ["failed", "ok"]
     assert "holds the working folder" in done.err
     assert "Take it out of the list" in done.err
+
+
+def test_a_file_that_is_no_list_ends_no_run(capsys: Capsys) -> None:
+    photo = picture(Path("a.png"))
+    assert "is a picture, not a list" in restore(capsys, "--files-from", "a.png", *PLAIN, code=2).err
+    noise = bytes(random.Random(0).randbytes(20_000))
+    for content in (
+        noise,
+        noise.replace(b"\0", b""),
+        b"x" * 5000 + b"/y\n" + b"z" * 300 + b"\n",
+        photo.read_bytes()[8:],
+    ):
+        Path("list").write_bytes(content)
+        for more in ((), ("-o", "out")):
+            done = restore(capsys, "--files-from", "list", *PLAIN, *more, "--json", code=1)
+            assert {json.loads(line)["status"] for line in done.out.splitlines()} == {"failed"}
 
 
 # ---------------------------------------------------------------------------------------------------------- folders

@@ -318,7 +318,7 @@ def test_a_face_that_fails_makes_the_photo_fail(model: Identity, word: str, tmp_
 
 
 def test_a_find_that_cannot_be_aligned_is_left_as_it_is_and_named() -> None:
-    """Such a find is hardly a face; the others of the photo are not to suffer for it."""
+    """Such a detection is hardly a face; the others of the photo are not to suffer for it."""
     flat = Face((10, 10, 50, 50), np.full((5, 2), 30, np.float32), 0.99)
     result = restorer(Identity(64), [flat, face_at((140, 60), 20)]).restore(smooth_photo(200))
     assert [face.restored for face in result.faces] == [False, True]

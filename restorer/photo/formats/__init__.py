@@ -11,7 +11,7 @@ import pkgutil
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from restorer.errors import PhotoTooLargeError, UsageError
+from restorer.errors import PhotoTooLargeError, UnsuitableFormatError, UsageError
 from restorer.photo.base import Format
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def output_format(photo_or_format: Photo | str, requested: str, suffix_of_target
     if asked is None:
         result = named or _kept(given.upper())
     elif named is not None and named is not asked:
-        raise UsageError(
+        raise UnsuitableFormatError(
             f"The output's name asks for {named.name}, and --format for {asked.name}.",
             "Leave one of them out, or let them agree.",
         )
@@ -105,7 +105,9 @@ def _named_by(target: str) -> Format:
     named = next((entry for entry in FORMATS.values() if entry.writable and suffix in entry.suffixes), None)
     if named is None:
         words = listed([entry.suffixes[0] for entry in FORMATS.values() if entry.writable], "or")
-        raise UsageError(f"Files that end in {suffix!r} cannot be written.", f"Let the output end in {words}.")
+        raise UnsuitableFormatError(
+            f"Files that end in {suffix!r} cannot be written.", f"Let the output end in {words}."
+        )
     return named
 
 

@@ -1,0 +1,139 @@
+"""Writing a result behind the work, and the line about it in the journal; never two runs into one file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import shutil
+from contextlib import ExitStack, suppress
+
+from restorer.batch.discovery import Job
+from restorer.batch.outputs import check_place, existing_folder, make_folder
+from restorer.batch.results import Results, Work, is_beside, target_of
+from restorer.errors import UnwritableOutputError
+from restorer.pipeline.restorer import Result
+from restorer.record import Record
+from restorer.storage.atomic import write_whole
+from restorer.storage.digest import sha256_of
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Writer:
+    """Writes results and journals.
+
+    Args:
+        results: what is known of the run's results.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._did_not_fit: dict[str, float] = {}  # bytes a pixel of results for which the disk was too full, by format
+
+    def check_place(self, job: Job, size: tuple[int, int]) -> None:
+        """Refuse a photo before the work when its result, of (width, height), could not be written.
+
+        Raises:
+            UnwritableOutputError: no folder can be there, it is read-only, or its disk was too full for less.
+        """
+        target = target_of(job)
+        check_place(target)
+        # Half of what is expected, so that no photo is refused that might fit.
+        wanted = size[0] * size[1] * self._did_not_fit.get(job.format or "", 0.0) / 2
+        if wanted and shutil.disk_usage(existing_folder(target)).free < wanted:
+            raise UnwritableOutputError(
+                target,
+                f"{target} cannot be written: the disk is full.",
+                "Free some space on that disk, or choose another place with -o.",
+            )
+
+    def finish(self, work: Work, result: Result | None) -> Record:
+        """Write a result, and the line in the journal; return the finished record."""
+        record = work.record
+        sha256 = None
+        if result is not None:
+            with record.capturing(work.job.source), record.timed("write"):
+                sha256 = self._write(work, result)
+        seconds = record.seconds
+        seconds["total"] = seconds.get("total", 0.0) + seconds.get("read", 0.0) + seconds.get("write", 0.0)
+        try:
+            self._remember(work, sha256)
+        except OSError as error:
+            record.warn(f"The journal cannot be written: {error.strerror or error}.")
+        return record
+
+    def _write(self, work: Work, result: Result) -> str:
+        """Write a result, unless another run was quicker; return the hash of its bytes."""
+        job, record, target, results = work.job, work.record, target_of(work.job), self._results
+        options = results.restorer.options
+        assert job.format is not None
+        assert work.fingerprint is not None
+        content = io.BytesIO()
+        lost = result.save(content, format=job.format, quality=options.quality, strip_metadata=options.strip_metadata)
+        sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
+        with ExitStack() as alone:
+            self._announce(work, sha256, alone)
+            if os.path.lexists(target) and not results.rules.overwrite:  # it was not there when the work began
+                if not results.is_made(job, work.fingerprint):
+                    raise results.in_the_way(job, result.photo.sha256)
+                record.status, record.reason = "skipped", "another run has just done it"
+            else:
+                make_folder(target.parent)
+                try:
+                    write_whole(target, content.getbuffer())
+                except UnwritableOutputError as error:
+                    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+                        self._did_not_fit[job.format] = len(content.getbuffer()) / (result.image.size / 3)
+                    raise
+        record.warn(*lost)
+        record.output = str(target)
+        return sha256
+
+    def _announce(self, work: Work, sha256: str, alone: ExitStack) -> None:
+        """Keep other runs out of the folder while a result is written, and say ahead of it whose it will be.
+
+        A result with a note beside its photo needs neither: its note tells it all.
+        """
+        job, target = work.job, target_of(work.job)
+        noted, journal = self._results.is_noted(job), self._results.journal(job)
+        if journal is None or (noted and is_beside(job)):
+            return
+        try:
+            alone.enter_context(journal.alone())
+            if not noted:
+                journal.add(
+                    {**work.record.as_dict(), "status": "writing"},
+                    source=job.source,
+                    target=target,
+                    fingerprint=work.fingerprint,
+                    result_sha256=sha256,
+                    lasting=True,
+                )
+        except OSError as error:
+            if not noted:
+                message = f"{target} cannot be written, since the journal cannot: {error.strerror or error}."
+                raise UnwritableOutputError(target, message, "Choose another place with -o.") from error
+
+    def _remember(self, work: Work, sha256: str | None) -> None:
+        """Write down how a photo went, as far as later runs cannot see it from the result itself."""
+        job, record, results = work.job, work.record, self._results
+        journal, target = results.journal(job), target_of(job)
+        if journal is None or results.rules.dry_run or work.failed_before:
+            return
+        if record.status == "failed":
+            if record.retryable:
+                return
+            if work.fingerprint is None:
+                with suppress(OSError):  # it cannot be read at all: any run tries it again
+                    work.fingerprint = results.fingerprint(sha256_of(job.source))
+        else:
+            assert work.fingerprint is not None
+            if record.status == "skipped" and journal.knows(target, work.fingerprint):
+                return
+            if is_beside(job) and results.is_noted(job) and journal.failure(target) is None:
+                return  # among the photos themselves a journal is only kept for what would be forgotten without it
+        journal.add(
+            record.as_dict(), source=job.source, target=target, fingerprint=work.fingerprint, result_sha256=sha256
+        )
