@@ -65,6 +65,36 @@ def test_another_picture_is_not_forced_into_the_colours() -> None:
     assert result.mean() > 0.8
 
 
+def test_the_mean_is_shifted_by_fifteen_hundredths_at_most() -> None:
+    """In luma and in both colour differences; a larger difference is no cast."""
+    dark = 0.2 + 0.2 * _face()
+    assert match_color(dark, dark + np.float32(0.4), EVERYWHERE).mean() == pytest.approx(dark.mean() + 0.15, abs=5e-3)
+    assert match_color(dark, dark + np.float32(0.1), EVERYWHERE).mean() == pytest.approx(dark.mean() + 0.1, abs=5e-3)
+    red = dark + np.array([0.5, 0, 0], np.float32)
+    before, after = (float((each[..., 0] - each[..., 1]).mean()) for each in (dark, match_color(dark, red, EVERYWHERE)))
+    assert 0.1 < after - before < 0.3
+    grey = np.repeat(dark[..., :1], 3, axis=2)
+    assert match_color(grey, grey + np.float32(0.4), EVERYWHERE).mean() == pytest.approx(grey.mean() + 0.15, abs=5e-3)
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(4.0, 1.5), (1.2, 1.2), (0.7, 0.7), (0.1, 0.5)])
+def test_the_spread_of_colours_is_changed_by_half_at_most(wanted: float, given: float) -> None:
+    """How far a face's colours reach from their mean; a face is neither painted nor washed out."""
+    face = _face()
+    mean = face.mean((0, 1))
+    luma = face @ np.array([0.299, 0.587, 0.114], np.float32)
+    colours = face - luma[..., None]
+    centre = colours.mean((0, 1))
+    original = luma[..., None] + centre + wanted * (colours - centre) * 0.3
+    restored = luma[..., None] + centre + (colours - centre) * 0.3
+    result = match_color(restored, original, EVERYWHERE)
+    seen, before = (
+        (each - (each @ np.array([0.299, 0.587, 0.114]))[..., None]).std((0, 1)) for each in (result, restored)
+    )
+    assert seen / before == pytest.approx(np.full(3, given), rel=0.06)
+    assert np.abs(result.mean((0, 1)) - mean).max() < 0.01
+
+
 @pytest.mark.parametrize("strength", [0.02, 0.05])
 @pytest.mark.parametrize("pixel", [1.0, 2.5])
 def test_grain_is_brought_to_that_of_the_photo(strength: float, pixel: float) -> None:

@@ -178,11 +178,14 @@ def test_without_scripts_both_pictures_stand_side_by_side(tmp_path: Path, report
     with Browser(tmp_path) as browser:
         browser.devtools("Emulation.setScriptExecutionDisabled", value=True)
         browser.open(report)
-        time.sleep(0.5)
-        shot = browser.screenshot().astype(int)
-        seen = [(np.abs(shot - colour).max(axis=2) < 25).sum() for colour in (BEFORE, AFTER)]
-    assert min(seen) > 50_000
-    assert seen[0] == pytest.approx(seen[1], rel=0.1)
+
+        def seen() -> list[int]:
+            shot = browser.screenshot().astype(int)
+            return [int((np.abs(shot - colour).max(axis=2) < 25).sum()) for colour in (BEFORE, AFTER)]
+
+        wait_for(lambda: min(seen()) > 50_000)
+        before, after = seen()
+    assert before == pytest.approx(after, rel=0.1)
 
 
 # ----------------------------------------------------------------------------------------------- safety and audience

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from restorer import weights
+from restorer.errors import CheckpointLayoutError
 from restorer.models import registry
 from restorer.weights.native_file import ALIGNMENT
 from tests.support.golden import FOLDER, Record, load
@@ -121,3 +122,28 @@ def test_our_own_files_are_what_the_format_demands(tmp_path: Path) -> None:
     offsets = sorted(tuple(entry["data_offsets"]) for entry in entries.values())
     assert [end for _, end in offsets[:-1]] == [start for start, _ in offsets[1:]]
     assert offsets[-1][1] == len(data) - 8 - length
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda state: state.pop("net.body.0.bias"), "net.body.0.bias is missing"),
+        (lambda state: state.update(more=torch.zeros(2)), "more is unknown"),
+        (lambda state: state.update({"net.body.0.bias": torch.zeros(3)}), "net.body.0.bias has shape [3], not [10]"),
+    ],
+)
+def test_the_layout_of_a_file_of_our_own_is_checked_too(
+    change: Callable[[dict[str, Tensor]], object], word: str, tmp_path: Path
+) -> None:
+    """It says itself what it is, and may be wrong: a trainer of tomorrow wrote it, or somebody by hand."""
+    kind = registry.architectures()["srvggnet"]
+    arguments = {**kind.defaults, **ARGUMENTS}
+    state = {f"net.{key}": value for key, value in upstream().items()}
+    path = tmp_path / "own.safetensors"
+    weights.write(state, path, weights.About("srvggnet", arguments))
+    load("srvggnet", path)
+    change(state)
+    weights.write(state, path, weights.About("srvggnet", arguments))
+    with pytest.raises(CheckpointLayoutError) as caught:
+        load("srvggnet", path)
+    assert word in str(caught.value)

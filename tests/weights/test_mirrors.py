@@ -68,7 +68,9 @@ def test_a_part_of_an_older_version_is_not_mixed_with_the_new(hub: Hub, monkeypa
     with pytest.raises(WeightsUnavailableError):
         weights.fetch(thing)
     hub.add_mirror("thing.pth", SMALL)
+    hub.requests.clear()
     assert weights.fetch(thing).read_bytes() == SMALL, "the ETag is another, so the server sends it all"
+    assert [(each.range, each.status) for each in hub.requests if each.sent] == [("bytes=20000-", 200)], "at once"
 
 
 def test_a_part_that_turns_out_wrong_is_fetched_once_more_from_the_start(
