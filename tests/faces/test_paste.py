@@ -268,7 +268,7 @@ def test_what_cannot_be_pasted_is_refused(canvas: np.ndarray, face: np.ndarray, 
 
 
 def test_what_is_seen_reaches_as_far_to_each_side() -> None:
-    """The mirror image of a paste is the paste of the mirror images; the last pixel of a mask spreads like the first."""
+    """The mirror image of a paste is the paste of the mirror images: a mask spreads alike at both ends."""
     face = np.ones((32, 32, 3), np.float32)
     mask = np.zeros((16, 16), np.float32)
     mask[4:13, 5:12] = 1  # sharp edges, which the bilinear step spreads over a pixel of the mask

@@ -82,7 +82,7 @@ def test_each_face_goes_back_where_it_was_cut_from(batch: int, turned: bool) -> 
 @pytest.mark.parametrize("turned", [False, True])
 def test_where_faces_overlap_each_keeps_its_own_middle(turned: bool) -> None:
     """Their crops reach over each other's middles; whichever is pasted last must not win there."""
-    found = faces(60, 3, eyes=30.0)
+    found = faces(60, 3, eyes=50.0)
     result = restorer(ByPlace(), found[::-1] if turned else found).restore(photo(60, 3))
     assert [colour_at(result.image, 60 * (n + 0.5), 30) for n in range(3)] == WANTED[:3]
 
