@@ -408,7 +408,7 @@ def test_a_photo_whose_writing_fails_has_no_output_in_its_record(
     def full(*_given: Any) -> None:
         raise UnwritableOutputError("a_restored.png", "No room.", "Make some.")
 
-    monkeypatch.setattr("restorer.batch.run.write_whole", full)
+    monkeypatch.setattr("restorer.batch.writing.write_whole", full)
     done = restore(capsys, "a.png", *PLAIN, "--json", code=1)
     (told,) = map(json.loads, done.out.splitlines())
     assert (told["status"], told["output"]) == ("failed", None)
