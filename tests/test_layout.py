@@ -40,7 +40,6 @@ KNOWN_ARROWS = frozenset({"faces.crops -> upscaling.lanczos", "pipeline.parts ->
 KNOWN_CIRCLES = frozenset({"batch.lanes <-> pipeline.parts <-> pipeline.restorer"})
 KNOWN_LONG_FILES = frozenset(
     {
-        "bench/album.py",
         "pipeline/parts.py",
         "pipeline/restorer.py",
         "training/detecting.py",

@@ -16,7 +16,9 @@ import pytest
 
 from restorer.batch.journal import NAME
 from restorer.bench import album as bench
-from restorer.bench.album import Foretold, Moment, Run, check_estimate, check_results, kill_and_rerun, seconds_of
+from restorer.bench._watching import Moment, Run
+from restorer.bench._watching import run as watched_run
+from restorer.bench.album import Foretold, check_estimate, check_results, kill_and_rerun, seconds_of
 from restorer.formatting import duration
 from tests.support.albums import PLAIN, Album, album, files, run
 
@@ -33,7 +35,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Album:
 @pytest.fixture(scope="module")
 def calm(tree: Album) -> Run:
     """An undisturbed run into `calm` beside the album."""
-    return bench.run(tree.folder.parent, (str(tree.folder), "-o", "calm", *PLAIN), every=0.0)
+    return watched_run(tree.folder.parent, (str(tree.folder), "-o", "calm", *PLAIN), every=0.0)
 
 
 def test_an_undisturbed_run_gives_every_photo_and_names_every_failure(tree: Album, calm: Run) -> None:
@@ -55,7 +57,7 @@ def test_killed_at_random_moments_and_rerun(tree: Album, calm: Run) -> None:
 def test_killed_at_random_moments_where_only_the_journal_knows(tmp_path: Path) -> None:
     made = album(tmp_path / "album", 24, 3, seed=3)
     stripped = (*PLAIN, "--strip-metadata")
-    calm = bench.run(tmp_path, ("album", "-o", "calm", *stripped))
+    calm = watched_run(tmp_path, ("album", "-o", "calm", *stripped))
     done = kill_and_rerun(made, tmp_path, calm, 4, 2, stripped)
     assert done.problems == []
     assert [each.code for each in done.runs] == [-9] * 4 + [1]
@@ -69,7 +71,7 @@ def test_a_kill_in_the_middle_of_a_journal_line_costs_nothing(tmp_path: Path) ->
     del expected[NAME]
     for step in (1, 4, 6):
         out = f"out{step}"
-        assert bench.run(tmp_path, ("album", "-o", out, *PLAIN, "--strip-metadata"), Moment(step)).code == -9
+        assert watched_run(tmp_path, ("album", "-o", out, *PLAIN, "--strip-metadata"), Moment(step)).code == -9
         again = run(tmp_path, "album", "-o", out, *PLAIN, "--strip-metadata", code=1)
         assert again.stderr.count("Failed:") == len(made.broken)
         left = files(tmp_path / out)
@@ -120,7 +122,7 @@ def test_the_check_of_killed_runs_sees_what_is_done_twice(
 ) -> None:
     """A run that forgets everything between two kills does all again."""
     shutil.copytree(tree.folder.parent / "calm", tmp_path / "calm")
-    honest = bench.run
+    honest = watched_run
 
     def forgetful(folder: Path, arguments: tuple[str, ...], moment: Moment | None = None, every: float = 60.0) -> Run:
         return honest(folder, (*arguments, "--overwrite", "--no-resume"), moment and Moment(step=60), every)
