@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from restorer.photo import color, decoding, exif, exif_pixels, isobmff, xmp
-from restorer.photo.damage import DAMAGE
+from restorer.photo import color, decoding, exif, exif_pixels, isobmff, photoshop, xmp
+from restorer.photo.damage import DAMAGE, look_at_it
 from restorer.photo.decoding import Decoded
 from restorer.photo.model import Photo
 
@@ -48,6 +48,16 @@ class PhotoBuilder:
         if packet and packet.strip(b"\0 \r\n\t"):
             self._xmp = packet
 
+    def take_photoshop(self, block: bytes) -> None:
+        """Take image resources; what they alone tell of profile, EXIF and XMP too. Comes after these."""
+        self.icc_profile = self.icc_profile or photoshop.resource(block, photoshop.ICC_RESOURCE)
+        if self._exif is None:
+            self.take_exif(photoshop.resource(block, photoshop.EXIF_RESOURCE))
+        if self._xmp is None:
+            self.take_xmp(photoshop.resource(block, photoshop.XMP_RESOURCE))
+        self.photoshop, problems = photoshop.fresh_resources(block)
+        self.warnings += problems
+
     def take_dpi(self, found: tuple[float, float] | None) -> None:
         """Take a resolution, if it is one and there is none yet."""
         if self.dpi is None and found is not None and all(0 < value < _MOST_DPI for value in found):
@@ -57,6 +67,8 @@ class PhotoBuilder:
         """Take what a HEIF's or AVIF's boxes tell of its colours, and say what else they hold."""
         if not self.icc_profile:
             self.format_specific += isobmff.colour_chunks(found)
+        if found.blanked:
+            self.warnings.append(look_at_it(self.format))
         if found.lost:
             self.warnings.append(f"Parts of the {self.format} were dropped: {', '.join(found.lost)}.")
         self.warn_of_rest(found.rest)
@@ -102,6 +114,9 @@ class PhotoBuilder:
             self._exif = None
         if self.dpi is not None and turn >= 5:
             self.dpi = (self.dpi[1], self.dpi[0])
+        if self.photoshop is not None and turn != 1:
+            self.photoshop, problems = photoshop.turned(self.photoshop, sideways=turn >= 5)
+            self.warnings += problems
         if self._exif is not None and turn != 1:
             self._exif = exif_pixels.turned(self._exif, turn, decoded.pixels.shape[1::-1])
         alpha = decoded.alpha

@@ -18,6 +18,20 @@ DAMAGE: tuple[type[Exception], ...] = (
 )
 """Errors that speak of the file, not of this program: metadata is dropped over them, with a warning."""
 
+_ZEROS = bytes(64)
+
+
+def is_blanked(data: bytes, start: int, end: int) -> bool:
+    """Whether coded data hold more zeros in a row than any coder writes: bytes that a bad sector took."""
+    return data.find(_ZEROS, start, end) >= 0
+
+
+def look_at_it(title: str) -> str:
+    """Return the warning about a picture that was decoded although its data are damaged."""
+    consequence = "parts of the picture may be missing, shifted or in false colours"
+    return f"The {title}'s data are damaged: {consequence}. Look at it."
+
+
 _LIBRARIES = re.compile(r"(PIL|pillow_heif|cv2|restorer\.photo)\b")
 _FILTER = ("ignore", None, Warning, _LIBRARIES, 0)
 

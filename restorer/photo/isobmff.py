@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from restorer.photo.damage import DAMAGE
+from restorer.photo.damage import DAMAGE, is_blanked
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _PLAIN_BOXES = frozenset({b"ftyp", b"mdat", b"free", b"skip", b"wide", b"idat", b"pdin", b"styp", b"moov"})
@@ -44,12 +45,14 @@ class Contents:
         light: kinds and payloads of PNG chunks that say the same as its boxes of light levels.
         lost: what is dropped, in words.
         rest: what stands behind the last box.
+        blanked: whether coded pictures have runs of zeros, which no coder writes.
     """
 
     colour: tuple[int, int] | None = None
     light: list[tuple[str, bytes]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     rest: bytes = b""
+    blanked: bool = False
 
 
 @dataclass
@@ -61,6 +64,7 @@ class _Meta:
     references: list[tuple[str, int, list[int]]] = field(default_factory=list)
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
     owned: dict[int, list[int]] = field(default_factory=dict)
+    places: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def of(self, item: int) -> list[tuple[bytes, bytes]]:
         """Return the properties of an item, as (name, payload)."""
@@ -96,7 +100,10 @@ def _look(data: bytes, found: Contents) -> None:
     behind = 0
     for name, start, behind in boxes(data, 0, len(data)):
         if name == b"meta":
-            _sort(found, _read_meta(data, start + 4, behind))
+            meta = _read_meta(data, start + 4, behind)
+            _sort(found, meta)
+            coded = (item for item, kind in meta.types.items() if kind in ("hvc1", "av01"))
+            found.blanked = any(is_blanked(data, *place) for item in coded for place in meta.places.get(item, []))
         elif name == b"mpvd" or (name == b"mdat" and b"ftyp" in data[start : start + 64]):
             found.lost.append("a short video")
         elif name == b"uuid" and data[start : start + 16] == _CREDENTIALS:
@@ -119,6 +126,8 @@ def _read_meta(data: bytes, start: int, end: int) -> _Meta:
                     size = 4 if data[first] == 3 else 2
                     item = int.from_bytes(data[first + 4 : first + 4 + size], "big")
                     meta.types[item] = _item_type(data[first + 6 + size : last])
+        elif name == b"iloc":
+            _take_places(meta, data[at:stop])
         elif name == b"iref":
             for kind, first, last in boxes(data, at + 4, stop):
                 count = int.from_bytes(data[first + wide : first + wide + 2], "big")
@@ -132,6 +141,28 @@ def _read_meta(data: bytes, start: int, end: int) -> _Meta:
                 elif part == b"ipma":
                     _take_owners(meta, data, first)
     return meta
+
+
+def _take_places(meta: _Meta, table: bytes) -> None:
+    """Read where the items of a file lie: (start, end) of each piece; those that lie elsewhere are left out."""
+    stream = io.BytesIO(table)
+    version = stream.read(4)[0]
+    sizes = stream.read(2)
+    offset, length, base, index = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4, sizes[1] & 15 if version else 0
+
+    def number(size: int) -> int:
+        return int.from_bytes(stream.read(size), "big")
+
+    wide = 4 if version == 2 else 2
+    for _ in range(min(number(wide), 65_536)):
+        item, method = number(wide), number(2) & 15 if version else 0
+        number(2)  # of the file, 0 for this one
+        start = number(base)
+        for _ in range(number(2)):
+            number(index)
+            at, size = start + number(offset), number(length)
+            if method == 0 and size:
+                meta.places.setdefault(item, []).append((at, at + size))
 
 
 def _item_type(entry: bytes) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from restorer.imaging.colour import Pixels
-from restorer.photo.damage import DAMAGE
+from restorer.photo.damage import DAMAGE, is_blanked
 
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _END = b"\xff\xd9"
@@ -30,8 +30,6 @@ _TAIL, _SCAN_TAIL = 8, 48
 """Bytes at the end of a part, and of a scan of a progressive JPEG, whose change must show in the picture."""
 _JUNK = 4
 """Bytes behind the last code that do no harm and are no sign of damage: some cameras pad their files."""
-_ZEROS = bytes(64)
-"""More zero bytes in a row than coded pixels make, unless the shortest codes all mean that nothing changes."""
 _MOST_CHECKED = 4_000_000
 """Pixels up to which each scan of a progressive JPEG is checked by a decoding of its own."""
 
@@ -69,12 +67,12 @@ class Coded:
 
     @property
     def blanked(self) -> bool:
-        """Whether bytes were overwritten by zeros, as a bad sector leaves them."""
+        """Whether bytes were overwritten by zeros; where the shortest codes mean "no change", coders write them too."""
         changes = any(symbol & 15 for symbol in self.shortest)  # the low half counts the bits of a value that follows
         return (
             changes
             and self.frame in (0xC0, 0xC1)
-            and any(self.data.find(_ZEROS, start, end) >= 0 for start, end in self.parts)
+            and any(is_blanked(self.data, start, end) for start, end in self.parts)
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from restorer.imaging.colour import Pixels, grey_to_rgb
-from restorer.photo import decoding, exif, ifd
-from restorer.photo.damage import DAMAGE
+from restorer.photo import decoding, exif, ifd, jpeg_scan
+from restorer.photo.damage import DAMAGE, is_blanked, look_at_it
 from restorer.photo.decoding import Decoded, UndecodableError
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, SAMPLES, COUNTS = 256, 257, 258, 259, 262, 273, 277, 279
@@ -22,6 +23,10 @@ _UNSIGNED, _FLOAT = 1, 3
 _ASSOCIATED = 1
 _NO_PREDICTOR, _DIFFERENCES = 1, 2
 _COMMON = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
+_DEFLATE = (8, 32946)
+_JPEG, _JPEG_TABLES = 7, 347
+_WITHOUT_ZEROS = frozenset({5, 32773, 34925, 34926, 50000, 50001})  # LZW, PackBits, LZMA, Zstandard, WebP
+_MOST_OF_A_STRIP = 2**28  # bytes that are unpacked for a check
 _METHODS = {
     32809: "ThunderScan", 33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34676: "SGI LogLuv",
     34677: "SGI LogLuv", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG (DNG)", 34925: "LZMA",
@@ -212,8 +217,40 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
         name = _METHODS.get(method, f"a method of the number {method}")
         reason = f"it is compressed by {name}, which cannot be decoded here at {page.bits} bits, or it is damaged"
         raise UndecodableError(reason) from error
+    if _is_damaged(page):
+        decoded.warnings.append(look_at_it("TIFF"))
     decoded.warnings += page.warnings
     return decoded
+
+
+def _is_damaged(page: Page) -> bool:
+    """Whether a strip or tile that was decoded fails its own check sum, or has zeros where its coder writes none."""
+    method = page.directory.integer(COMPRESSION, 1)
+    for offsets, counts in ((OFFSETS, COUNTS), (_TILE_OFFSETS, _TILE_COUNTS)):
+        for at, count in zip(page.directory.integers(offsets), page.directory.integers(counts), strict=False):
+            if method in _DEFLATE and not _inflates(page.data[at : at + count]):
+                return True
+            if method == _JPEG and _coded(page, at, count).blanked:
+                return True
+            if method in _WITHOUT_ZEROS and is_blanked(page.data, at, at + count):
+                return True
+    return False
+
+
+def _coded(page: Page, at: int, count: int) -> jpeg_scan.Coded:
+    """Return the JPEG of a strip or tile, with the tables that stand in a tag of their own."""
+    tables = page.bytes_of(_JPEG_TABLES) or b"\xff\xd8\xff\xd9"
+    return jpeg_scan.coded(tables[:-2] + page.data[at + 2 : at + count])
+
+
+def _inflates(packed: bytes) -> bool:
+    """Whether zlib data unpack to what their check sum says; what is missing at their end is for the decoder to say."""
+    inflater = zlib.decompressobj()
+    try:
+        inflater.decompress(packed, _MOST_OF_A_STRIP)
+    except zlib.error:
+        return False
+    return True
 
 
 def _decoded(page: Page, profile: bytes | None, photometric: int) -> Decoded:

@@ -178,7 +178,9 @@ def _fit_metadata(out: EncodeInput, like: Photo, note: Note | None) -> None:
         out.exif = None if like.exif is None else exif_pixels.resized(like.exif, like.size, (width, height))
     except DAMAGE as error:
         out.warnings.append(f"The EXIF is damaged ({error}) and was dropped.")
-    out.photoshop, out.dpi, out.format_specific = like.photoshop, like.dpi, like.format_specific
+    if like.photoshop is not None:
+        out.photoshop = photoshop.resized(like.photoshop, width / like.size[0], height / like.size[1])
+    out.dpi, out.format_specific = like.dpi, like.format_specific
     try:
         out.xmp = xmp.finished(like.xmp, like.size, (width, height), note)
     except DAMAGE as error:
@@ -194,6 +196,8 @@ def _drop_what_has_no_place(out: EncodeInput, format: Format, noted: bool) -> No
     for key, value in present.items():
         if value is not None and key not in format.holds:
             lost.append(_NAMES[key])
+    if "iptc" not in format.holds:
+        lost += photoshop.drawn_on(out.photoshop or b"")
     if "xmp" not in format.holds and noted:
         lost[lost.index("XMP")] = "XMP (with the note of what was done)"
     if "icc" not in format.holds:

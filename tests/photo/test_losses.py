@@ -17,10 +17,22 @@ import pytest
 from PIL import Image, ImageCms
 
 from restorer.errors import UnreadablePhotoError
-from restorer.photo import Photo, color, ifd, isobmff, photo_from_array, read_photo
+from restorer.photo import Photo, color, ifd, isobmff, photo_from_array, read_photo, write_photo
 from restorer.photo.header import read_header
 from restorer.photo.png_chunks import png_chunk
-from tests.support.photo_files import Array, again, exif_block, jpeg, png, ramp_alpha, saved, scene, written
+from tests.support.photo_files import (
+    IPTC,
+    XMP,
+    Array,
+    again,
+    exif_block,
+    jpeg,
+    png,
+    ramp_alpha,
+    saved,
+    scene,
+    written,
+)
 
 RGB = scene()
 ALPHA = ramp_alpha()
@@ -380,6 +392,55 @@ def test_the_adobe_rgb_profile_is_one() -> None:
     assert color.adobe_rgb_profile() == color.adobe_rgb_profile()
 
 
+# ------------------------------------------------------------------------------------------------------ damaged data
+
+CODINGS: dict[str, dict[str, object]] = {
+    "WEBP": {"quality": 90}, "WEBP lossless": {"lossless": True}, "AVIF": {"quality": 90}, "HEIF": {},
+    **{f"TIFF {name}": {"compression": name} for name in ("tiff_adobe_deflate", "packbits", "jpeg", "zstd")},
+    "PNG": {}, "GIF": {},
+}  # fmt: skip
+
+
+def coded(coding: str, picture: Image.Image) -> bytes:
+    if coding == "HEIF":
+        stream = io.BytesIO()
+        pillow_heif.from_pillow(picture).save(stream, quality=90)
+        return stream.getvalue()
+    return saved(picture, coding.split()[0], **CODINGS[coding])
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_zeros_in_the_middle_of_a_picture_are_a_warning_or_a_refusal(coding: str) -> None:
+    y, x = np.mgrid[:240, :320]
+    planes = [
+        128 + 90 * np.sin(x / a) * np.cos(y / b) + 25 * np.sin(x * y / c)
+        for a, b, c in ((7, 5, 90), (9, 4, 70), (5, 8, 50))
+    ]
+    whole = coded(coding, Image.fromarray(np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)))
+    assert read_photo(whole).warnings == []
+    for place in (0.4, 0.6, 0.8):
+        data = bytearray(whole)
+        at = int(len(data) * place)
+        data[at : at + 512] = bytes(512)
+        try:
+            assert any("damaged" in w for w in read_photo(bytes(data)).warnings), place
+        except UnreadablePhotoError as error:
+            assert "damaged" in str(error) or "decoded" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_flat_pictures_are_not_called_damaged(coding: str) -> None:
+    stripes = np.zeros((300, 400, 3), np.uint8)
+    stripes[:, ::2] = 255
+    for picture in (
+        np.zeros((600, 800, 3), np.uint8),
+        np.full((600, 800, 3), 255, np.uint8),
+        stripes,
+        stripes.swapaxes(0, 1),
+    ):
+        assert read_photo(coded(coding, Image.fromarray(np.ascontiguousarray(picture)))).warnings == []
+
+
 # ---------------------------------------------------------------------------------------------- libraries' own warnings
 
 
@@ -400,3 +461,49 @@ def test_no_warning_of_a_library_reaches_the_screen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [lambda: photo_from_array(RGB), lambda: read_photo(jpeg())])
 def test_nothing_is_said_where_nothing_is_lost(make: Callable[[], Photo]) -> None:
     assert make().warnings == []
+
+
+# ---------------------------------------------------------------------------------------------- Photoshop's resources
+
+
+def resource(number: int, content: bytes) -> bytes:
+    return b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content + bytes(len(content) % 2)
+
+
+def test_what_only_photoshops_resources_tell_is_taken() -> None:
+    profile = color.adobe_rgb_profile()
+    photo = read_photo(
+        jpeg(resources=resource(0x040F, profile) + resource(0x0422, exif_block()) + resource(0x0424, XMP))
+    )
+    assert (photo.icc_profile, photo.exif, photo.xmp) == (profile, exif_block(), XMP)
+    both = read_photo(jpeg(profile=color.srgb_profile(), resources=resource(0x040F, profile)))
+    assert both.icc_profile == color.srgb_profile()
+
+
+def test_photoshops_resolution_turns_with_the_picture_and_its_paths_go() -> None:
+    told = struct.pack(">IHH", 300 << 16, 1, 1), struct.pack(">IHH", 150 << 16, 1, 1)
+    resources = resource(0x03ED, b"".join(told)) + resource(2000, bytes(26)) + resource(0x0404, IPTC)
+    upright = read_photo(jpeg(resources=resources))
+    assert upright.photoshop == resources
+    assert any("paths" in w for w in written(upright, "PNG")[1])
+    turned = read_photo(jpeg(resources=resources, block=exif_block(6)))
+    assert turned.photoshop == resource(0x03ED, b"".join(reversed(told))) + resource(0x0404, IPTC)
+    assert any("paths" in w for w in turned.warnings)
+
+
+def test_guides_follow_the_picture() -> None:
+    guides = struct.pack(">IIII", 1, 576, 576, 2) + struct.pack(">IBIB", 320, 0, 640, 1)
+    photo = read_photo(jpeg(resources=resource(0x0408, guides)))
+    assert photo.warnings == []
+    stream = io.BytesIO()
+    write_photo(stream, photo.pixels.repeat(2, 0).repeat(3, 1), like=photo, format="JPEG")
+    larger = struct.pack(">IIII", 1, 576, 576, 2) + struct.pack(">IBIB", 960, 0, 1280, 1)
+    assert read_photo(stream.getvalue()).photoshop == resource(0x0408, larger)
+    turned = read_photo(jpeg(resources=resource(0x0408, guides), block=exif_block(6)))
+    assert any("guides" in w for w in turned.warnings)
+
+
+def test_damaged_resources_are_named() -> None:
+    cut = read_photo(jpeg(resources=resource(0x0404, IPTC) + resource(0x040A, b"\1")[:-3]))
+    assert any("damaged" in w for w in cut.warnings)
+    assert cut.photoshop == resource(0x0404, IPTC)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from restorer.photo import decoding, exif, jpeg_scan, jpeg_segments, photoshop, xmp
+from restorer.photo import decoding, exif, jpeg_scan, jpeg_segments, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, pillow_dpi
 from restorer.photo.channels import channels_of, pillow_image, saved
-from restorer.photo.damage import DAMAGE
+from restorer.photo.damage import DAMAGE, look_at_it
 from restorer.photo.decoding import UndecodableError
 from restorer.photo.model import Photo
 
@@ -27,7 +27,6 @@ def _read_jpeg(data: bytes) -> Photo:
     if parts.pictures > 1:
         builder.warnings.append(f"The file holds {parts.pictures} pictures; only the first was taken.")
     builder.icc_profile = parts.icc_profile
-    builder.photoshop = photoshop.fresh_resources(parts.photoshop)
     builder.format_specific = [("JPEG comment", comment) for comment in parts.comments]
     builder.take_exif(parts.exif)
     builder.take_xmp(parts.xmp)
@@ -36,6 +35,7 @@ def _read_jpeg(data: bytes) -> Photo:
             builder.take_xmp(xmp.merged(parts.xmp, parts.extended_xmp))
         except DAMAGE as error:
             builder.warnings.append(f"The extended part of the XMP is damaged ({error}); it was dropped.")
+    builder.take_photoshop(parts.photoshop)
     if parts.unknown:
         builder.warnings.append(f"Parts of the JPEG that are not known here were dropped: {', '.join(parts.unknown)}.")
     picture = jpeg_scan.coded(parts.picture)
@@ -60,9 +60,7 @@ def _damage(picture: jpeg_scan.Coded, found: jpeg_scan.Soundness) -> list[str]:
         raise UndecodableError("it is cut off before its last pixels")
     warnings = [] if picture.ended else ["The JPEG's end marker is missing; all its pixels are there."]
     if found.too_short or found.too_long or picture.blanked:
-        warnings.append(
-            "The JPEG's data are damaged: parts of the picture may be missing, shifted or in false colours. Look at it."
-        )
+        warnings.append(look_at_it("JPEG"))
     return warnings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from restorer.photo import decoding, photoshop, png_chunks
+from restorer.photo import decoding, png_chunks
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, opencv_file, pillow_image, saved, with_rgb_for_alpha
@@ -160,7 +160,7 @@ def _take_raw_profile(builder: PhotoBuilder, name: str, content: bytes) -> None:
     elif name in ("icc", "icm"):
         builder.icc_profile = builder.icc_profile or content
     elif name in ("iptc", "8bim"):
-        builder.photoshop = photoshop.fresh_resources(content)
+        builder.take_photoshop(content)
 
 
 def _find_xmp(data: Any) -> bytes | None:

@@ -27,7 +27,7 @@ def _read_tiff(data: bytes) -> Photo:
     builder.take_exif(block)
     builder.take_xmp(page.bytes_of(_XMP))
     builder.take_dpi(exif.directory_resolution(page.directory))
-    builder.photoshop = photoshop.fresh_resources(page.bytes_of(_PHOTOSHOP) or b"")
+    builder.take_photoshop(page.bytes_of(_PHOTOSHOP) or b"")
     record = page.bytes_of(_IPTC)
     if record is not None and photoshop.iptc_of(builder.photoshop or b"") is None:
         builder.photoshop = (builder.photoshop or b"") + photoshop.iptc_resource(record)

@@ -10,6 +10,7 @@ from restorer.photo import decoding, riff
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, take_pillow_info
 from restorer.photo.channels import channels_of, exif_with_resolution, pillow_image, saved
+from restorer.photo.damage import is_blanked, look_at_it
 from restorer.photo.model import Photo
 
 _KNOWN = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "})
@@ -20,6 +21,8 @@ def _read_webp(data: bytes) -> Photo:
     # The lossless kind begins with a VP8L chunk, at once or as the first frame of the extended layout.
     chunks = riff.chunks(data)
     builder.lossless = any(name == b"VP8L" for name, _, _ in chunks)
+    if any(is_blanked(data, start, end) for name, start, end in chunks if name in (b"VP8 ", b"VP8L")):
+        builder.warnings.append(look_at_it("WebP"))
     unknown = {name.decode("latin-1") for name, _, _ in chunks if name not in _KNOWN}
     if unknown:
         words = ", ".join(f"the chunk {name!r}" for name in sorted(unknown))
