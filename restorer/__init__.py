@@ -17,18 +17,19 @@ from restorer.version import __version__
 
 if TYPE_CHECKING:
     from restorer import errors
-    from restorer.models.registry import load_network
+    from restorer.models import load_network
     from restorer.options import Options
     from restorer.photo import Photo, read_photo
-    from restorer.pipeline.restorer import Restorer, Result
+    from restorer.pipeline.restorer import Restorer
+    from restorer.pipeline.result import Result
 
 _HOMES = {
     "Options": "restorer.options",
     "Photo": "restorer.photo",
     "Restorer": "restorer.pipeline.restorer",
-    "Result": "restorer.pipeline.restorer",
+    "Result": "restorer.pipeline.result",
     "errors": "restorer",
-    "load_network": "restorer.models.registry",
+    "load_network": "restorer.models",
     "read_photo": "restorer.photo",
 }
 

@@ -210,6 +210,18 @@ class MissingPackageError(RestorerError):
         self.package = package
 
 
+class OutOfMemoryError(RestorerError):
+    """Raised when the memory of a device does not suffice, not even for one item; names device and network."""
+
+    def __init__(self, device: str, network: str, reason: str) -> None:
+        super().__init__(
+            f"The memory of {device} does not suffice for {network}: {reason}",
+            "Close other programs, or use a smaller --tile, --batch-size or --scale, or another --device.",
+        )
+        self.device = device
+        self.network = network
+
+
 class InterruptedRunError(RestorerError):
     """Raised when the user interrupts; exit code 130."""
 

@@ -63,6 +63,7 @@ class Record:
     detector: str | None = None
     background: str | None = None
     mask: str | None = None
+    mask_name: str | None = None
     scale: float = 2.0
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
@@ -131,6 +132,7 @@ class Record:
             "detector": self.detector,
             "background": self.background,
             "mask": self.mask,
+            "mask_name": self.mask_name,
             "scale": self.scale,
             "input_size": list(self.input_size) if self.input_size else None,
             "output_size": list(self.output_size) if self.output_size else None,

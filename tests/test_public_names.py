@@ -20,7 +20,7 @@ import restorer
 from restorer import errors
 from restorer.cli import COMMANDS
 from restorer.cli.signatures import functions, parameters
-from restorer.models import registry
+from restorer.models import REGISTRY
 from restorer.record import FaceRecord, Record
 
 INVENTORY = Path(__file__).with_name("public_names.txt")
@@ -109,7 +109,7 @@ def commands() -> Iterator[str]:
 
 def architectures() -> Iterator[str]:
     """Yield the architectures with their roles and arguments."""
-    for name, architecture in sorted(registry.architectures().items()):
+    for name, architecture in sorted(REGISTRY.items()):
         arguments = ", ".join(f"{key}={shown(value)}" for key, value in architecture.defaults.items())
         yield f"architecture {name} ({architecture.role}): {arguments}"
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from restorer.errors import PhotoTooLargeError
 from restorer.photo import FORMATS, MAX_PIXELS, check_output_size
+from restorer.pipeline.stages import steps
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
 
-FACE_STAGES = ("align", "restore", "mask", "likeness", "paste")
-"""Stages of a record that cost by face; all others cost by megapixel."""
+FACE_STEPS = tuple(step.name for step in steps() if step.cost == "face")
+"""Keys of a record's `seconds` that grow with the faces; all others grow with the megapixels."""
 
 # The bytes of a pixel at scale 1, which each format declares, fall with the scale to the power of SMOOTHER, since an
 # enlarged picture is smoother than its original.
@@ -152,7 +153,7 @@ class Estimate:
             self._worked += seconds.get("total", 0.0)
         if status != "ok":
             return
-        by_face = sum(seconds.get(stage, 0.0) for stage in FACE_STAGES)
+        by_face = sum(seconds.get(stage, 0.0) for stage in FACE_STEPS)
         sums = _Sums()
         sums.add(load.megapixels, seconds.get("total", 0.0) - by_face, by_face, faces)
         if self._first is None:

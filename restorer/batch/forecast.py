@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from restorer import weights
 from restorer.batch.estimate import Estimate, Load, Rates
-from restorer.models import registry
-from restorer.models.base import FaceModel
-from restorer.models.upscalers import UpscalerModel
+from restorer.models import REGISTRY
+from restorer.models.base import FaceArchitecture, UpscalerArchitecture
+from restorer.pipeline.choice import LANDMARKS
+from restorer.upscaling import RESAMPLERS
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
     from restorer.engine.device import Device
-    from restorer.models.registry import Architecture
+    from restorer.models.base import Architecture
     from restorer.pipeline.restorer import Restorer
 
 # Seconds for a megapixel of the result, measured on one core of a server; a guess is all they serve.
@@ -72,7 +73,7 @@ def forecast(restorer: Restorer, jobs: Sequence[Job], loads: Sequence[Load], *, 
         background = sum(_background_operations(restorer, size) for _, size, _ in work)
         photo, face = _face_operations(restorer)
         if background or photo or face:
-            speed = _operations_per_second(restorer.parts.device)
+            speed = _operations_per_second(restorer.components.device)
             rates = Rates(rates.photo + photo / speed, rates.megapixel + background / speed / megapixels, face / speed)
     megabytes = sum(load.output_megabytes for _, _, load in work)
     return Forecast(len(jobs), sum(load.skipped for load in loads), megabytes, rates, loads)
@@ -80,40 +81,36 @@ def forecast(restorer: Restorer, jobs: Sequence[Job], loads: Sequence[Load], *, 
 
 def _background_operations(restorer: Restorer, size: tuple[int, int]) -> float:
     """Return the operations that enlarge a photo of this size; 0 without a network."""
-    if restorer.parts.background is not None:
+    if restorer.components.given.background is not None:
         return 0.0
-    name = restorer.parts.background_name(size)
-    if name == "lanczos":
+    name = restorer.components.background_name(size)
+    if name in RESAMPLERS:
         return 0.0
     table = weights.resolve(name)
-    architecture = registry.architecture_of(table)
-    assert isinstance(architecture, UpscalerModel)
-    return architecture.flops({**architecture.defaults, **table.arguments}) * size[0] * size[1]
+    architecture = REGISTRY.of_role(UpscalerArchitecture, table)
+    return architecture.flops(REGISTRY.arguments(table)) * size[0] * size[1]
 
 
 def _face_operations(restorer: Restorer) -> tuple[float, float]:
     """Return the operations of a photo (finding its faces) and of each face; a caller's own parts count nothing."""
-    parts, options = restorer.parts, restorer.options
-    if not parts.faces_wanted or parts.restorer is not None or parts.detector is not None:
+    components = restorer.components
+    if not components.faces_wanted or components.given.face_model is not None or components.given.detector is not None:
         return 0.0, 0.0
-    table = weights.resolve(parts.model if options.model == "auto" else options.model)
-    architecture = registry.architecture_of(table)
-    assert isinstance(architecture, FaceModel)
-    arguments = {**architecture.defaults, **table.arguments}
+    table = components.model_table()
+    architecture, arguments = REGISTRY.of_role(FaceArchitecture, table), REGISTRY.arguments(table)
     side = architecture.crop(arguments).input_size
     face = _operations(architecture, arguments, (side, side))
-    detector = parts.detector_name()
+    detector = components.detector_name()
     if detector is None:
         return 0.0, face
     return _operations_of(detector, DETECTOR_VIEW), face + (
-        _operations_of(parts.parser, PARSER_VIEW) if parts.parser else 0.0
+        _operations_of(components.mask_name, PARSER_VIEW) if components.mask_name != LANDMARKS else 0.0
     )
 
 
 def _operations_of(name: str, view: tuple[int, int]) -> float:
     table = weights.resolve(name)
-    architecture = registry.architecture_of(table)
-    return _operations(architecture, {**architecture.defaults, **table.arguments}, view)
+    return _operations(REGISTRY.architecture_of(table), REGISTRY.arguments(table), view)
 
 
 def _operations(architecture: Architecture, arguments: Mapping[str, Any], size: tuple[int, int]) -> float:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from restorer.models.base import CropSpec, FaceRestorer
-    from restorer.pipeline.restorer import OnStage
+    from restorer.pipeline.events import OnStage
 
 LANES = 4
 """Photos that are worked on at the same time on a GPU."""

@@ -19,7 +19,9 @@ from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.writing import Writer
 from restorer.photo import output_format, read_note
 from restorer.photo.header import read_header
-from restorer.pipeline.restorer import OnStage, Restorer, Result
+from restorer.pipeline.events import OnStage
+from restorer.pipeline.restorer import Restorer, Wrap
+from restorer.pipeline.result import Result
 from restorer.record import Record
 from restorer.storage import temporary
 
@@ -100,7 +102,7 @@ class Batch:
         Raises:
             UsageError: the template has an unknown field, or would put a result into another folder.
         """
-        template = NameTemplate(name, self._restorer.parts.model, self._restorer.options.scale)
+        template = NameTemplate(name, self._restorer.components.model, self._restorer.options.scale)
         seen = [replace(job, header=read_header(job.source)) for job in jobs]
         planned = assign(seen, template, requested=self._restorer.options.format, owned=self._results.owns)
         # `restore *.jpg` names the results of its first run as well, the second time.
@@ -147,7 +149,6 @@ class Batch:
                 temporary.remove_mine()
                 raise
             finally:
-                self._restorer.parts.gathering = None
                 summary.seconds = time.perf_counter() - begin
         return summary
 
@@ -184,9 +185,8 @@ class _Course:
             start = partial(on_start, job) if on_start else _unheard
             pixels = self._pixels(work)
             if pixels <= LARGE_PHOTO_PIXELS and self._shares():
-                self._restorer.parts.gathering = self._lanes.batcher
                 self._lanes.make_room(pixels)
-                self._lanes.add(work, pixels, self._restore, start)
+                self._lanes.add(work, pixels, partial(self._restore, wrap=self._lanes.batcher.around), start)
                 continue
             self._lanes.drain()
             on_stage = start()
@@ -224,10 +224,10 @@ class _Course:
 
     def _shares(self) -> bool:
         """Return whether photos are restored side by side: on a GPU, from when the networks are there."""
-        parts = self._restorer.parts
-        if self._results.rules.dry_run or parts.restorer is None:
+        components = self._restorer.components
+        if self._results.rules.dry_run or not components.loaded:
             return False
-        return (self._count or (1 if parts.device.kind == "cpu" else LANES)) > 1
+        return (self._count or (1 if components.device.kind == "cpu" else LANES)) > 1
 
     def _pixels(self, work: Work) -> int:
         """Return how much memory a photo takes, in pixels of the larger of itself and its result; 0 without work."""
@@ -238,7 +238,7 @@ class _Course:
         size, result = work.photo.size, self._restorer.output_size(work.photo.size)
         return max(size[0] * size[1], result[0] * result[1])
 
-    def _restore(self, work: Work, on_stage: OnStage | None) -> Result | None:
+    def _restore(self, work: Work, on_stage: OnStage | None, wrap: Wrap | None = None) -> Result | None:
         """Restore a photo that was read; None when there is nothing to write."""
         photo, record, job = work.photo, work.record, work.job
         if photo is None:
@@ -251,7 +251,7 @@ class _Course:
                 work.job = job = replace(job, format=format)
             self._writer.check_place(job, record.output_size)
             if not self._results.rules.dry_run:
-                return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage)
+                return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage, wrap=wrap)
             record.status, record.reason, record.output = "skipped", "dry run", str(job.target)
             record.warn(*photo.warnings)
         return None

@@ -13,7 +13,7 @@ from restorer.batch.discovery import Job
 from restorer.batch.outputs import check_place, existing_folder, make_folder
 from restorer.batch.results import Results, Work, is_beside, target_of
 from restorer.errors import UnwritableOutputError
-from restorer.pipeline.restorer import Result
+from restorer.pipeline.result import Result
 from restorer.record import Record
 from restorer.storage.atomic import write_whole
 from restorer.storage.digest import sha256_of

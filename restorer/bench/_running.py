@@ -120,11 +120,11 @@ class Weights:
         """Make a stand-in of the table's own architecture."""
         import torch
 
-        from restorer.models.registry import architecture_of
+        from restorer.models import REGISTRY
         from restorer.weights import About, resolve, write
 
         table = resolve(name)
-        architecture = architecture_of(table)
+        architecture = REGISTRY.architecture_of(table)
         arguments = {**architecture.defaults, **table.arguments}
         torch.manual_seed(0)
         path = self._folder / f"{name}.safetensors"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from restorer.models.base import FaceModel
+    from restorer.models.base import FaceArchitecture
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Complexity:
     parts: Mapping[str, int] = field(default_factory=dict)
 
 
-def measure(model: FaceModel, **arguments: Any) -> Complexity:
+def measure(model: FaceArchitecture, **arguments: Any) -> Complexity:
     """Count the network of a face model with these arguments, the others at their defaults."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -65,14 +65,14 @@ def _total(by_module: Mapping[str, int], path: str) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the tables."""
-    from restorer.models.base import FaceModel
-    from restorer.models.registry import architectures
+    from restorer.models import REGISTRY
+    from restorer.models.base import FaceArchitecture
 
     parser = argparse.ArgumentParser(prog="python -m restorer.bench complexity", description=__doc__)
     parser.add_argument("--in-size", type=int, default=128, help="input of GLEAN and LightGLEAN (default 128)")
     parser.add_argument("--out-size", type=int, default=1024, help="output of GLEAN and LightGLEAN (default 1024)")
     options = parser.parse_args(arguments)
-    models = {name: model for name, model in architectures().items() if isinstance(model, FaceModel)}
+    models = {name: model for name, model in REGISTRY.items() if isinstance(model, FaceArchitecture)}
     sizes = {"in_size": options.in_size, "out_size": options.out_size}
     glean = measure(models["glean"], **sizes)
     light = measure(models["lightglean"], **sizes)

@@ -186,10 +186,11 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table."""
     import torch
 
-    from restorer.engine.device import allowed_cores
-    from restorer.faces.tiny import detector_for
+    from restorer.engine.device import allowed_cores, choose
+    from restorer.engine.pool import POOL
+    from restorer.faces.detect import FaceDetector
     from restorer.training.datasets import picture_files
-    from restorer.weights import fetch, resolve
+    from restorer.weights import resolve
 
     parser = argparse.ArgumentParser(prog="python -m restorer.bench detector", description=__doc__)
     parser.add_argument("folder", type=Path, help="photographs")
@@ -205,10 +206,7 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(allowed_cores())
 
     def load(name: str, lowest: float) -> Teacher:
-        from restorer.models.registry import load as load_table
-
-        table = resolve(name)
-        return detector_for(load_table(table, fetch(table)), min_score=lowest)
+        return FaceDetector(POOL.get(resolve(name), choose("cpu")), min_score=lowest)
 
     files = picture_files(options.folder)
     truth = known_faces(files, options.folder, options.finds, lambda: load(options.teacher, DOUBTFUL))

@@ -133,18 +133,18 @@ def measure(file: Path, folder: Path, model: str, kept_by: str, identity: Path |
     """Print the rows of a model, and the floor's, on the same degraded pictures; the last line is JSON."""
     from restorer.evaluation.evaluate import evaluate
     from restorer.options import Options
-    from restorer.pipeline.parts import Parts
+    from restorer.pipeline.components import Components
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe
 
-    parts = Parts(Options(model=model, detector=detector, aligned=True))
+    components = Components(Options(model=model, detector=detector, aligned=True))
     files = picture_files(folder)
     if kept_by:
         recipe = load_recipe(kept_by)
         files = split(files, int(recipe.values["data"]["validation"]), recipe.seed)[1]
-    finder = parts.get_detector() if identity is not None else None
+    finder = components.detector() if identity is not None else None
     rows: list[dict[str, Any]] = []
-    for name, restorer in ((model, parts.get_restorer()), ("u-net", Floor(file))):
+    for name, restorer in ((model, components.face_model()), ("u-net", Floor(file))):
         found = evaluate(restorer, name, files, degrade="tiny", identity=identity, detector=finder)
         known = {row["method"] for row in rows}
         rows += [row for row in found.as_json()["rows"] if row["method"] not in known]

@@ -85,14 +85,14 @@ def one(name: str, machine: Machine, batch: int) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from restorer.bench._running import filled
-    from restorer.models.registry import architecture_of
+    from restorer.models import REGISTRY
     from restorer.weights import resolve
 
     table = resolve(name)
-    architecture = architecture_of(table)
+    architecture = REGISTRY.architecture_of(table)
     arguments: dict[str, Any] = {**architecture.defaults, **table.arguments}
     if name == "tiny":  # its table says nothing of its sizes; its file does
-        from restorer.models.registry import load_network
+        from restorer.models import load_network
 
         network = load_network(name, machine.device, offline=True)
     else:

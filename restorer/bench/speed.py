@@ -40,7 +40,7 @@ def staged(photo: Path, out: Path, precision: str) -> dict[str, float]:
     begin = time.perf_counter()
     options: dict[str, Any] = {"scale": 2, "precision": precision, "offline": True}
     restorer = Restorer(MODEL, detector=DETECTOR, background="lanczos", **options)
-    restorer.parts.get_detector(), restorer.parts.get_restorer(), restorer.parts.get_mask()
+    restorer.components.detector(), restorer.components.face_model(), restorer.components.mask()
     seconds["load"] = time.perf_counter() - begin
     record = restorer.restore_file(photo, out, "PNG").as_dict()
     if record["status"] != "ok":

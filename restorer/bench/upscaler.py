@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> int:
 
     from restorer import weights
     from restorer.engine import device as devices
-    from restorer.models import registry
+    from restorer.engine.pool import POOL
     from restorer.training.datasets import picture_files
     from restorer.training.recipe import load_recipe
     from restorer.training.upscaling import MILD, MildDegradation
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(devices.allowed_cores())
     device = devices.choose("auto", "auto")
     table = weights.resolve(options.upscaler)
-    network = NetworkUpscaler(registry.load(table, weights.fetch(table), device.name), device)
+    network = NetworkUpscaler(POOL.get(table, device))
 
     def enlarge(picture: Picture, size: tuple[int, int]) -> Picture:
         return np.asarray(network.upscale(picture, size), np.uint8)

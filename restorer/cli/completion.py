@@ -242,10 +242,10 @@ def _tables(*roles: str, files: bool = False) -> Callable[[], Suggestions]:
 
     def names() -> Suggestions:
         from restorer import weights
-        from restorer.models import registry
+        from restorer.models import REGISTRY
 
         for table in weights.tables().values():
-            architecture = registry.architectures().get(table.architecture)
+            architecture = REGISTRY.get(table.architecture)
             if not roles or (architecture is not None and architecture.role in roles):
                 yield from (Suggestion(each, table.trained_for or "") for each in (table.name, *table.aliases))
         if files:

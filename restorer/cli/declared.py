@@ -39,9 +39,9 @@ def names_of(role: str) -> tuple[str, ...]:
 
         return format_requests()
     from restorer import weights
-    from restorer.models import registry
+    from restorer.models import REGISTRY
 
-    return tuple(name for name, table in weights.tables().items() if registry.architecture_of(table).role == role)
+    return tuple(name for name, table in weights.tables().items() if REGISTRY.architecture_of(table).role == role)
 
 
 def help_of(option: Option) -> str:

@@ -34,6 +34,7 @@ def demo(
     """
     from PIL import Image
 
+    from restorer.engine.device import configure_threads
     from restorer.evaluation import ageing as pictures
     from restorer.imaging.sheets import save_picture
     from restorer.pipeline.restorer import Restorer
@@ -44,6 +45,7 @@ def demo(
             raise OutputExistsError(path, f"{path} exists.", "Add --overwrite, or choose another folder with -o.")
     aged = Image.fromarray(pictures.age(pictures.photograph(), seed))
     save_picture(aged, before, quality=QUALITY)
+    configure_threads()
     result = Restorer("tiny", scale=scale, device=device, offline=True).restore(before)
     result.save(after)
     box = max((face.box for face in result.faces), key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), default=None)

@@ -49,30 +49,34 @@ def evaluate(
 
     The degraded input, its bicubic enlargement and the best Gaussian filter of it are rows of the same table.
     """
+    from restorer.engine.device import configure_threads
     from restorer.evaluation.basicsr_compat import require
     from restorer.evaluation.evaluate import evaluate as measure
     from restorer.imaging.sheets import save_picture
-    from restorer.pipeline.parts import Parts
+    from restorer.pipeline.components import Components
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe
 
     require("`restore evaluate`")  # before anything is downloaded or computed
     options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
-    parts = Parts(options, say=say)
-    whole = Parts(replace(options, aligned=False), say=say)  # "auto" means a detector where faces are looked for
+    configure_threads()
+    components = Components(options, notify=say)
+    whole = Components(
+        replace(options, aligned=False), notify=say
+    )  # "auto" means a detector where faces are looked for
     files = picture_files(folder)
     if kept_by is not None:
         recipe = load_recipe(kept_by)
         files = split(files, int(recipe.values.get("data", {}).get("validation", 0)), recipe.seed)[1]
     result = measure(
-        parts.get_restorer(),
-        parts.model,
+        components.face_model(),
+        components.model,
         files[:limit],
         degrade=degrade,
         seed=seed,
         identity=identity_weights,
         lpips=lpips_weights,
-        detector=whole.get_detector() if identity_weights is not None else None,
+        detector=whole.detector() if identity_weights is not None else None,
         progress=lambda line: messages.print(line, style="dim"),
     )
     if sheet is not None:

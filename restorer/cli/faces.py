@@ -18,7 +18,7 @@ from restorer.options import Options, declared
 from restorer.version import __version__
 
 if TYPE_CHECKING:
-    from restorer.faces.detect import Face
+    from restorer.models.base import Face
     from restorer.photo import Photo
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -52,9 +52,10 @@ def faces(
     picture shows the numbers. `restore PHOTO --faces 2,5` then restores these.
     """
     from restorer.cli.downloads import ProgressBar
+    from restorer.engine.device import configure_threads
     from restorer.faces import select
     from restorer.photo import read_photo
-    from restorer.pipeline.parts import Parts
+    from restorer.pipeline.components import Components
 
     options = Options(
         model="none", detector=detector, min_score=min_score, min_face=min_face, device=device, offline=offline
@@ -63,9 +64,10 @@ def faces(
     opened = read_photo(sys.stdin.buffer.read() if stdin else photo)
     target, format = _target(photo, out, opened, overwrite) if out or not (only_json or stdin) else (None, "")
     with ProgressBar(messages) as on_download:
-        parts = Parts(options, say=say, on_download=on_download)
-        found = parts.get_detector().detect(opened.pixels)
-        for line in parts.fallbacks():
+        configure_threads()
+        components = Components(options, notify=say, on_download=on_download)
+        found = components.detector().detect(opened.pixels)
+        for line in components.fallbacks():
             say(line)
     reasons = select.choose(found, opened.size, min_face=min_face)
     if target is not None:

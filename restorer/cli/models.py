@@ -18,9 +18,8 @@ from restorer import weights
 from restorer.cli.console import messages, results, say, show_error
 from restorer.cli.downloads import ProgressBar
 from restorer.errors import HashMismatchError, RestorerError, UsageError, WeightsError, WeightsUnavailableError
-from restorer.models import registry
-from restorer.models.base import FaceModel
-from restorer.models.upscalers import UpscalerModel
+from restorer.models import REGISTRY
+from restorer.models.base import FaceArchitecture, UpscalerArchitecture
 from restorer.storage.digest import sha256_of
 from restorer.storage.folders import is_offline
 from restorer.weights import fetching, terms, user
@@ -222,7 +221,7 @@ def _arguments(given: list[str]) -> dict[str, Any]:
 
 def _special(architecture: str, arguments: Any) -> dict[str, Any] | None:
     """Return the arguments that are not the official defaults; None when all are."""
-    defaults = registry.architectures()[architecture].defaults
+    defaults = REGISTRY[architecture].defaults
     return {key: value for key, value in arguments.items() if defaults.get(key) != value} or None
 
 
@@ -316,7 +315,7 @@ def _imported(listed: bool, source: Source, file: Path) -> bool:
 
 
 def _role(table: Table) -> str:
-    architecture = registry.architectures().get(table.architecture)
+    architecture = REGISTRY.get(table.architecture)
     return architecture.role if architecture else f"unknown architecture {table.architecture}"
 
 
@@ -330,14 +329,14 @@ def _short(license_text: str | None) -> str:
 
 def _sizes(table: Table) -> str:
     """Return the sizes in and out where the architecture tells: "128 → 1024", or "×4" for an upscaler."""
-    architecture = registry.architectures().get(table.architecture)
+    architecture = REGISTRY.get(table.architecture)
     if architecture is None:
         return ""
     arguments = {**architecture.defaults, **table.arguments}
-    if isinstance(architecture, FaceModel):
+    if isinstance(architecture, FaceArchitecture):
         crop = architecture.crop(arguments)
         return f"{crop.input_size} → {crop.output_size}"
-    if isinstance(architecture, UpscalerModel):
+    if isinstance(architecture, UpscalerArchitecture):
         return " ".join(f"×{factor}" for factor in architecture.factors(arguments))
     return ""
 

@@ -16,17 +16,11 @@ from restorer.formatting import duration
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
     from restorer.batch.estimate import Estimate
-    from restorer.pipeline.restorer import OnStage
+    from restorer.pipeline.events import OnStage
     from restorer.record import Record
 
-STAGES = {"detect": (0.0, 0.1), "background": (0.1, 0.4), "restore": (0.4, 0.95), "write": (0.95, 1.0)}
-"""Which part of a photo's bar each stage moves."""
-WORDS = {
-    "detect": "looking for faces",
-    "background": "enlarging the picture",
-    "restore": "restoring faces",
-    "write": "writing",
-}
+WRITING = 0.05
+"""What is left of a photo's bar for writing it, beside the weights of the stages."""
 EVERY = 60.0
 """Seconds between two lines where there is no terminal to draw a bar on."""
 
@@ -60,6 +54,7 @@ class ProgressView:
         self._count = count
         self._estimate = estimate
         self._lines = lines
+        self._stages = _stages()
         self._task = progress.add_task("Starting", total=count)
         self._begun = -1
         self._done = 0
@@ -72,11 +67,10 @@ class ProgressView:
         self._estimate.begin(begun, time.monotonic())
 
         def on_stage(stage: str, fraction: float) -> None:
-            done = None  # a stage that is not known here is named, and moves nothing
-            if stage in STAGES:
-                begin, end = STAGES[stage]
-                done = begun + begin + (end - begin) * fraction
-            self._progress.update(self._task, completed=done, description=f"{name}: {WORDS.get(stage, stage)}")
+            words, begin, end = self._stages.get(stage, (stage, None, 0.0))
+            # A stage that is not known here is named, and moves nothing.
+            done = None if begin is None else begun + begin + (end - begin) * fraction
+            self._progress.update(self._task, completed=done, description=f"{name}: {words}")
             self._say()
 
         self._progress.update(self._task, completed=begun, description=f"{name}: reading")
@@ -95,6 +89,18 @@ class ProgressView:
             self._said = now
             left = duration(self._estimate.left(now))
             messages.print(f"{self._done} of {self._count} photos, about {left} left.")
+
+
+def _stages() -> dict[str, tuple[str, float | None, float]]:
+    """Return each stage's words, and which part of a photo's bar it moves: from where, to where."""
+    from restorer.pipeline.stages import stages
+
+    found: dict[str, tuple[str, float | None, float]] = {}
+    whole, begin = sum(stage.weight for stage in stages()) + WRITING, 0.0
+    for stage in stages():
+        found[stage.name] = (stage.words, begin / whole, (begin + stage.weight) / whole)
+        begin += stage.weight
+    return found
 
 
 class _TimeLeft(ProgressColumn):

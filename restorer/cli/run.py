@@ -166,7 +166,7 @@ class PhotosCommand:
                 messages.print(f"  {shown(remedy)}")
         if self._quiet:
             return
-        told = self._restorer.parts.told  # once a run is enough
+        told = self._restorer.components.told  # once a run is enough
         for warning in (line for line in record.warnings if line not in told):
             messages.print(f"[yellow]Note:[/] {shown(record.input)}: {shown(warning)}")
         tried = record.reason == "dry run"

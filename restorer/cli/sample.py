@@ -51,7 +51,7 @@ def sample(
     from restorer import weights
     from restorer.engine import device as devices
     from restorer.imaging.sheets import grid, save_picture
-    from restorer.models import registry
+    from restorer.models import REGISTRY
     from restorer.training.sampling import draw
 
     single = out.suffix.lower() not in (".png", ".jpg", ".jpeg")
@@ -63,7 +63,7 @@ def sample(
         if target.exists() and not overwrite:
             raise OutputExistsError(target, f"{target} exists.", "Add --overwrite, or choose another place with -o.")
     table = weights.resolve(prior)
-    loaded = registry.load(table, weights.fetch(table, offline=offline), devices.choose(device, "fp32").name)
+    loaded = REGISTRY.load(table, weights.fetch(table, offline=offline), devices.choose(device, "fp32").name)
     pictures = draw(loaded, count, seed=seed, truncation=truncation)
     if single:
         from PIL import Image
@@ -75,14 +75,16 @@ def sample(
     say(f"{count} pictures of {pictures[0].shape[0]} px were drawn from {table.name}: {out}")
     if detector is None and neighbours is None and not as_json:
         return
+    from restorer.engine.device import configure_threads
     from restorer.evaluation.samples import ALIKE, FOUND, Judgement, find_nearest, judge_faces
-    from restorer.pipeline.parts import Parts
+    from restorer.pipeline.components import Components
     from restorer.training.datasets import picture_files
 
+    configure_threads()
     result = Judgement(count)
     if detector is not None:
         options = Options(model="none", detector=detector, device=device, offline=offline)
-        result = judge_faces(pictures, Parts(options, say=say).get_detector(), identity_weights)
+        result = judge_faces(pictures, Components(options, notify=say).detector(), identity_weights)
         say(f"A face is found in {result.faces} of {count} at score {FOUND:g}.")
         if result.most_alike is not None:
             say(f"{result.alike} pairs are alike ({ALIKE:g} and more); the largest cosine is {result.most_alike:.2f}.")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from restorer.errors import DeviceUnavailableError, UsageError
+from restorer.models.base import Precision
 
-Precision = Literal["fp32", "bf16", "fp16"]
+_threads: list[int] = []
+"""How many threads torch shall use, once someone has asked for that; empty where it is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Device:
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Device:
-    """Return the device and precision to use; sets torch's thread count from the cores that this process may use.
+    """Return the device and precision to use; nothing in torch is changed by asking.
 
     Args:
         device: "auto" (CUDA, then Apple's MPS, then the CPU), "cpu", "cuda", "cuda:N" or "mps".
@@ -49,12 +49,9 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
         DeviceUnavailableError: the device or the precision is not there.
         UsageError: a name that is none of these.
     """
-    import torch
-
-    torch.set_num_threads(allowed_cores())
     name = _device_name(device)
     if precision == "auto":
-        return Device(name, "bf16" if _computes_in_bf16(name) else "fp32")
+        return Device(name, "bf16" if computes_in_bf16(name) else "fp32")
     if precision not in ("fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision} is not known.", "Use auto, fp32, bf16 or fp16.")
     if precision == "fp16" and name == "cpu":
@@ -62,15 +59,27 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     return Device(name, cast("Precision", precision))
 
 
-def give_back_memory() -> None:
-    """Give memory that is free, but kept by the C library for later, back to the system; where that can be asked for.
+def configure_threads(count: int | None = None) -> None:
+    """Ask that torch uses so many threads as soon as a network is loaded; for a program that is this process's own.
 
-    glibc keeps the blocks of a few megabytes that a detector leaves behind, and a restorer's larger ones do not fit.
+    Args:
+        count: threads; None = as many as cores that this process may use.
+
+    Raises:
+        UsageError: a number below one.
     """
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-        if trim is not None:
-            trim(0)
+    if count is not None and count < 1:
+        raise UsageError(f"{count} threads compute nothing.", "Use at least 1.")
+    _threads[:] = [count or allowed_cores()]
+
+
+def apply_threads() -> None:
+    """Do what `configure_threads` asked for; nothing where it was not called."""
+    if _threads:
+        import torch
+
+        if torch.get_num_threads() != _threads[0]:
+            torch.set_num_threads(_threads[0])
 
 
 def _device_name(device: str) -> str:
@@ -100,7 +109,7 @@ def _device_name(device: str) -> str:
     raise UsageError(f"--device {device} is not known.", "Use auto, cpu, cuda, cuda:N or mps.")
 
 
-def _computes_in_bf16(name: str) -> bool:
+def computes_in_bf16(name: str) -> bool:
     """Return whether bf16 is computed by the hardware rather than emulated."""
     import torch as t
 

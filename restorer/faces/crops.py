@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     import torch
 
     from restorer.models.base import CropSpec
-    from restorer.photo import Photo
-    from restorer.upscaling.lanczos import Background
+
+
+WORTH_ENLARGING = 1.1
+"""A face whose place is larger by less than this is left to the warp, whose Lanczos kernel loses nothing visible."""
 
 
 def relative(landmarks: np.ndarray, matrix: np.ndarray, align_size: int) -> np.ndarray:
@@ -36,11 +39,20 @@ def from_unit(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return rounded
 
 
-def crop_of(photo: Photo, matrix: np.ndarray, crop: CropSpec) -> np.ndarray:
-    """Return the aligned crop of a face as the network takes it, float32 (s, s, 3) in [0, 1]."""
+def crop_of(pixels: np.ndarray, matrix: np.ndarray, crop: CropSpec) -> np.ndarray:
+    """Return the aligned crop of a face as the network takes it.
+
+    Args:
+        pixels: (h, w, 3) RGB, uint8 or uint16, of the photo.
+        matrix: (2, 3), from the photo to the crop at `crop.align_size`.
+        crop: what the network takes.
+
+    Returns:
+        float32 (s, s, 3) in [0, 1], s = `crop.input_size`.
+    """
     import cv2
 
-    face: np.ndarray = align.extract(photo.pixels, matrix, crop.align_size)
+    face: np.ndarray = align.extract(pixels, matrix, crop.align_size)
     if crop.input_size != crop.align_size:
         face = cv2.resize(face, (crop.input_size, crop.input_size), interpolation=cv2.INTER_AREA)
     return face
@@ -59,17 +71,22 @@ def to_picture(output: torch.Tensor, *, monochrome: bool) -> np.ndarray:
     return np.repeat((picture @ LUMA)[..., None], 3, axis=2) if monochrome else picture
 
 
-def pitch(matrix: np.ndarray) -> float:
+def scale_of(matrix: np.ndarray) -> float:
     """Return how many pixels of the aligned crop one pixel of the photo spans."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
 def enlarged(
-    face: np.ndarray, matrix: np.ndarray, crop: CropSpec, image: np.ndarray, photo: Photo, background: Background
+    face: np.ndarray, wanted: float, upscale: Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 ) -> np.ndarray:
-    """Enlarge a restored crop that is smaller than its place in the result, by its surroundings' upscaler."""
-    wanted = crop.align_size / pitch(matrix) * image.shape[1] / photo.size[0]
-    if wanted <= face.shape[0] * 1.1:
+    """Return a restored crop, enlarged by its surroundings' upscaler where it is smaller than its place in the result.
+
+    Args:
+        face: float32 (S, S, 3) in [0, 1].
+        wanted: side of its place in the result, in pixels.
+        upscale: brings a picture to a size (width, height).
+    """
+    if wanted <= face.shape[0] * WORTH_ENLARGING:
         return face
     side = round(wanted)
-    return background.upscale(face, (side, side))
+    return upscale(face, (side, side))

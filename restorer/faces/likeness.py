@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from torch import nn
+
+    from restorer.models.base import RunningNetwork
 
 
 class Likeness:
     """Compares a face of the photo with its restored version.
 
     Args:
-        network: MobileFaceNet in eval mode, float32, on the CPU: there a face is judged alike on every machine.
+        network: MobileFaceNet, float32, on the CPU: there a face is judged alike on every machine.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: RunningNetwork) -> None:
         self._network = network
 
     def __call__(self, before: np.ndarray, after: np.ndarray, points: np.ndarray) -> float:
@@ -34,7 +35,7 @@ class Likeness:
         """
         import torch
 
-        faces = torch.cat([_face(before, points), _face(after, points)])
+        faces = torch.cat([_crop_112x96(before, points), _crop_112x96(after, points)])
         with torch.inference_mode():
             found = torch.cat([self._network(faces), self._network(faces.flip(3))], dim=1)
         cosine = torch.nn.functional.cosine_similarity(found[:1].double(), found[1:].double()).item()
@@ -48,7 +49,7 @@ def reason(likeness: float, least: float) -> str:
     return f"left as it was: likeness {likeness:.{digits}f} below {asked}"
 
 
-def _face(crop: np.ndarray, points: np.ndarray) -> torch.Tensor:
+def _crop_112x96(crop: np.ndarray, points: np.ndarray) -> torch.Tensor:
     """Return the (1, 3, 112, 96) that the network reads of a crop, in [-1, 1]; a larger crop is reduced first."""
     import cv2
     import numpy as np

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from restorer.engine.device import Device, Precision
+from restorer.models.base import ParserArchitecture
 
 if TYPE_CHECKING:
     import torch
 
-    from restorer.models.registry import LoadedNetwork
+    from restorer.engine.network import Network
 
 FEATHER = 0.1
 """Width, as a share of the crop's side, over which the weight rises from zero at the crop's edge to one."""
 
 NEIGHBOUR_BORDER = 0.2
-"""Width, as a share of the crop's side, over which one face gives way to the next (see `share`)."""
+"""Width, as a share of the crop's side, over which one face gives way to the next (see `ownership`)."""
 
 PARSE_SIZE = 512  # the side of the crops that the parsers were trained on
 _COARSE = 128  # the blur is so wide that a quarter of the resolution holds all of it
@@ -56,10 +56,10 @@ class LandmarkMask:
 
     def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
         """Return (n, 128, 128) float32 in [0, 1] for n crops and their landmarks (n, 5, 2), 0 to 1 across the crop."""
-        return np.stack([np.minimum(_face(points), border_feather(_COARSE)) for points in landmarks])
+        return np.stack([np.minimum(_outline(points), border_feather(_COARSE)) for points in landmarks])
 
 
-def _face(landmarks: np.ndarray) -> np.ndarray:
+def _outline(landmarks: np.ndarray) -> np.ndarray:
     """Return how much each place of a crop belongs to the face with these landmarks: (128, 128), 0 to 1."""
     points = np.asarray(landmarks, np.float64)
     eyes, mouth, nose = points[:2].mean(0), points[3:].mean(0), points[2]
@@ -85,49 +85,40 @@ def _face(landmarks: np.ndarray) -> np.ndarray:
     return weights
 
 
-class ParseNetMask:
+class ParserMask:
     """What a face parser takes for face, hair, ears or earring, blurred, and faded out towards the crop's edge.
 
     Args:
-        loaded: a network whose architecture is a face parser: ParseNet, or BiSeNet with its other order of classes.
-        precision: in which the network computes; only the likeliest class of each pixel counts.
+        network: whose architecture is a face parser; only the likeliest class of each pixel counts.
 
     Raises:
-        TypeError: the network is no face parser.
+        TypeError: the network is for something else.
     """
 
-    def __init__(self, loaded: LoadedNetwork, precision: Precision = "fp32") -> None:
-        from restorer.models.parsers import FaceParser
+    record_name = "ParseNetMask"
+    """What a record's `mask` says, as it did when classes were named there; `mask_name` holds the name."""
 
-        if not isinstance(loaded.architecture, FaceParser):
-            raise TypeError(f"{loaded.table.name} is no face parser")
-        self.name = loaded.table.name
-        self._network = loaded.network
-        self._kept = loaded.architecture.kept
-        self._device = Device(str(next(loaded.network.parameters()).device), precision)
-        if precision == "bf16":
-            import torch
-
-            from restorer.engine.casting import cast_weights
-
-            cast_weights(loaded.network, torch.bfloat16)
+    def __init__(self, network: Network) -> None:
+        if not isinstance(network.architecture, ParserArchitecture):
+            raise TypeError(f"{network.name} is no face parser")
+        self.name = network.name
+        self.network = network
+        self._architecture = network.architecture
 
     def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
         """Return (n, t, t) float32 in [0, 1] for restored crops (n, 3, s, s), RGB in about [-1, 1], of any size."""
         import torch
 
-        # The blur leaves nothing of what the finest resolution would add, and that is most of the work.
-        parse = getattr(self._network, "coarse", self._network)
-        with torch.inference_mode(), self._device.autocast():
-            masks = []
-            for crop in restored:  # one by one: a parser's activations at 512 px fill memory faster than time is won
-                picture = crop[None].to(self._device.name, torch.float32).clamp(-1, 1)
-                if picture.shape[-1] != PARSE_SIZE:
-                    picture = torch.nn.functional.interpolate(
-                        picture, size=(PARSE_SIZE, PARSE_SIZE), mode="bilinear", antialias=True
-                    )
-                masks.append(parse(picture)[0].argmax(0).to(torch.uint8).cpu().numpy())
-        return np.stack([soften(np.isin(classes, self._kept)) for classes in masks])
+        masks = []
+        for crop in restored:  # one by one: a parser's activations at 512 px fill memory faster than time is won
+            picture = crop[None].float().clamp(-1, 1)
+            if picture.shape[-1] != PARSE_SIZE:
+                picture = torch.nn.functional.interpolate(
+                    picture, size=(PARSE_SIZE, PARSE_SIZE), mode="bilinear", antialias=True
+                )
+            classes = self._architecture.logits(self.network, picture)[0].argmax(0).to(torch.uint8).numpy()
+            masks.append(soften(np.isin(classes, self._architecture.kept)))
+        return np.stack(masks)
 
 
 def soften(kept: np.ndarray) -> np.ndarray:
@@ -144,7 +135,7 @@ def soften(kept: np.ndarray) -> np.ndarray:
     return weights
 
 
-def share(matrix: np.ndarray, others: Sequence[np.ndarray], align_size: int, size: int) -> np.ndarray:
+def ownership(matrix: np.ndarray, others: Sequence[np.ndarray], align_size: int, size: int) -> np.ndarray:
     """Return how much of a crop is this face's own where other faces are pasted nearby: (size, size), 0 to 1.
 
     A network restores the one face that it is aligned to; a neighbour's cheek in the same crop it distorts. So each

@@ -19,6 +19,7 @@ def paste(
     photo_size: tuple[int, int],
     align_size: int,
     strength: float = 1.0,
+    marks: np.ndarray | None = None,
 ) -> None:
     """Blend a restored face into the enlarged photo, in place; what its mask does not reach is not touched.
 
@@ -34,6 +35,7 @@ def paste(
         photo_size: (width, height) of the photo.
         align_size: side in pixels of the crop that `matrix` leads to.
         strength: 0 to 1, multiplies the mask.
+        marks: (H, W) uint8, where the weight of what was pasted is written, 255 = all; None = nowhere.
 
     Raises:
         ValueError: an array has another type or shape, or the face holds not-a-number.
@@ -66,6 +68,8 @@ def paste(
         change = cv2.multiply(change, cv2.merge([weight] * 3))
         # OpenCV adds in float, rounds once and clips to the canvas's type.
         canvas[rows, columns] = cv2.add(below, change, dtype=_DEPTHS[depth.name])
+        if marks is not None:
+            marks[rows, columns] = np.maximum(marks[rows, columns], np.rint(weight * 255).astype(np.uint8))
 
 
 def _check(canvas: np.ndarray, face: np.ndarray, mask: np.ndarray) -> None:

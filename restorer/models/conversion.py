@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from restorer.models.registry import Shapes, StateDict
+    from restorer.models.base import Shapes, StateDict
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str] | None]
 

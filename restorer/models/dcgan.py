@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.registry import Architecture, register
+from restorer.models.base import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.models.registry import Shapes, StateDict
+    from restorer.models.base import Shapes, StateDict
 
 
-class DCGANModel(Architecture):
+class DCGANArchitecture(Architecture):
     """The generator of DCGAN, 64 px."""
 
     name = "dcgan"
@@ -36,4 +36,4 @@ class DCGANModel(Architecture):
         return DCGANGenerator(**arguments)
 
 
-register(DCGANModel())
+ARCHITECTURES = (DCGANArchitecture(),)

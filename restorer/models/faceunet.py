@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.base import CropSpec, FaceModel
-from restorer.models.registry import register
+from restorer.models.base import CropSpec, FaceArchitecture
 from restorer.models.templates import by_argument
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.models.registry import Shapes
+    from restorer.models.base import Shapes
 
 
-class FaceUNetModel(FaceModel):
+class FaceUNetArchitecture(FaceArchitecture):
     """Our own U-Net without a prior."""
 
     name = "faceunet"
@@ -50,4 +49,4 @@ class FaceUNetModel(FaceModel):
         return FaceUNet(**{key: value for key, value in arguments.items() if key != "template"})
 
 
-register(FaceUNetModel())
+ARCHITECTURES = (FaceUNetArchitecture(),)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.base import CropSpec, FaceModel
+from restorer.models.base import CropSpec, FaceArchitecture
 from restorer.models.conversion import (
     GENERATOR_RULES,
     MAPPING_RULES,
@@ -16,14 +16,13 @@ from restorer.models.conversion import (
     renamed_shapes,
     translate,
 )
-from restorer.models.registry import LoadedNetwork, register
 from restorer.models.templates import FACEXLIB
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from restorer.models.registry import Shapes, StateDict
+    from restorer.models.base import RunningNetwork, Shapes, StateDict
     from restorer.networks.stylegan2 import Upsampling
 
 _SHARED: tuple[Rule, ...] = (
@@ -46,7 +45,7 @@ ORIGINAL: tuple[Rule, ...] = (
 )
 
 
-class GFPGANModel(FaceModel):
+class GFPGANArchitecture(FaceArchitecture):
     """GFP-GAN 1.2, 1.3 and 1.4: bilinear resampling, all gains in the weights."""
 
     name = "gfpgan"
@@ -96,20 +95,18 @@ class GFPGANModel(FaceModel):
         return GFPGAN(**wanted, resampling=self.resampling)
 
     def restore(
-        self, loaded: LoadedNetwork, crops: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None
+        self, network: RunningNetwork, crops: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None
     ) -> torch.Tensor:
         """Return restored crops; with a seed, every face gets the same other noise than the stored one."""
-        network: Any = loaded.network
-        noise = None if seed is None else network.generator.draw_noise(seed)
-        restored: torch.Tensor = network(crops, noise)
+        restored: torch.Tensor = network(crops) if seed is None else network(crops, seed=seed)
         return restored
 
 
-class OriginalGFPGANModel(GFPGANModel):
+class OriginalGFPGANArchitecture(GFPGANArchitecture):
     """GFP-GAN 1, the paper's model: StyleGAN2's resampling, equalised learning rates that are folded at load."""
 
     name = "gfpgan-original"
-    defaults: ClassVar = {**GFPGANModel.defaults, "channel_multiplier": 1}
+    defaults: ClassVar = {**GFPGANArchitecture.defaults, "channel_multiplier": 1}
     rules: ClassVar = ORIGINAL
     resampling: ClassVar[Upsampling] = "fir"
 
@@ -135,5 +132,4 @@ class OriginalGFPGANModel(GFPGANModel):
         return factors
 
 
-register(GFPGANModel())
-register(OriginalGFPGANModel())
+ARCHITECTURES = (GFPGANArchitecture(), OriginalGFPGANArchitecture())

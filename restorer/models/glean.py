@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.base import CropSpec, FaceModel
+from restorer.models.base import CropSpec, FaceArchitecture
 from restorer.models.conversion import (
     GENERATOR_RULES,
     MAPPING_RULES,
@@ -16,7 +16,6 @@ from restorer.models.conversion import (
     renamed_shapes,
     translate,
 )
-from restorer.models.registry import register
 from restorer.models.templates import by_argument
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from restorer.models.registry import Shapes, StateDict
+    from restorer.models.base import Shapes, StateDict
 
 CATS = ((32, 256), (16, 256))
 """The official models of these sizes know cats, and there is no template for them."""
@@ -70,7 +69,7 @@ def _count(shapes: Shapes, part: str) -> int:
     return len({key.split(".")[1] for key in keys if key.startswith(f"{part}.")})
 
 
-class GLEANModel(FaceModel):
+class GLEANArchitecture(FaceArchitecture):
     """GLEAN with a StyleGAN2 bank."""
 
     name = "glean"
@@ -143,4 +142,4 @@ class GLEANModel(FaceModel):
         return GLEAN(**{key: value for key, value in arguments.items() if key not in ("num_mlps", "template")})
 
 
-register(GLEANModel())
+ARCHITECTURES = (GLEANArchitecture(),)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.base import CropSpec, FaceModel
+from restorer.models.base import CropSpec, FaceArchitecture
 from restorer.models.conversion import (
     GENERATOR_RULES,
     MAPPING_RULES,
@@ -16,7 +16,6 @@ from restorer.models.conversion import (
     renamed_shapes,
     translate,
 )
-from restorer.models.registry import register
 from restorer.models.templates import GPEN as TEMPLATE
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from restorer.models.registry import Shapes, StateDict
+    from restorer.models.base import Shapes, StateDict
 
 
 def _down(match: re.Match[str]) -> str:
@@ -41,7 +40,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-class GPENModel(FaceModel):
+class GPENArchitecture(FaceArchitecture):
     """GPEN's FullGenerator."""
 
     name = "gpen"
@@ -83,4 +82,4 @@ class GPENModel(FaceModel):
         return GPEN(**arguments)
 
 
-register(GPENModel())
+ARCHITECTURES = (GPENArchitecture(),)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.base import CropSpec, FaceModel
+from restorer.models.base import CropSpec, FaceArchitecture
 from restorer.models.conversion import generator_arguments
-from restorer.models.registry import register
 from restorer.models.templates import by_argument
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.models.registry import Shapes
+    from restorer.models.base import Shapes
 
 
-class LightGLEANModel(FaceModel):
+class LightGLEANArchitecture(FaceArchitecture):
     """LightGLEAN in the layout of our own network."""
 
     name = "lightglean"
@@ -63,4 +62,4 @@ class LightGLEANModel(FaceModel):
         return LightGLEAN(**{key: value for key, value in arguments.items() if key != "template"})
 
 
-register(LightGLEANModel())
+ARCHITECTURES = (LightGLEANArchitecture(),)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.registry import Architecture, register
+from restorer.models.base import RecogniserArchitecture
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class FaceRecogniser(Architecture):
+class MobileFaceNetArchitecture(RecogniserArchitecture):
     """MobileFaceNet: faces (n, 3, 112, 96), RGB in [-1, 1], go in, embeddings (n, 128) come out."""
 
     name = "mobilefacenet"
-    role = "face recogniser"
     defaults: ClassVar = {}
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:
@@ -25,4 +24,4 @@ class FaceRecogniser(Architecture):
         return MobileFaceNet()
 
 
-register(FaceRecogniser())
+ARCHITECTURES = (MobileFaceNetArchitecture(),)

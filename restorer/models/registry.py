@@ -1,137 +1,173 @@
 """Which architectures there are, and the one way from a weights.toml table to a network.
 
-An architecture says how to recognise a checkpoint, translate it and build the network for it. Entries register
-themselves when their module in `restorer/models` is imported; `architectures` imports those,
-which must stay light (no torch at import), because the command's help and `restore models list` read them.
+`restorer.models` builds the one registry of the package by walking its modules; tests copy it and add to the copy.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from restorer.errors import CheckpointLayoutError, InvalidTableError
+from restorer.errors import CheckpointLayoutError, InvalidTableError, UsageError
+from restorer.models.base import Architecture, LoadedNetwork
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from restorer.models.base import Shapes, StateDict
     from restorer.weights import Table
 
-    StateDict = dict[str, torch.Tensor]
-    Shapes = Mapping[str, tuple[int, ...]]
-
+A = TypeVar("A", bound=Architecture)
 _log = logging.getLogger(__name__)
 
-Role = Literal["face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler"]
 
-
-class Architecture(ABC):
-    """A kind of network that checkpoints exist for.
-
-    A subclass is registered by `register` under its `name`. `defaults` are the reference implementation's own argument
-    names with the official values; a table's `arguments` may set only these.
-    """
-
-    name: ClassVar[str]
-    role: ClassVar[Role]
-    defaults: ClassVar[Mapping[str, Any]] = {}
-
-    def infer(self, shapes: Shapes) -> dict[str, Any]:
-        """Return the arguments that the checkpoint's own shapes tell; an unfit checkpoint gives a partial dict."""
-        return {}
-
-    def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
-        """Return the state dict under the network's own names, without branches that never reach the output."""
-        return state
-
-    @abstractmethod
-    def build(self, arguments: Mapping[str, Any]) -> nn.Module:
-        """Return the network; called on torch's meta device, so it must not compute with its parameters."""
-
-
-_architectures: dict[str, Architecture] = {}
-
-
-def register(architecture: Architecture) -> None:
-    """Add an architecture; a name that is taken raises ValueError and leaves the registry as it was."""
-    if architecture.name in _architectures:
-        raise ValueError(f"An architecture named {architecture.name!r} is registered already.")
-    _architectures[architecture.name] = architecture
-
-
-def architectures() -> Mapping[str, Architecture]:
-    """Return all registered architectures by name; imports the modules that register them on the first call."""
-    import restorer.models
-
-    for module in pkgutil.iter_modules(restorer.models.__path__):
-        importlib.import_module(f"{restorer.models.__name__}.{module.name}")
-    return _architectures
-
-
-def architecture_of(table: Table) -> Architecture:
-    """Return the architecture that a table names; raises `InvalidTableError` when there is none of that name."""
-    known = architectures()
-    if table.architecture not in known:
-        raise InvalidTableError(
-            table.name,
-            f"The table {table.name!r} names the architecture {table.architecture!r}, which is not known.",
-            f"Use one of: {', '.join(sorted(known))}.",
-        )
-    return known[table.architecture]
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network in eval mode, with what it was made from."""
-
-    network: nn.Module
-    table: Table
-    architecture: Architecture
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    path: Path | None = None
-
-
-def load(table: Table, path: Path, device: str | torch.device = "cpu") -> LoadedNetwork:
-    """Build the network of a table from its verified file and return it in eval mode, without gradients.
+class Registry(Mapping[str, Architecture]):
+    """Architectures by name.
 
     Args:
-        table: the weights.toml table.
-        path: its verified file.
-        device: where the network goes.
-
-    Raises:
-        UnsafeCheckpointError: the file holds more than tensors and plain values.
-        InvalidTableError: the table sets an argument that the architecture does not have.
-        CheckpointLayoutError: keys or shapes are not the architecture's. Checked before any tensor is copied.
+        architectures: what it holds from the beginning.
     """
-    import torch
 
-    from restorer.networks.skip_init import Unfilled
-    from restorer.weights import about, aligned, load_state_dict
+    def __init__(self, architectures: Iterable[Architecture] = ()) -> None:
+        self._architectures: dict[str, Architecture] = {}
+        for architecture in architectures:
+            self.add(architecture)
 
-    architecture = architecture_of(table)
-    check_arguments(table.name, architecture, table.arguments)
-    state = load_state_dict(path, table.name)
-    own = about(path)
-    if own is not None and own.architecture == architecture.name:  # translated when it was written
-        arguments = {**architecture.defaults, **own.arguments, **table.arguments}
-        with Unfilled(), torch.device("meta"):
-            network = architecture.build(arguments)
-        _check_layout(table.name, path, architecture, state, network)
-    else:
-        network, state, arguments = fit(architecture, state, table.arguments, table.name, path)
-    # Checkpoints are stored in half precision at times; networks hold float32 and are cast where they run.
-    state = {key: aligned(value.float() if value.is_floating_point() else value) for key, value in state.items()}
-    network.load_state_dict(state, assign=True)
-    network.requires_grad_(False)
-    return LoadedNetwork(network.to(device).eval(), table, architecture, arguments, path)
+    def __getitem__(self, name: str) -> Architecture:
+        return self._architectures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._architectures)
+
+    def __len__(self) -> int:
+        return len(self._architectures)
+
+    def __repr__(self) -> str:
+        return f"Registry({', '.join(self)})"
+
+    def add(self, architecture: Architecture) -> None:
+        """Add an architecture; a name that is taken raises ValueError and leaves the registry as it was."""
+        if architecture.name in self._architectures:
+            raise ValueError(f"An architecture named {architecture.name!r} is registered already.")
+        self._architectures[architecture.name] = architecture
+
+    def copy(self) -> Registry:
+        """Return a registry of its own with the same architectures."""
+        return Registry(self.values())
+
+    def architecture_of(self, table: Table) -> Architecture:
+        """Return the architecture that a table names; raises `InvalidTableError` when there is none of that name."""
+        if table.architecture not in self:
+            raise InvalidTableError(
+                table.name,
+                f"The table {table.name!r} names the architecture {table.architecture!r}, which is not known.",
+                f"Use one of: {', '.join(sorted(self))}.",
+            )
+        return self[table.architecture]
+
+    def of_role(self, kind: type[A], table: Table, option: str | None = None) -> A:
+        """Return the architecture of a table, which must be of a kind such as `FaceArchitecture`.
+
+        Args:
+            kind: the class that stands for the role.
+            table: the table.
+            option: what named it, "--detector NAME", for the error.
+
+        Raises:
+            UsageError: it is for something else.
+            InvalidTableError: the table names no architecture that is known.
+        """
+        found = self.architecture_of(table)
+        if not isinstance(found, kind):
+            role = kind.role
+            raise UsageError(
+                f"{f'{option}: ' if option else ''}{table.name} is a {found.role}, not a {role}.",
+                f"`restore models list` shows the names whose role is {role}.",
+            )
+        return found
+
+    def arguments(self, table: Table, shapes: Shapes | None = None) -> dict[str, Any]:
+        """Return all arguments of a table's network, as `load` takes them.
+
+        Args:
+            table: the table.
+            shapes: of its checkpoint, which tell what the table leaves out; None = the official values stand for it.
+        """
+        architecture = self.architecture_of(table)
+        found = {} if shapes is None else architecture.infer(shapes)
+        return {**architecture.defaults, **found, **table.arguments}
+
+    def load(self, table: Table, path: Path, device: str | torch.device = "cpu") -> LoadedNetwork:
+        """Build the network of a table from its verified file and return it in eval mode, without gradients.
+
+        Args:
+            table: the weights.toml table.
+            path: its verified file.
+            device: where the network goes.
+
+        Raises:
+            UnsafeCheckpointError: the file holds more than tensors and plain values.
+            InvalidTableError: the table sets an argument that the architecture does not have.
+            CheckpointLayoutError: keys or shapes are not the architecture's. Checked before any tensor is copied.
+        """
+        import torch
+
+        from restorer.networks.skip_init import SkipInit
+        from restorer.weights import about, aligned, load_state_dict
+
+        architecture = self.architecture_of(table)
+        check_arguments(table.name, architecture, table.arguments)
+        state = load_state_dict(path, table.name)
+        own = about(path)
+        if own is not None and own.architecture == architecture.name:  # translated when it was written
+            arguments = {**architecture.defaults, **own.arguments, **table.arguments}
+            with SkipInit(), torch.device("meta"):
+                network = architecture.build(arguments)
+            _check_layout(table.name, path, architecture, state, network)
+        else:
+            network, state, arguments = fit(architecture, state, table.arguments, table.name, path)
+        # Checkpoints are stored in half precision at times; networks hold float32 and are cast where they run.
+        state = {key: aligned(value.float() if value.is_floating_point() else value) for key, value in state.items()}
+        network.load_state_dict(state, assign=True)
+        network.requires_grad_(False)
+        return LoadedNetwork(network.to(device).eval(), table, architecture, arguments, path)
+
+    def recognise(
+        self, state: StateDict, given: Mapping[str, Any], path: Path
+    ) -> tuple[Architecture, StateDict, dict[str, Any]]:
+        """Return the one architecture that a checkpoint fits, and the tensors and arguments that `fit` returns for it.
+
+        Where several fit, it is the one that uses most of the checkpoint.
+
+        Raises:
+            CheckpointLayoutError: it fits none, or two equally well; the architectures are named.
+        """
+        best: list[tuple[Architecture, StateDict, dict[str, Any]]] = []
+        most = 0
+        for name, architecture in self.items():
+            if set(given) - set(architecture.defaults):
+                continue
+            try:
+                _, translated, arguments = fit(architecture, state, given, path.name, path)
+            except CheckpointLayoutError as error:
+                _log.debug("%s is no %s: %s", path, name, error)
+                continue
+            used = sum(value.numel() for value in translated.values())
+            if used > most:
+                best, most = [], used
+            if used == most:
+                best.append((architecture, translated, arguments))
+        if len(best) == 1:
+            return best[0]
+        names = [architecture.name for architecture, _, _ in best] or sorted(self)
+        raise CheckpointLayoutError(
+            path.name,
+            f"{path.name} fits {'several architectures' if best else 'none of the architectures that are known'}.",
+            f"Name it with --architecture, one of: {', '.join(names)}.",
+        )
 
 
 def check_arguments(table_name: str, architecture: Architecture, arguments: Mapping[str, Any]) -> None:
@@ -165,14 +201,14 @@ def fit(
     """
     import torch
 
-    from restorer.networks.skip_init import Unfilled
+    from restorer.networks.skip_init import SkipInit
 
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     try:
         arguments = {**architecture.defaults, **architecture.infer(shapes), **given}
-        with Unfilled():
+        with SkipInit():
             translated = architecture.convert(dict(state), arguments)
-        with Unfilled(), torch.device("meta"):
+        with SkipInit(), torch.device("meta"):
             network = architecture.build(arguments)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         reason = f"{error!s} is missing" if isinstance(error, LookupError) else str(error)
@@ -183,39 +219,6 @@ def fit(
         ) from error
     _check_layout(table_name, path, architecture, translated, network)
     return network, translated, arguments
-
-
-def recognise(state: StateDict, given: Mapping[str, Any], path: Path) -> tuple[Architecture, StateDict, dict[str, Any]]:
-    """Return the one architecture that a checkpoint fits, and the tensors and arguments that `fit` returns for it.
-
-    Where several fit, it is the one that uses most of the checkpoint.
-
-    Raises:
-        CheckpointLayoutError: it fits none, or two equally well; the architectures are named.
-    """
-    best: list[tuple[Architecture, StateDict, dict[str, Any]]] = []
-    most = 0
-    for name, architecture in architectures().items():
-        if set(given) - set(architecture.defaults):
-            continue
-        try:
-            _, translated, arguments = fit(architecture, state, given, path.name, path)
-        except CheckpointLayoutError as error:
-            _log.debug("%s is no %s: %s", path, name, error)
-            continue
-        used = sum(value.numel() for value in translated.values())
-        if used > most:
-            best, most = [], used
-        if used == most:
-            best.append((architecture, translated, arguments))
-    if len(best) == 1:
-        return best[0]
-    names = [architecture.name for architecture, _, _ in best] or sorted(architectures())
-    raise CheckpointLayoutError(
-        path.name,
-        f"{path.name} fits {'several architectures' if best else 'none of the architectures that are known'}.",
-        f"Name it with --architecture, one of: {', '.join(names)}.",
-    )
 
 
 def unused(architecture: Architecture, state: StateDict, arguments: Mapping[str, Any]) -> dict[str, int]:
@@ -270,18 +273,3 @@ def _check_layout(
             f"{path.name} does not fit the architecture {architecture.name!r}: {'; '.join(problems[:3])}{more}.",
             f"Check the file, or the architecture and arguments of the table {table_name!r}.",
         )
-
-
-def load_network(name: str, device: str | torch.device = "cpu", *, offline: bool = False) -> nn.Module:
-    """Return the network of a weights.toml table (or alias, or file of our own), fetched, verified and in eval mode.
-
-    Image networks map (n, 3, h, w) in [-1, 1] to their output tensor alone. A stylegan2 prior maps z (n, style_dim) to
-    pictures with its stored noise.
-
-    Raises:
-        WeightsError: any of its subclasses, the weights are unknown, out of reach, not verified, or of another layout.
-    """
-    from restorer.weights import fetch, resolve
-
-    table = resolve(name)
-    return load(table, fetch(table, offline=offline), device).network

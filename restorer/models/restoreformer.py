@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.base import CropSpec, FaceModel
+from restorer.models.base import CropSpec, FaceArchitecture
 from restorer.models.conversion import Rule, translate
-from restorer.models.registry import register
 from restorer.models.templates import FACEXLIB
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from restorer.models.registry import StateDict
+    from restorer.models.base import StateDict
 
 _LEVELS = 6
 _TOP = _LEVELS - 1
@@ -47,7 +46,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-class RestoreFormerModel(FaceModel):
+class RestoreFormerArchitecture(FaceArchitecture):
     """RestoreFormer with its official settings."""
 
     name = "restoreformer"
@@ -74,4 +73,4 @@ class RestoreFormerModel(FaceModel):
         return RestoreFormer()
 
 
-register(RestoreFormerModel())
+ARCHITECTURES = (RestoreFormerArchitecture(),)

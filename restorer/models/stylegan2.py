@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from restorer.models.base import Architecture
 from restorer.models.conversion import GENERATOR_RULES, generator_arguments, renamed_shapes, translate
-from restorer.models.registry import Architecture, register
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from restorer.models.registry import Shapes, StateDict
+    from restorer.models.base import Shapes, StateDict
 
 
-class StyleGAN2Model(Architecture):
+class StyleGAN2Architecture(Architecture):
     """StyleGAN2 checkpoints of rosinality (`g_ema`), mmagic (`generator_ema`) and basicsr (`params_ema`)."""
 
     name = "stylegan2"
@@ -55,4 +55,4 @@ class StyleGAN2Model(Architecture):
         return StyleGAN2Generator(**arguments)
 
 
-register(StyleGAN2Model())
+ARCHITECTURES = (StyleGAN2Architecture(),)

@@ -105,11 +105,14 @@ class GFPGAN(nn.Module):
         self.scale = nn.ModuleList(_condition(i, o) for i, o in zip(unet[1:], modulated, strict=True))
         self.shift = nn.ModuleList(_condition(i, o) for i, o in zip(unet[1:], modulated, strict=True))
 
-    def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None, seed: int | None = None) -> Tensor:
         """Return restored faces (n, 3, out_size, out_size) of faces of that shape in [-1, 1].
 
-        `noise` replaces the generator's stored noise: one tensor for each convolution, (n or 1, 1, h, w).
+        `noise` replaces the generator's stored noise: one tensor for each convolution, (n or 1, 1, h, w). A seed draws
+        it, the same for every face.
         """
+        if seed is not None:
+            noise = self.generator.draw_noise(seed)
         x = F.leaky_relu_(self.first(quick_layout(faces)), 0.2)
         skips = []
         for block in self.down:

@@ -75,8 +75,10 @@ class ParseNet(nn.Module):
         self.out = _Conv(levels[-1], parsing_ch)
         self._kernels: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits (n, classes, s, s) of RGB (n, 3, s, s) in [-1, 1]."""
+    def forward(self, pixels: Tensor, coarse: bool = False) -> Tensor:
+        """Return logits (n, classes, s, s) of RGB (n, 3, s, s) in [-1, 1], or what `coarse` returns where asked for."""
+        if coarse:
+            return self.coarse(pixels)
         dtype, x = _computed_in(pixels)
         with own_precision(pixels):
             x = self._encode(x, dtype)

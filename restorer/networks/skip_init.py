@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 _FILLS = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_})
 
 
-class Unfilled(TorchFunctionMode):
-    """Within it, tensors on the meta device are not initialised: `with Unfilled(), torch.device("meta"): Network()`.
+class SkipInit(TorchFunctionMode):
+    """Within it, tensors on the meta device are not initialised: `with SkipInit(), torch.device("meta"): Network()`.
 
     They have no values, so nothing is lost; but torch computes the shapes of random numbers there with its compiler,
     whose import alone takes seconds. Tensors on other devices are filled as ever.

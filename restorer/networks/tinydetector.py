@@ -129,10 +129,10 @@ class TinyDetector(nn.Module):
         self.where = nn.ModuleList(nn.Conv2d(head, ROW - 1, 1) for _ in STRIDES)
         self.second = SecondLook(norm=norm)
 
-    def look_again(
+    def refine(
         self, picture: torch.Tensor, landmarks: torch.Tensor, sizes: Sequence[float] = (1.0,)
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return better landmarks (k, 5, 2) and the logit of a face (k,) for finds in one picture (3, h, w).
+        """Return better landmarks (k, 5, 2) and the logit of a face (k,) for detections in one picture (3, h, w).
 
         Both are the means of what is seen in crops of these sizes, 1 the face's own, and in their mirror images.
         """
@@ -162,12 +162,18 @@ class TinyDetector(nn.Module):
             rows.append(row.permute(0, 2, 3, 1).reshape(len(row), -1, ROW))
         return torch.cat(rows, dim=1)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, pixels: torch.Tensor, landmarks: torch.Tensor | None = None, sizes: Sequence[float] = (1.0,)
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return one row a cell, (n, cells, 15), for RGB (n, 3, h, w) in [-1, 1].
+
+        With landmarks (k, 5, 2) in a single picture (1, 3, h, w), return what `refine` says of them instead.
 
         A row is the middle of the box from the cell's own, the logarithms of its sides, the probability of a face (1),
         and the landmarks from the cell's middle, in units of the stride; cells run over strides, rows and columns.
         """
+        if landmarks is not None:
+            return self.refine(pixels[0], landmarks, sizes)
         rows = self.logits(pixels).float()
         return torch.cat([rows[..., :4], rows[..., 4:5].sigmoid(), rows[..., 5:]], dim=-1)
 

@@ -10,18 +10,15 @@ from typing import Any
 from markupsafe import Markup
 
 from restorer.formatting import duration
+from restorer.pipeline.stages import steps
 from restorer.report.previews import Picture, Preview, Sizes, around
 from restorer.report.templates import render
 
 LEAST_WIDTH = 480
 """CSS pixels that a slider is wide where there is room, however small the photo."""
 
-STAGES = {
-    "read": "reading", "detect": "looking for faces", "background": "enlarging the picture", "align": "aligning faces",
-    "restore": "restoring faces", "mask": "outlining faces", "likeness": "comparing faces", "paste": "pasting faces",
-    "write": "writing",
-}  # fmt: skip
-"""What the stages of a record's `seconds` are called; others go by their own name."""
+STAGES = {"read": "reading", **{step.name: step.words for step in steps()}, "write": "writing"}
+"""What the parts of a record's `seconds` are called; others go by their own name."""
 
 
 @dataclass(frozen=True)

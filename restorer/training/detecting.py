@@ -386,7 +386,7 @@ class DetectorTrainer(Trainer):
     def _teacher(self) -> Teacher:
         """Return the detector that says where the faces are."""
         from restorer.options import Options
-        from restorer.pipeline.parts import Parts
+        from restorer.pipeline.components import Components
 
         name = self.values["data"]["teacher"]
         if not name:
@@ -395,7 +395,7 @@ class DetectorTrainer(Trainer):
                 'Set data.teacher to a detector, such as "retinaface-r50".',
             )
         options = Options(model="none", detector=name, min_score=LOWEST, device=str(self.place.device))
-        return Steady(Parts(options).get_detector(), self.values["data"]["teacher_sizes"])
+        return Steady(Components(options).detector(), self.values["data"]["teacher_sizes"])
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -207,15 +207,15 @@ class FaceUNetTrainer(Trainer):
     # ------------------------------------------------------------------------------------------------ parts
 
     def _arguments(self) -> dict[str, Any]:
-        from restorer.models.faceunet import FaceUNetModel
+        from restorer.models.faceunet import FaceUNetArchitecture
 
-        unknown = sorted(set(self.values["network"]) - set(FaceUNetModel.defaults))
+        unknown = sorted(set(self.values["network"]) - set(FaceUNetArchitecture.defaults))
         if unknown:
             raise UsageError(
                 f"The recipe sets network.{unknown[0]}, which {self.architecture!r} does not know.",
-                f"Its arguments are: {', '.join(FaceUNetModel.defaults)}.",
+                f"Its arguments are: {', '.join(FaceUNetArchitecture.defaults)}.",
             )
-        return {**FaceUNetModel.defaults, **self.values["network"]}
+        return {**FaceUNetArchitecture.defaults, **self.values["network"]}
 
     def _check_sides(self, network: FaceUNet) -> None:
         for phase in self.phases:

@@ -115,11 +115,11 @@ class Trainer(ABC):
         if not self.values["data"]["align"]:
             return files, read_square
         from restorer.options import Options
-        from restorer.pipeline.parts import Parts
+        from restorer.pipeline.components import Components
         from restorer.training.aligning import AlignedFaces
 
         options = Options(model="none", detector=self.values["data"]["align"], device=str(self.place.device))
-        faces = AlignedFaces(files, Parts(options).get_detector(), size)
+        faces = AlignedFaces(files, Components(options).detector(), size)
         return faces.files, faces
 
     def rng(self, step: int, stream: int = 0) -> np.random.Generator:

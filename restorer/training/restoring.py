@@ -291,11 +291,11 @@ class RestorerTrainer(Trainer):
 
     def _build(self) -> tuple[nn.Module, dict[str, Any], int]:
         """Return the network, all its arguments, and the side of the pictures that it takes and gives."""
-        from restorer.models.base import FaceModel
-        from restorer.models.registry import architectures
+        from restorer.models import REGISTRY
+        from restorer.models.base import FaceArchitecture
 
-        model = architectures()[self.architecture]
-        assert isinstance(model, FaceModel)
+        model = REGISTRY[self.architecture]
+        assert isinstance(model, FaceArchitecture)
         unknown = sorted(set(self.values["network"]) - set(model.defaults))
         if unknown:
             raise UsageError(

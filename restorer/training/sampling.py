@@ -7,7 +7,7 @@ import torch
 from restorer.errors import UsageError
 from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_pictures
-from restorer.models.registry import LoadedNetwork
+from restorer.models.base import LoadedNetwork
 from restorer.networks.dcgan import DCGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator
 

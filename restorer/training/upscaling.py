@@ -229,10 +229,10 @@ class UpscalerTrainer(Trainer):
 
     def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
         super().__init__(recipe, data, place)
-        from restorer.models.registry import architectures
+        from restorer.models import REGISTRY
 
         torch.manual_seed(recipe.seed)
-        model = architectures()[self.architecture]
+        model = REGISTRY[self.architecture]
         self.arguments = {**model.defaults, **self.values["network"]}
         self.network = placed(model.build(self.arguments), place.device)
         self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()

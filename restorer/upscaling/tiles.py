@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from restorer.errors import OutOfMemoryError
 from restorer.imaging.colour import LUMA, looks_grey
 from restorer.imaging.resize import resize_box, to_type
-from restorer.models import registry
-from restorer.models.upscalers import UpscalerModel
+from restorer.models.base import UpscalerArchitecture
 from restorer.upscaling.lanczos import OnTile
 
 if TYPE_CHECKING:
-    import torch
+    from restorer.engine.network import Network
 
-    from restorer.engine.device import Device, Precision
-    from restorer.models.registry import LoadedNetwork
+SMALLEST_TILE = 64
+"""Pixels; what does not fit into a device's memory with tiles of this side goes to the CPU."""
 
 
 class NetworkUpscaler:
@@ -29,42 +29,37 @@ class NetworkUpscaler:
     neighbours, so that no seam shows. Memory is bounded by the tile and the result, whatever the photo's size.
 
     Args:
-        loaded: a network whose architecture is an `UpscalerModel`.
-        device: where and in which precision it computes.
+        network: whose architecture is an upscaler.
         tile: side of a tile in input pixels; None = the architecture's own. Halved while the device's memory does not
-            suffice, down to 64.
+            suffice, down to `SMALLEST_TILE`; then the CPU takes the tiles.
+
+    Raises:
+        TypeError: the network is for something else.
     """
 
-    def __init__(self, loaded: LoadedNetwork, device: Device, tile: int | None = None) -> None:
-        if not isinstance(loaded.architecture, UpscalerModel):
-            raise TypeError(f"{loaded.table.name} is no upscaler")
-        self.name = loaded.table.name
-        self._loaded = loaded
-        self._device = device
-        if device.precision == "bf16":
-            import torch
-
-            from restorer.engine.casting import cast_weights
-
-            cast_weights(loaded.network, torch.bfloat16)
-        self._factors = loaded.architecture.factors(loaded.arguments)
-        self._grid = loaded.architecture.grid
-        self._overlap = loaded.architecture.overlap
-        self._tile = tile or loaded.architecture.tile
+    def __init__(self, network: Network, tile: int | None = None) -> None:
+        architecture = network.architecture
+        if not isinstance(architecture, UpscalerArchitecture):
+            raise TypeError(f"{network.name} is no upscaler")
+        self.name = network.name
+        self.network = network
+        self.notes: tuple[str, ...] = ()
+        self._factors = architecture.factors(network.arguments)
+        self._grid = architecture.grid
+        self._overlap = architecture.overlap
+        self._tile = tile or architecture.tile
 
     def upscale(self, pixels: np.ndarray, size: tuple[int, int], on_tile: OnTile | None = None) -> np.ndarray:
         """Return `pixels` at `size`; see `Background.upscale`."""
-        import torch
-
         tile, grey = self._tile, looks_grey(pixels)
         while True:
             try:
                 return self._tiled(pixels, size, tile, grey, on_tile)
-            except torch.OutOfMemoryError:
-                if tile <= 64:
+            except OutOfMemoryError:
+                if tile <= SMALLEST_TILE:  # the CPU was tried
                     raise
                 tile //= 2
-                torch.cuda.empty_cache()
+                self.notes = (f"{self.name}: the memory of {self.network.device.name} asked for tiles of {tile} px.",)
 
     def _tiled(
         self, pixels: np.ndarray, size: tuple[int, int], tile: int, grey: bool, on_tile: OnTile | None
@@ -73,18 +68,25 @@ class NetworkUpscaler:
         canvas = np.empty((high, wide, 3), pixels.dtype)
         needed = max(wide / width, high / height)
         factor = next((factor for factor in self._factors if factor >= needed - 1e-3), self._factors[-1])
+        shrinks = tile > SMALLEST_TILE
         rows, columns = _edges(height, tile, self._grid), _edges(width, tile, self._grid)
         total, done = (len(rows) - 1) * (len(columns) - 1), 0
         for top, bottom in pairwise(rows):
             for left, right in pairwise(columns):
-                self._one_tile(pixels, canvas, (left, top, right, bottom), factor, grey)
+                self._one_tile(pixels, canvas, (left, top, right, bottom), factor, grey, shrinks)
                 done += 1
                 if on_tile:
                     on_tile(done, total)
         return canvas
 
     def _one_tile(
-        self, pixels: np.ndarray, canvas: np.ndarray, tile: tuple[int, int, int, int], factor: int, grey: bool
+        self,
+        pixels: np.ndarray,
+        canvas: np.ndarray,
+        tile: tuple[int, int, int, int],
+        factor: int,
+        grey: bool,
+        shrinks: bool,
     ) -> None:
         """Write one tile into the canvas, blended over what its left and upper neighbours wrote in the shared band."""
         left, top, right, bottom = tile
@@ -92,7 +94,7 @@ class NetworkUpscaler:
         reach = self._overlap
         seen_left, seen_top = max(left - reach, 0), max(top - reach, 0)
         seen = pixels[seen_top : bottom + reach, seen_left : right + reach]
-        enlarged = self._run(seen, factor)
+        enlarged = self._run(seen, factor, shrinks)
         if grey:
             enlarged = _without_new_colour(enlarged, seen)
         # The block of the result that this tile fills, widened to the left and to the top by the band it is blended in.
@@ -119,31 +121,16 @@ class NetworkUpscaler:
             block = np.where(known, target * (1 - weight) + block * weight, block)
         target[...] = to_type(block, canvas.dtype)
 
-    def _run(self, seen: np.ndarray, factor: int) -> np.ndarray:
-        """Return the network's picture of a tile, float32 (h, w, 3), about [0, 1]; redone in fp32 when it is broken."""
+    def _run(self, seen: np.ndarray, factor: int, shrinks: bool) -> np.ndarray:
+        """Return the network's picture of a tile, float32 (h, w, 3), in [0, 1]."""
         import torch
 
         top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
-        pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32)).to(self._device.name)
-        tensor = pixels.permute(2, 0, 1)[None] * (2 / top) - 1
-        output = self._infer(tensor, factor)
-        if not torch.isfinite(output.sum()):  # quicker than to ask each value
-            output = self._infer(tensor, factor, "fp32")
+        pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32))
+        output = self.network(pixels.permute(2, 0, 1)[None] * (2 / top) - 1, factor=factor, shrinks=shrinks)
         with torch.inference_mode():
-            picture: np.ndarray = output[0].mul_(0.5).add_(0.5).clamp_(0, 1).permute(1, 2, 0).cpu().numpy()
+            picture: np.ndarray = output[0].mul_(0.5).add_(0.5).clamp_(0, 1).permute(1, 2, 0).numpy()
         return picture
-
-    def _infer(self, tensor: torch.Tensor, factor: int, precision: Precision | None = None) -> torch.Tensor:
-        import torch
-
-        from restorer.networks.stylegan2 import quick_layout
-
-        loaded = self._loaded
-        if precision == "fp32" and self._device.precision == "bf16" and loaded.path is not None:
-            loaded = registry.load(loaded.table, loaded.path, self._device.name)  # the weights in hand were cast
-        with torch.inference_mode(), self._device.autocast(precision):
-            output: torch.Tensor = loaded.network(quick_layout(tensor), factor)
-        return output.float()
 
 
 def _without_new_colour(enlarged: np.ndarray, seen: np.ndarray) -> np.ndarray:

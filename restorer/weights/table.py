@@ -43,6 +43,10 @@ class Table:
         trained_for: what it is good for, in a few words.
         aliases: other names for it.
         acknowledge: a sentence that the user must accept before a download, where no licence grants the use.
+        builtin: whether the file is part of the package, and takes the place of what "auto" cannot have.
+        auto: when "auto" takes it for its role: `from_scale`, `below_scale`, `above_scale`, `up_to_scale`, and
+            `device`, "cpu" or "gpu"; {} = always, None = never.
+        mask: of a face restorer, which mask goes with it: "landmarks", or None for a face parser's.
         origin: the weights.toml that holds the table, or the file itself.
         replaces_shipped: whether a user's table took the place of a shipped one.
     """
@@ -59,6 +63,9 @@ class Table:
     trained_for: str | None = None
     aliases: tuple[str, ...] = ()
     acknowledge: str | None = None
+    builtin: bool = False
+    auto: Mapping[str, Any] | None = None
+    mask: str | None = None
     origin: Path = Path()
     replaces_shipped: bool = False
 
@@ -87,7 +94,8 @@ def user_file() -> Path:
 def tables() -> dict[str, Table]:
     """Return all tables by name: the shipped ones, then the settings folder's, then `$RESTORER_WEIGHTS`'s.
 
-    A later table of the same name takes the earlier one's place, and its aliases unless it has its own.
+    A later table of the same name takes the earlier one's place, and its aliases, `auto` and `mask` unless it has its
+    own.
 
     Raises:
         InvalidTableError: a file cannot be read, or a table in it lacks something or holds something wrong.
@@ -99,8 +107,14 @@ def tables() -> dict[str, Table]:
         users.append(Path(named).expanduser())
     for path in users:
         for name, table in read_tables(path).items():
-            aliases = table.aliases or (found[name].aliases if name in found else ())
-            found[name] = replace(table, aliases=aliases, replaces_shipped=name in shipped)
+            before = found.get(name, table)
+            found[name] = replace(
+                table,
+                aliases=table.aliases or before.aliases,
+                auto=before.auto if table.auto is None else table.auto,
+                mask=table.mask or before.mask,
+                replaces_shipped=name in shipped,
+            )
     return found
 
 
@@ -184,7 +198,19 @@ def _read(name: str, fields: Any, path: Path) -> Table:
 
     if not isinstance(fields, dict):
         raise wrong('is no table; names with dots are quoted: ["gfpgan-1.4"]')
-    known = ("architecture", "arguments", "sources", "sha256", "sha256_prefix", "size", "aliases", *_TEXTS)
+    known = (
+        "architecture",
+        "arguments",
+        "sources",
+        "sha256",
+        "sha256_prefix",
+        "size",
+        "aliases",
+        *_TEXTS,
+        "builtin",
+        "auto",
+        "mask",
+    )
     for key in fields:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -201,6 +227,11 @@ def _read(name: str, fields: Any, path: Path) -> Table:
             raise wrong(f"has a field {key!r} that is no list of texts")
     if not isinstance(fields.get("arguments", {}), dict):
         raise wrong("has 'arguments' that are no table")
+    if not isinstance(fields.get("builtin", False), bool):
+        raise wrong("has a 'builtin' that is neither true nor false")
+    if fields.get("mask", "landmarks") != "landmarks":
+        raise wrong("has a 'mask' other than \"landmarks\"")
+    _check_auto(fields.get("auto", {}), wrong)
     size = fields.get("size")
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size <= 0):
         raise wrong("has a 'size' that is no number of bytes")
@@ -227,7 +258,22 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         license=fields.get("license"),
         trained_for=fields.get("trained_for"),
         acknowledge=fields.get("acknowledge"),
+        builtin=fields.get("builtin", False),
+        auto=fields.get("auto"),
+        mask=fields.get("mask"),
     )
+
+
+def _check_auto(rule: Any, wrong: Any) -> None:
+    """Raise when a table's `auto` is none that `restorer.pipeline.choice` understands."""
+    scales = ("from_scale", "below_scale", "above_scale", "up_to_scale")
+    if not isinstance(rule, dict):
+        raise wrong("has an 'auto' that is no table")
+    for key, value in rule.items():
+        if key == "device" and value in ("cpu", "gpu"):
+            continue
+        if key not in scales or isinstance(value, bool) or not isinstance(value, int | float):
+            raise wrong(f"has an 'auto' with {key!r} that is not understood")
 
 
 def _digits(value: Any, key: str, wrong: Any) -> str | None:

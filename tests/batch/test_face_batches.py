@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from restorer.batch.lanes import Cancelled, FaceBatcher
 from restorer.engine.device import Device
-from restorer.engine.inference import sent_to
+from restorer.engine.torch_engine import sent_to
 from restorer.models.base import CropSpec
 from restorer.models.templates import FACEXLIB
 

@@ -24,7 +24,7 @@ from restorer.batch.lanes import Lanes
 from restorer.batch.run import Batch
 from restorer.engine.device import Device
 from restorer.errors import WeightsUnavailableError
-from restorer.faces.detect import Face
+from restorer.models.base import Face
 from restorer.photo import read_photo
 from restorer.pipeline.restorer import Restorer
 from restorer.record import Record
@@ -146,11 +146,11 @@ def test_on_a_gpu_photos_share_batches_unless_told_otherwise(
 ) -> None:
     network = Negative()
     restorer = a_restorer(network, Finder(FOUND, threading.Barrier(4)), batch_size=batch_size)
-    restorer.parts._device = Device("cuda:0", "fp32")  # no part of this run computes with it
+    restorer.components._device = Device("cuda:0", "fp32")  # no part of this run computes with it
     records = run(restorer)
     assert max(network.batches) == first
     assert letters(records) == "abcdefgh"
-    assert all(record.status == "ok" and record.device == "cuda:0" for record in records)
+    assert [(record.status, record.error, record.device) for record in records] == [("ok", None, "cuda:0")] * 8
 
 
 def test_a_dry_run_has_no_lanes(album: list[int]) -> None:
@@ -173,14 +173,13 @@ def test_lanes_begin_once_the_first_face_has_loaded_the_network() -> None:
 
     def restore(photo: Any, **rest: Any) -> Any:
         threads[photo.path.stem] = threading.current_thread().name.split("_")[0]
-        assert (restorer.parts.restorer is not None) == (photo.path.stem not in "ab")
+        assert restorer.components.loaded == (photo.path.stem not in "ab")
         return real(photo, **rest)
 
     restorer.restore = restore  # type: ignore[method-assign]
     records = run(restorer, lanes=3)
     main = threading.main_thread().name
     assert threads == {"a": main, "b": main, "c": "lane", "d": "lane"}
-    assert restorer.parts.gathering is None
     assert all(record.status == "ok" and record.model == "tiny" for record in records)
     run(Restorer("tiny", detector=finder, **options), "alone")
     for name, content in pictures("alone").items():

@@ -14,7 +14,7 @@ from PIL import Image
 from restorer import Restorer
 from restorer.batch.discovery import find_photos
 from restorer.photo import read_note, read_photo
-from restorer.pipeline.parts import Parts
+from restorer.pipeline.components import Components
 from tests.support import standins
 from tests.support.in_process import restore
 from tests.support.parts import Colour, Detector, Everything, face_at
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with one photo, and a detector that finds three faces in any."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.full((240, 400, 3), 120, np.uint8)).save(tmp_path / "a.png")
-    monkeypatch.setattr(Parts, "get_detector", lambda _parts: Detector(FACES))
+    monkeypatch.setattr(Components, "detector", lambda _components: Detector(FACES))
     return tmp_path
 
 
@@ -122,11 +122,11 @@ def test_faces_below_min_face_are_listed_with_the_reason(folder: Path, capsys: C
 def test_options_reach_the_detector(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def detector(parts: Parts) -> Detector:
+    def detector(parts: Components) -> Detector:
         seen.append(parts.options)
         return Detector([])
 
-    monkeypatch.setattr(Parts, "get_detector", detector)
+    monkeypatch.setattr(Components, "detector", detector)
     arguments = ("--detector", "retinaface-mobilenet0.25", "--min-score", "0.6", "--min-face", "12", "--offline")
     done = restore(capsys, "faces", "a.png", *arguments, "--device", "cpu")
     assert json.loads(done.out) == []

@@ -20,11 +20,11 @@ from safetensors.torch import save_file
 
 from restorer.cli import COMMANDS
 from restorer.evaluation.ageing import photograph
-from restorer.models import registry
-from restorer.models.base import CropSpec, FaceModel
+from restorer.models import REGISTRY
+from restorer.models.base import CropSpec, FaceArchitecture
 from restorer.models.templates import FACEXLIB
 from restorer.photo import read_photo
-from restorer.pipeline.parts import Parts
+from restorer.pipeline.components import Components
 from restorer.weights.table import shipped_file
 from tests.support import golden, standins
 from tests.support.hub import Hub
@@ -241,9 +241,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def painter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Colour:
     """What stands for every model: the command finds two faces in the photo, and paints them red."""
     made = Colour()
-    monkeypatch.setattr(Parts, "get_detector", lambda _self: Detector(FACES))
-    monkeypatch.setattr(Parts, "get_restorer", lambda _self: made)
-    monkeypatch.setattr(Parts, "get_mask", lambda _self: (Everything(), None))
+    monkeypatch.setattr(Components, "detector", lambda _self: Detector(FACES))
+    monkeypatch.setattr(Components, "face_model", lambda _self: made)
+    monkeypatch.setattr(Components, "mask", lambda _self: (Everything(), None))
     return made
 
 
@@ -422,7 +422,7 @@ def test_seed(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) ->
     assert len({pixels(f"{name}.png").tobytes() for name in ("none", "one", "two")}) == 3
 
 
-class Brightened(FaceModel):
+class Brightened(FaceArchitecture):
     """Adds as much light as its fidelity says."""
 
     name = "brightened"
@@ -435,13 +435,13 @@ class Brightened(FaceModel):
         return torch.nn.Conv2d(3, 3, 1)
 
     def restore(
-        self, loaded: Any, crops: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None
+        self, network: Any, crops: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None
     ) -> torch.Tensor:
         return crops + (0.5 if fidelity is None else fidelity)
 
 
 def test_fidelity(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry.register(Brightened())
+    REGISTRY.add(Brightened())
     try:
         save_file({"weight": torch.zeros(3, 3, 1, 1), "bias": torch.zeros(3)}, folder / "b.safetensors")
         Path("own.toml").write_text(standins.table("bright", "brightened", folder / "b.safetensors"))
@@ -453,7 +453,7 @@ def test_fidelity(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
             reds.append(int(pixels()[120, 200, 0]))
         assert reds == [164, 100, 228]
     finally:
-        registry._architectures.pop("brightened")
+        REGISTRY._architectures.pop("brightened")
 
 
 def test_offline(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from restorer.evaluation.ageing import photograph
 from restorer.networks.mobilefacenet import MobileFaceNet
 from restorer.photo import read_photo
-from restorer.pipeline.parts import Parts
+from restorer.pipeline.components import Components
 from restorer.weights import about, resolve
 from restorer.weights.table import shipped_file
 from tests.support import standins
@@ -119,7 +119,7 @@ def test_demo(capsys: Capture) -> None:
 
 def test_faces_out(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (200, 120), (100, 90, 80)).save("a.png")
-    monkeypatch.setattr(Parts, "get_detector", lambda _parts: Detector([face_at((60, 60), 20)]))
+    monkeypatch.setattr(Components, "detector", lambda _components: Detector([face_at((60, 60), 20)]))
     restore(capsys, "faces", "a.png", "-o", "one.png")
     restore(capsys, "faces", "a.png", "--out", "two.webp")
     assert read_photo(Path("one.png")).size == read_photo(Path("two.webp")).size

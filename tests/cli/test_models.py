@@ -17,7 +17,7 @@ import torch
 
 from restorer import weights
 from restorer.cli import main
-from restorer.models import registry
+from restorer.models import REGISTRY
 from restorer.storage.folders import hub_cache
 from restorer.weights.table import user_file
 from tests.support.hub import Hub
@@ -45,7 +45,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def checkpoint(tmp_path: Path) -> Path:
     """A small real checkpoint, as upstream wraps it: twice, once as the running average."""
     torch.manual_seed(3)
-    network = registry.architectures()["srvggnet"].build(SMALL)
+    network = REGISTRY["srvggnet"].build(SMALL)
     state = {key.removeprefix("net."): torch.randn_like(value) for key, value in network.state_dict().items()}
     path = tmp_path / "upstream.pth"
     torch.save({"params": state, "params_ema": {key: value + 1 for key, value in state.items()}}, path)
@@ -215,7 +215,7 @@ def test_import_under_a_name_and_remove(capsys: pytest.CaptureFixture[str], chec
     table = weights.resolve("mine")
     assert weights.fetch(table) == path
     assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert registry.load(table, path).arguments["num_conv"] == 2
+    assert REGISTRY.load(table, path).arguments["num_conv"] == 2
     assert restore_models("import", str(checkpoint), "--name", "mine", "--overwrite") == 2, "the name is taken"
     assert restore_models("import", str(checkpoint)) == 1, "the file exists"
     assert restore_models("remove", "mine", "--yes") == 0
@@ -293,7 +293,7 @@ def test_import_recognises_a_gfpgan_and_drops_its_dead_branches(shared: Path, tm
     theirs = weights.Table("theirs", "gfpgan", {}, (f"file:{source}",), hashlib.sha256(source.read_bytes()).hexdigest())
     crops = torch.linspace(-1, 1, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64)
     with torch.inference_mode():
-        outputs = [registry.load(table, weights.fetch(table)).network(crops) for table in (ours, theirs)]
+        outputs = [REGISTRY.load(table, weights.fetch(table)).network(crops) for table in (ours, theirs)]
     assert torch.equal(*outputs)
-    stored = registry.load(ours, weights.fetch(ours)).network.state_dict()
+    stored = REGISTRY.load(ours, weights.fetch(ours)).network.state_dict()
     assert not any("mapping" in key for key in stored)

@@ -1,86 +1,87 @@
-"""Which threads and which precision a run computes with."""
+"""Devices are chosen without touching torch, and threads set only where someone asked for that."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 
+from restorer import weights
 from restorer.engine import device as devices
 from restorer.engine.device import Device
-from tests.support.albums import picture
-from tests.support.in_process import restore
+from restorer.engine.pool import Pool
+from restorer.errors import DeviceUnavailableError, UsageError
 
 
-@pytest.fixture
-def threads() -> Iterator[int]:
-    """Keep torch's number of threads for the other tests."""
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Three threads of torch, and no word about them so far; what there was comes back."""
     before = torch.get_num_threads()
-    yield before
+    monkeypatch.setattr(devices, "_threads", [])
+    torch.set_num_threads(3)
+    yield
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("lines", "cores"), [("150000 100000", 2), ("100000 100000", 1), ("20000 100000", 1)])
-def test_a_containers_quota_is_rounded_up(tmp_path: Path, lines: str, cores: int) -> None:
-    (tmp_path / "cpu.max").write_text(f"{lines}\n")
-    assert devices._cgroup_quota(tmp_path) == cores
+def load() -> None:
+    """Load a network, of a pool of its own."""
+    Pool().get(weights.resolve("tiny-detector"), Device("cpu", "fp32"), offline=True)
 
 
-@pytest.mark.parametrize("lines", ["max 100000", "", "150000", "150000 0"])
-def test_without_a_quota_there_is_none(tmp_path: Path, lines: str) -> None:
-    (tmp_path / "cpu.max").write_text(lines)
-    assert devices._cgroup_quota(tmp_path) is None
+def test_choosing_changes_nothing_in_torch() -> None:
+    before = torch.get_default_dtype(), torch.get_num_interop_threads(), torch.get_default_device()
+    for device in ("auto", "cpu"):
+        for precision in ("auto", "fp32", "bf16"):
+            devices.choose(device, precision)
+    devices.configure_threads(2)
+    devices.choose()
+    assert torch.get_num_threads() == 3
+    assert (torch.get_default_dtype(), torch.get_num_interop_threads(), torch.get_default_device()) == before
 
 
-def test_the_older_kind_of_quota_is_known(tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("250000\n")
-    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
-    assert devices._cgroup_quota(tmp_path) == 3
+def test_threads_are_left_alone_where_nobody_asked() -> None:
+    load()
+    assert torch.get_num_threads() == 3
 
 
-def test_cores_are_those_of_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    for quota, cores in ((None, 6), (2, 2), (64, 6)):
-        monkeypatch.setattr(devices, "_cgroup_quota", lambda quota=quota: quota)
-        assert devices.allowed_cores() == cores
+@pytest.mark.parametrize("count", [1, 2, None])
+def test_threads_are_set_when_a_network_is_loaded(count: int | None) -> None:
+    devices.configure_threads(count)
+    assert torch.get_num_threads() == 3
+    load()
+    assert torch.get_num_threads() == (count or devices.allowed_cores())
+    devices.configure_threads(1)  # the last word counts
+    load()
+    assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
-def test_a_precision_is_the_type_that_is_computed_in(precision: devices.Precision, dtype: torch.dtype) -> None:
-    context = Device("cpu", precision).autocast()
-    assert isinstance(context, torch.autocast)
-    assert context.fast_dtype == dtype
-    assert context.device == "cpu"
-    assert not isinstance(Device("cpu", "fp32").autocast(), torch.autocast)
-    assert not isinstance(Device("cpu", precision).autocast("fp32"), torch.autocast)
+@pytest.mark.parametrize("count", [0, -1])
+def test_less_than_one_thread_is_refused(count: int) -> None:
+    with pytest.raises(UsageError, match=f"{count} threads"):
+        devices.configure_threads(count)
+    load()
+    assert torch.get_num_threads() == 3
+
+
+def test_what_is_asked_for_is_what_is_chosen() -> None:
+    assert devices.choose("cpu", "fp32") == Device("cpu", "fp32")
+    assert devices.choose("cpu", "bf16") == Device("cpu", "bf16")
+    assert devices.choose("cpu").precision == ("bf16" if devices.computes_in_bf16("cpu") else "fp32")
+    assert Device("cuda:1", "fp16").kind == "cuda"
 
 
 @pytest.mark.parametrize(
-    ("capability", "precision"), [((7, 0), "fp32"), ((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")]
+    ("device", "precision", "error"),
+    [
+        ("cpu", "fp16", DeviceUnavailableError),
+        ("cuda:999", "auto", DeviceUnavailableError),
+        ("tpu", "auto", UsageError),
+        ("cuda:x", "auto", UsageError),
+        ("cpu", "int8", UsageError),
+    ],
 )
-def test_bf16_is_for_gpus_that_compute_in_it(
-    capability: tuple[int, int], precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From Ampere on; the ones before only pretend to."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
-    assert devices.choose("cuda").precision == precision
-    assert devices.choose("cuda", "fp16").precision == "fp16"
-
-
-@pytest.mark.usefixtures("threads")
-def test_a_run_computes_with_as_many_threads_as_it_has_cores(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not with as many as the machine has: a container's share of it is what counts."""
-    monkeypatch.chdir(tmp_path)
-    picture(Path("a.png"))
-    torch.set_num_threads(2)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    restore(capsys, "a.png", "--model", "tiny", "--background", "lanczos", "--offline")
-    assert torch.get_num_threads() == 1
+def test_what_is_not_there_is_refused(device: str, precision: str, error: type[Exception]) -> None:
+    with pytest.raises(error) as found:
+        devices.choose(device, precision)
+    assert type(found.value) is error

@@ -16,15 +16,16 @@ from restorer.evaluation.evaluate import Evaluation, best_gaussian, evaluate
 from restorer.evaluation.lpips import load_lpips
 from restorer.evaluation.metrics import niqe, psnr, ssim
 from restorer.evaluation.samples import Judgement, find_nearest, judge_faces
-from restorer.faces.detect import RetinaFaceDetector
+from restorer.faces.detect import FaceDetector
+from restorer.models import REGISTRY
 from restorer.models.base import CropSpec
-from restorer.models.registry import load
 from restorer.networks.dcgan import DCGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator
 from restorer.training.datasets import picture_files, read_square
 from restorer.training.restoring import LightGLEANTrainer
 from restorer.weights.native_file import About, write
 from restorer.weights.table import Table
+from tests.support.networks import at_work
 from tests.training.test_runs import GLEAN, RESTORER
 
 
@@ -188,11 +189,11 @@ def test_auto_means_a_detector_for_the_identity_figure(clean: Path, monkeypatch:
         pass
 
     def measured(*_arguments: object, detector: object, **_more: object) -> None:
-        raise ReachedError(type(detector).__name__)
+        raise ReachedError(getattr(detector, "name", type(detector).__name__))
 
     monkeypatch.setattr("restorer.evaluation.evaluate.evaluate", measured)
     weights = str(clean / "0.png")
-    with pytest.raises(ReachedError, match="TinyDetector"):
+    with pytest.raises(ReachedError, match="tiny-detector"):
         command("evaluate", "tiny", str(clean), "--identity-weights", weights, "--offline")
     with pytest.raises(ReachedError, match="NoneType"):
         command("evaluate", "tiny", str(clean), "--offline")
@@ -237,7 +238,7 @@ def test_samples_that_are_training_pictures_are_recognised(clean: Path) -> None:
 def test_samples_are_counted_as_faces_and_as_alike(shared: Path) -> None:
     faces = [read_square(file, 128) for file in sorted((shared / "data/faces_hq").glob("*.png"))[:3]]
     table = Table("retinaface-mobilenet0.25", architecture="retinaface", arguments={"network_name": "mobile0.25"})
-    detector = RetinaFaceDetector(load(table, shared / "weights/retinaface_mobilenet0.25.pth"))
+    detector = FaceDetector(at_work(REGISTRY.load(table, shared / "weights/retinaface_mobilenet0.25.pth")))
     grey = np.full((128, 128, 3), 128, np.uint8)
     weights = shared / "weights/mobilefacenet_068.ckpt"
     different = judge_faces([*faces, grey], detector, weights)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from restorer.models import registry
+from restorer.models import REGISTRY
 from tests.support import standins
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def test_commands(tmp_path: Path, arguments: tuple[str, ...]) -> None:
 def test_backgrounds_that_basicsr_used_to_build(tmp_path: Path, architecture: str, own: dict[str, Any]) -> None:
     """From the published layout on disk to a photo, with stand-in weights."""
     torch.manual_seed(0)
-    kind = registry.architectures()[architecture]
+    kind = REGISTRY[architecture]
     network = kind.build({**kind.defaults, "num_feat": 8, **own})
     state = {key.removeprefix("net."): value for key, value in network.state_dict().items()}
     torch.save({"params_ema": state}, tmp_path / "upstream.pth")
@@ -78,11 +78,11 @@ def test_every_architecture(tmp_path: Path) -> None:
     program = f"""{WITHOUT}
 import torch
 from restorer import load_network
-from restorer.models import registry
-from restorer.networks.skip_init import Unfilled
+from restorer.models import REGISTRY
+from restorer.networks.skip_init import SkipInit
 
-for architecture in registry.architectures().values():
-    with Unfilled(), torch.device("meta"):
+for architecture in REGISTRY.values():
+    with SkipInit(), torch.device("meta"):
         architecture.build(architecture.defaults)
 for name in ("tiny", "tiny-prior", "tiny-detector", "tiny-upscaler"):
     load_network(name, offline=True)

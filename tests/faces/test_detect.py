@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from restorer.faces import detect
-from restorer.faces.detect import ANCHORS, STRIDES, Face, RetinaFaceDetector
-from restorer.models.registry import LoadedNetwork, load
-from restorer.models.retinaface import RetinaFaceDetectorModel
+from restorer.faces.detect import FaceDetector
+from restorer.imaging.boxes import NMS_IOU, iou, nms
+from restorer.models import REGISTRY, retinaface
+from restorer.models.base import LoadedNetwork
+from restorer.models.retinaface import ANCHORS, STRIDES, RetinaFaceArchitecture
 from restorer.weights import Table
+from tests.support.networks import at_work, module_of
 
 WEIGHTS_SHA256 = "38ec7bb3c9cbfe2f40edabc05fab970a6d648747cbc534092be85d5eb9b37ed0"
 RED = (255, 0, 0)
@@ -83,10 +85,11 @@ def _anchors(height: int, width: int) -> np.ndarray:
     return np.concatenate(centres)
 
 
-def finder(min_face: float | None = None) -> RetinaFaceDetector:
+def finder(min_face: float | None = None) -> FaceDetector:
     """Return a detector around `FindsRed`."""
     table = Table("finds-red", architecture="retinaface")
-    return RetinaFaceDetector(LoadedNetwork(FindsRed().eval(), table, RetinaFaceDetectorModel()), min_face=min_face)
+    loaded = LoadedNetwork(FindsRed().eval(), table, RetinaFaceArchitecture())
+    return FaceDetector(at_work(loaded), min_face=min_face)
 
 
 def grey(height: int, width: int, *boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -97,8 +100,8 @@ def grey(height: int, width: int, *boxes: tuple[int, int, int, int]) -> np.ndarr
     return photo
 
 
-def sizes_seen(detector: RetinaFaceDetector) -> list[tuple[int, int]]:
-    network = detector._network
+def sizes_seen(detector: FaceDetector) -> list[tuple[int, int]]:
+    network = module_of(detector.network)
     assert isinstance(network, FindsRed)
     return network.sizes
 
@@ -229,7 +232,7 @@ def test_decoding_is_facexlibs() -> None:
     priors = PriorBox(generate_config("mobile0.25"), image_size=(height, width)).forward()
     rows = torch.from_numpy(np.random.default_rng(0).normal(size=(len(priors), 15)).astype(np.float32))
     scale = torch.tensor([width, height], dtype=torch.float32)
-    boxes, landmarks = detect.decode(rows.numpy(), np.arange(len(priors)), height, width)
+    boxes, landmarks = retinaface.decode(rows.numpy(), np.arange(len(priors)), height, width)
     assert np.allclose(boxes, decode(rows[:, :4], priors, [0.1, 0.2]) * scale.repeat(2), rtol=1e-4, atol=1e-2)
     theirs = decode_landm(rows[:, 5:], priors, [0.1, 0.2]) * scale.repeat(5)
     assert np.allclose(landmarks.reshape(-1, 10), theirs, rtol=1e-4, atol=1e-2)
@@ -238,34 +241,31 @@ def test_decoding_is_facexlibs() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(1, 40)] * 2, st.floats(0, 1)), max_size=25))
 def test_suppression_keeps_the_best_and_no_two_that_overlap(boxes: list[tuple[int, int, int, int, float]]) -> None:
-    faces = [Face((x, y, x + w, y + h), np.zeros((5, 2), np.float32), score) for x, y, w, h, score in boxes]
-    kept = detect._suppressed(faces)
-    arrays = [np.array(face.box, float) for face in kept]
-    for i, array in enumerate(arrays):
-        others = np.array(arrays[:i]).reshape(-1, 4)
-        assert (detect._share(array, others) <= detect.OVERLAP).all()
-    for face in faces:  # what is gone overlaps something better
-        overlaps = [
-            other.score >= face.score and detect._share(np.array(face.box, float), array[None])[0] > detect.OVERLAP
-            for other, array in zip(kept, arrays, strict=True)
-        ]
-        assert any(face is other for other in kept) or any(overlaps)
+    best_first = sorted(boxes, key=lambda box: -box[4])
+    arrays = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in best_first], float).reshape(-1, 4)
+    kept = nms(arrays)
+    assert kept == sorted(set(kept))
+    for place, number in enumerate(kept):
+        assert (iou(arrays[number], arrays[kept[:place]]) <= NMS_IOU).all()
+    for number, box in enumerate(arrays):  # what is gone overlaps something better
+        better = [other for other in kept if other < number]
+        assert number in kept or (iou(box, arrays[better]) > NMS_IOU).any()
 
 
 def test_another_architecture_is_refused() -> None:
-    from restorer.models.parsers import BiSeNetModel
+    from restorer.models.bisenet import BiSeNetArchitecture
 
-    with pytest.raises(TypeError, match="no RetinaFace"):
-        RetinaFaceDetector(LoadedNetwork(nn.Identity(), Table("x", architecture="bisenet"), BiSeNetModel()))
+    with pytest.raises(TypeError, match="no face detector"):
+        FaceDetector(at_work(LoadedNetwork(nn.Identity(), Table("x", architecture="bisenet"), BiSeNetArchitecture())))
 
 
 # ------------------------------------------------------------------------------------------------ the real network
 
 
 @pytest.fixture(scope="module")
-def detector(shared: Path) -> RetinaFaceDetector:
+def detector(shared: Path) -> FaceDetector:
     table = Table("retinaface-test", architecture="retinaface", sha256=WEIGHTS_SHA256)
-    return RetinaFaceDetector(load(table, shared / "weights" / "retinaface_mobilenet0.25.pth"))
+    return FaceDetector(at_work(REGISTRY.load(table, shared / "weights" / "retinaface_mobilenet0.25.pth")))
 
 
 def photo(shared: Path, name: str) -> np.ndarray:
@@ -285,7 +285,7 @@ def photo(shared: Path, name: str) -> np.ndarray:
     ],
 )
 def test_the_real_detector_on_real_photos(
-    shared: Path, detector: RetinaFaceDetector, name: str, least: int, most: int
+    shared: Path, detector: FaceDetector, name: str, least: int, most: int
 ) -> None:
     faces = detector.detect(photo(shared, name))
     assert least <= len(faces) <= most
@@ -300,7 +300,7 @@ def test_the_real_detector_on_real_photos(
 
 
 @pytest.mark.shared
-def test_the_real_detector_finds_a_portrait_at_any_size(shared: Path, detector: RetinaFaceDetector) -> None:
+def test_the_real_detector_finds_a_portrait_at_any_size(shared: Path, detector: FaceDetector) -> None:
     portrait = Image.fromarray(photo(shared, "gpen_vallq_ffhq_00002.png"))
     for side in (64, 512, 3000):
         faces = detector.detect(np.asarray(portrait.resize((side, side), Image.Resampling.LANCZOS)))
@@ -310,7 +310,7 @@ def test_the_real_detector_finds_a_portrait_at_any_size(shared: Path, detector: 
 
 
 @pytest.mark.shared
-def test_the_real_detector_finds_a_face_that_the_photo_cuts(shared: Path, detector: RetinaFaceDetector) -> None:
+def test_the_real_detector_finds_a_face_that_the_photo_cuts(shared: Path, detector: FaceDetector) -> None:
     """Without the empty frame around the coarse view these are not found."""
     for name in ("codeformer_crop_0345.png", "codeformer_crop_0729.png"):
         pixels = photo(shared, name)
@@ -321,7 +321,7 @@ def test_the_real_detector_finds_a_face_that_the_photo_cuts(shared: Path, detect
 
 
 @pytest.mark.shared
-def test_detection_is_the_same_every_time_and_in_16_bit(shared: Path, detector: RetinaFaceDetector) -> None:
+def test_detection_is_the_same_every_time_and_in_16_bit(shared: Path, detector: FaceDetector) -> None:
     pixels = photo(shared, "diffbir_whole_Queen.jpeg")
     first, again = detector.detect(pixels), detector.detect(pixels)
     deep = detector.detect(pixels.astype(np.uint16) * 257)
@@ -331,7 +331,7 @@ def test_detection_is_the_same_every_time_and_in_16_bit(shared: Path, detector: 
 
 
 @pytest.mark.shared
-def test_an_identity_restorer_does_not_shift_a_real_photo(shared: Path, detector: RetinaFaceDetector) -> None:
+def test_an_identity_restorer_does_not_shift_a_real_photo(shared: Path, detector: FaceDetector) -> None:
     import cv2
 
     from restorer.faces import align

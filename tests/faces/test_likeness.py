@@ -18,8 +18,7 @@ from restorer import Restorer, weights
 from restorer.errors import HashMismatchError, UsageError
 from restorer.evaluation.ageing import photograph
 from restorer.faces import likeness
-from restorer.faces.detect import Face
-from restorer.models.base import CropSpec
+from restorer.models.base import CropSpec, Face
 from restorer.models.templates import FACEXLIB
 from restorer.networks.mobilefacenet import TEMPLATE, MobileFaceNet
 from tests.support.in_process import restore
@@ -228,13 +227,13 @@ def test_a_second_run_with_another_gate_is_other_work(stand_in: Path, tmp_path: 
 @pytest.fixture
 def in_photo(monkeypatch: pytest.MonkeyPatch, stand_in: Path, tmp_path: Path) -> Path:
     """A photo in which the command finds two faces, the first of which it makes another one of."""
-    from restorer.pipeline import parts
+    from restorer.pipeline.components import Components
 
     photo, faces = scene()
     Image.fromarray(photo).save(tmp_path / "photo.png")
     made = Stranger(places=(0, 2))  # the first of each run
-    monkeypatch.setattr(parts.Parts, "get_detector", lambda _self: Detector(faces))
-    monkeypatch.setattr(parts.Parts, "get_restorer", lambda _self: made)
+    monkeypatch.setattr(Components, "detector", lambda _self: Detector(faces))
+    monkeypatch.setattr(Components, "face_model", lambda _self: made)
     return tmp_path / "photo.png"
 
 
@@ -278,7 +277,7 @@ def test_eyes_nose_and_mouth_come_where_the_network_wants_them(size: int) -> Non
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     for px, py in POINTS:
         crop += np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 0.02**2))[..., None].astype(np.float32)
-    seen = likeness._face(np.clip(crop, 0, 1), POINTS)[0, 0].numpy() + 1
+    seen = likeness._crop_112x96(np.clip(crop, 0, 1), POINTS)[0, 0].numpy() + 1
     assert seen.shape == (112, 96)
     rows, columns = np.mgrid[:112, :96] + 0.5
     for tx, ty in TEMPLATE:
@@ -290,7 +289,7 @@ def test_eyes_nose_and_mouth_come_where_the_network_wants_them(size: int) -> Non
 def test_grain_finer_than_the_network_sees_is_averaged_away() -> None:
     y, x = np.mgrid[:512, :512]
     grain = np.repeat(((x + y) % 2).astype(np.float32)[..., None], 3, axis=2)
-    assert float(likeness._face(grain, POINTS).abs().max()) < 0.1
+    assert float(likeness._crop_112x96(grain, POINTS).abs().max()) < 0.1
 
 
 # --------------------------------------------------------------------------------------------- the published weights
@@ -307,11 +306,10 @@ def _crop(photo: np.ndarray, size: int) -> tuple[np.ndarray, Face]:
     """Return the aligned crop of the face in a portrait, and the face."""
     from restorer.faces import align
     from restorer.options import Options
-    from restorer.pipeline.parts import Parts
+    from restorer.pipeline.components import Components
 
-    (face,) = (
-        Parts(Options(model="tiny", detector="tiny-detector", device="cpu", offline=True)).get_detector().detect(photo)
-    )
+    options = Options(model="tiny", detector="tiny-detector", device="cpu", offline=True)
+    (face,) = Components(options).detector().detect(photo)
     matrix = align.estimate(face.landmarks, FACEXLIB, size)
     assert matrix is not None
     return align.extract(photo, matrix, size), face

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from restorer.faces.detect import RetinaFaceDetector
-from restorer.faces.mask import FEATHER, NEIGHBOUR_BORDER, LandmarkMask, ParseNetMask, border_feather, share, soften
-from restorer.models.parsers import BiSeNetModel, FaceParser, ParseNetModel
-from restorer.models.registry import LoadedNetwork, load
+from restorer.faces.detect import FaceDetector
+from restorer.faces.mask import FEATHER, NEIGHBOUR_BORDER, LandmarkMask, ParserMask, border_feather, ownership, soften
+from restorer.models import REGISTRY
+from restorer.models.base import LoadedNetwork, ParserArchitecture
+from restorer.models.bisenet import BiSeNetArchitecture
+from restorer.models.parsenet import ParseNetArchitecture
 from restorer.models.templates import FACEXLIB
 from restorer.weights import Table
 from tests.support.faces import similarity
+from tests.support.networks import at_work, module_of
 
 
 class SaysClass(nn.Module):
@@ -30,15 +33,16 @@ class SaysClass(nn.Module):
         self.unused = nn.Parameter(torch.zeros(1))
         self.shapes: list[torch.Size] = []
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(self, pixels: torch.Tensor, coarse: bool = False) -> torch.Tensor:
         self.shapes.append(pixels.shape)
         number = torch.round((pixels[:, 0] + 1) * 10).long()
         return nn.functional.one_hot(number, 21).movedim(-1, 1).float()
 
 
-def parser(architecture: FaceParser) -> ParseNetMask:
+def parser(architecture: ParserArchitecture) -> ParserMask:
     network = SaysClass().eval()
-    return ParseNetMask(LoadedNetwork(network, Table("says-class", architecture=architecture.name), architecture))
+    table = Table("says-class", architecture=architecture.name)
+    return ParserMask(at_work(LoadedNetwork(network, table, architecture)))
 
 
 def crops(*numbers: int, size: int = 512) -> torch.Tensor:
@@ -110,21 +114,23 @@ def test_a_drawn_mask_reaches_out_to_the_near_cheek() -> None:
 @pytest.mark.parametrize("name", ["celebamaskhq_0", "celebamaskhq_2"])
 def test_a_drawn_mask_keeps_hair_and_background_clean(shared: Path, name: str) -> None:
     table = Table("retinaface", architecture="retinaface", arguments={"network_name": "mobile0.25"})
-    detector = RetinaFaceDetector(load(table, shared / "weights/retinaface_mobilenet0.25.pth"))
+    detector = FaceDetector(at_work(REGISTRY.load(table, shared / "weights/retinaface_mobilenet0.25.pth")))
     with Image.open(shared / f"data/faces_hq/{name}.jpg") as photo:
         face = detector.detect(np.asarray(photo.convert("RGB").resize((512, 512), Image.Resampling.LANCZOS)))[0]
     labels = Image.open(shared / f"data/faces_hq_labels/{name}_labels.png")
     numbers = np.asarray(labels.resize((128, 128), Image.Resampling.NEAREST))
     mask = drawn(face.landmarks / 512)
-    covered = {part: mask[numbers == ParseNetModel.classes.index(part)].mean() for part in ("skin", "nose", "hair")}
+    covered = {
+        part: mask[numbers == ParseNetArchitecture.classes.index(part)].mean() for part in ("skin", "nose", "hair")
+    }
     assert covered["nose"] > 0.99
     assert covered["skin"] > 0.75
     assert covered["hair"] < 0.05
     assert mask[numbers == 0].mean() < 0.01
 
 
-@pytest.mark.parametrize("architecture", [ParseNetModel(), BiSeNetModel()], ids=["parsenet", "bisenet"])
-def test_each_class_is_kept_or_not_in_the_parsers_own_order(architecture: FaceParser) -> None:
+@pytest.mark.parametrize("architecture", [ParseNetArchitecture(), BiSeNetArchitecture()], ids=["parsenet", "bisenet"])
+def test_each_class_is_kept_or_not_in_the_parsers_own_order(architecture: ParserArchitecture) -> None:
     masks = parser(architecture)(crops(*range(19)), NOWHERE)
     middles = masks[:, 256, 256]
     assert masks.dtype == np.float32
@@ -136,9 +142,9 @@ def test_each_class_is_kept_or_not_in_the_parsers_own_order(architecture: FacePa
 
 @pytest.mark.parametrize("size", [128, 512, 1024])
 def test_a_parser_sees_512_pixels_whatever_the_crops_size(size: int) -> None:
-    mask = parser(ParseNetModel())
+    mask = parser(ParseNetArchitecture())
     masks = mask(crops(1, 0, size=size), NOWHERE)
-    network = mask._network
+    network = module_of(mask.network)
     assert isinstance(network, SaysClass)
     assert {tuple(shape) for shape in network.shapes} == {(1, 3, 512, 512)}
     assert masks.shape == (2, 512, 512)
@@ -147,7 +153,7 @@ def test_a_parser_sees_512_pixels_whatever_the_crops_size(size: int) -> None:
 
 
 def test_values_beyond_the_range_do_no_harm() -> None:
-    assert parser(ParseNetModel())(torch.full((1, 3, 512, 512), -3.0), NOWHERE).max() == 0
+    assert parser(ParseNetArchitecture())(torch.full((1, 3, 512, 512), -3.0), NOWHERE).max() == 0
 
 
 def test_the_blur_is_as_wide_as_two_gaussians_at_full_size() -> None:
@@ -178,27 +184,29 @@ def test_no_mask_has_a_step_anywhere(rectangles: list[tuple[int, int, int, int]]
 
 
 def test_what_is_no_parser_is_refused() -> None:
-    from restorer.models.retinaface import RetinaFaceDetectorModel
+    from restorer.models.retinaface import RetinaFaceArchitecture
 
     with pytest.raises(TypeError, match="no face parser"):
-        ParseNetMask(LoadedNetwork(nn.Identity(), Table("x", architecture="retinaface"), RetinaFaceDetectorModel()))
+        ParserMask(
+            at_work(LoadedNetwork(nn.Identity(), Table("x", architecture="retinaface"), RetinaFaceArchitecture()))
+        )
 
 
 @pytest.mark.shared
 def test_the_mask_of_a_labelled_portrait_covers_its_face_and_hair(shared: Path) -> None:
     labels = shared / "data" / "faces_hq_labels" / "celebamaskhq_0_labels.png"
     numbers = np.asarray(Image.open(labels).resize((512, 512), Image.Resampling.NEAREST))
-    mask = soften(np.isin(numbers, ParseNetModel().kept))
+    mask = soften(np.isin(numbers, ParseNetArchitecture().kept))
     inside = border_feather(512) == 1
     for name in ("skin", "nose", "hair"):
-        part = (numbers == ParseNetModel.classes.index(name)) & inside
+        part = (numbers == ParseNetArchitecture.classes.index(name)) & inside
         assert mask[part].mean() > 0.85
     assert mask[numbers == 0].mean() < 0.2
 
 
 def test_neighbours_share_the_place_between_them() -> None:
     left, right = similarity(1, 0, (0, 0)), similarity(1, 0, (-200, 0))  # crops of 512 px, 200 px apart
-    mine, theirs = share(left, [right], 512, 512), share(right, [left], 512, 512)
+    mine, theirs = ownership(left, [right], 512, 512), ownership(right, [left], 512, 512)
     assert mine.dtype == np.float32
     assert mine[280, 100] == 1
     assert mine[280, 256 + 200] < 0.01
@@ -209,15 +217,15 @@ def test_neighbours_share_the_place_between_them() -> None:
 
 
 def test_a_distant_neighbour_and_none_leave_the_whole_crop() -> None:
-    assert (share(similarity(1, 0, (0, 0)), [], 512, 64) == 1).all()
-    assert (share(similarity(1, 0, (0, 0)), [similarity(1, 0, (-2000, 0))], 512, 64) == 1).all()
+    assert (ownership(similarity(1, 0, (0, 0)), [], 512, 64) == 1).all()
+    assert (ownership(similarity(1, 0, (0, 0)), [similarity(1, 0, (-2000, 0))], 512, 64) == 1).all()
 
 
 def test_a_small_face_before_a_large_one_keeps_its_place() -> None:
     large, small = similarity(1, 0, (0, 0)), similarity(4, 0, (-4 * 300, -4 * 300))  # 128 px, at 300 to 428
-    at_small = share(large, [small], 512, 512)[300 + 70, 300 + 64]
+    at_small = ownership(large, [small], 512, 512)[300 + 70, 300 + 64]
     assert at_small < 0.01
-    assert share(small, [large], 512, 512)[282, 256] > 0.99
+    assert ownership(small, [large], 512, 512)[282, 256] > 0.99
 
 
 @given(scale=st.floats(0.2, 5), degrees=st.floats(-180, 180), x=st.floats(-1500, 1500), y=st.floats(-1500, 1500))
@@ -229,4 +237,4 @@ def test_no_neighbour_that_has_a_share_is_left_out(scale: float, degrees: float,
     own = np.linalg.norm(centres - middle, axis=-1)
     theirs = np.linalg.norm(centres @ other[:, :2].T + other[:, 2] - middle, axis=-1)
     shares = 0.5 + (theirs - own) / (NEIGHBOUR_BORDER * 512) < 0.95
-    assert (share(mine, [other], 512, 64) < 1).any() or not shares.any()
+    assert (ownership(mine, [other], 512, 64) < 1).any() or not shares.any()

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from restorer.errors import CheckpointLayoutError, InvalidTableError
-from restorer.models.parsers import PASTED, BiSeNetModel, FaceParser, ParseNetModel
-from restorer.models.registry import LoadedNetwork, architectures, load
+from restorer.models import REGISTRY
+from restorer.models.base import PASTED, LoadedNetwork, ParserArchitecture
+from restorer.models.bisenet import BiSeNetArchitecture
+from restorer.models.parsenet import ParseNetArchitecture
 from restorer.networks import parsenet
 from restorer.networks.facexlib_networks import facexlib_module
 from restorer.networks.parsenet import ParseNet
@@ -38,7 +40,7 @@ def reload(tmp_path: Path, network: nn.Module, architecture: str, prefix: str = 
     """Save a network as a checkpoint and load it by a table."""
     path = tmp_path / "network.pth"
     torch.save({prefix + key: value for key, value in network.state_dict().items()}, path)
-    return load(Table("test", architecture=architecture, arguments=arguments), path)
+    return REGISTRY.load(Table("test", architecture=architecture, arguments=arguments), path)
 
 
 @pytest.mark.parametrize("backbone", ["mobile0.25", "resnet50"])
@@ -81,10 +83,10 @@ def test_the_coarse_parser_is_the_whole_one_at_the_resolution_of_masks(tmp_path:
     reduced = torch.nn.functional.interpolate(seen, scale_factor=0.75, mode="bilinear", antialias=True)
     with torch.inference_mode():
         exact = torch.nn.functional.avg_pool2d(network(reduced), 4)
-        coarse = network.coarse(seen)
+        coarse = network(seen, coarse=True)
         with torch.autocast("cpu", torch.bfloat16):
-            low = network.coarse(seen)
-        again = network.coarse(seen)
+            low = network(seen, coarse=True)
+        again = network(seen, coarse=True)
     assert coarse.shape == (2, 19, 24, 24)
     assert (coarse - exact).std() < 0.3 * exact.std()
     assert (coarse.argmax(1) == exact.argmax(1)).float().mean() > 0.8
@@ -133,7 +135,7 @@ def test_official_sizes_have_the_published_number_of_values() -> None:
     """The sizes of the upstream files, to a percent: four bytes a value, and little besides."""
     files = {"retinaface": 109_497_761, "parsenet": 85_331_193, "bisenet": 53_289_463}
     for name, size in files.items():
-        architecture = architectures()[name]
+        architecture = REGISTRY[name]
         with torch.device("meta"):
             network = architecture.build(architecture.defaults)
         values = sum(value.numel() for value in network.state_dict().values())
@@ -151,7 +153,7 @@ def test_building_neither_warns_nor_reaches_for_the_network(monkeypatch: pytest.
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("error")
         for name in ("retinaface", "parsenet", "bisenet"):
-            architecture = architectures()[name]
+            architecture = REGISTRY[name]
             network = architecture.build(architecture.defaults)
             assert all(value.is_meta for value in network.state_dict().values())
 
@@ -159,10 +161,10 @@ def test_building_neither_warns_nor_reaches_for_the_network(monkeypatch: pytest.
 def test_registering_is_light_and_facexlib_stays_unimported() -> None:
     code = """
 import sys
-import restorer.models.retinaface, restorer.models.parsers
+import restorer.models.retinaface, restorer.models.parsenet, restorer.models.bisenet
 assert not {"torch", "cv2", "facexlib"} & set(sys.modules), "registering imported too much"
-from restorer.models.registry import architectures
-found = architectures()
+from restorer.models import REGISTRY
+found = REGISTRY
 for name in ("retinaface", "parsenet", "bisenet"):
     arguments = dict(found[name].defaults)
     if name == "retinaface":
@@ -177,7 +179,7 @@ assert facexlib.detection.init_detection_model.__module__ == "facexlib.detection
 
 def test_an_unknown_backbone_is_named() -> None:
     with pytest.raises(InvalidTableError, match="vgg") as caught:
-        architectures()["retinaface"].build({"network_name": "vgg"})
+        REGISTRY["retinaface"].build({"network_name": "vgg"})
     assert "mobile0.25" in str(caught.value.remedy)
 
 
@@ -188,12 +190,12 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_class_tables_name_the_same_parts_in_each_parsers_own_order() -> None:
     """Upstream's mask table fits ParseNet only; with BiSeNet it would keep cloth for hair."""
-    parsenet, bisenet = ParseNetModel(), BiSeNetModel()
+    parsenet, bisenet = ParseNetArchitecture(), BiSeNetArchitecture()
     assert parsenet.kept == (*range(1, 14), 15)
     assert bisenet.kept == (*range(1, 14), 17)
     assert set(parsenet.classes) == set(bisenet.classes)
     for parser in (parsenet, bisenet):
-        assert isinstance(parser, FaceParser)
+        assert isinstance(parser, ParserArchitecture)
         assert len(parser.classes) == 19
         assert {parser.classes[number] for number in parser.kept} == PASTED
     assert [bisenet.classes[number] for number in (2, 4, 16, 17, 18)] == [

@@ -18,17 +18,16 @@ from torch import nn
 import restorer
 from restorer import weights
 from restorer.bench import detector as bench
-from restorer.engine.device import Precision
-from restorer.faces.detect import RetinaFaceDetector
-from restorer.faces.tiny import TinyDetector, detector_for, joined, together
-from restorer.models import registry
-from restorer.models.registry import LoadedNetwork
-from restorer.models.retinaface import RetinaFaceDetectorModel
-from restorer.models.tinydetector import TinyDetectorModel
+from restorer.faces.detect import FaceDetector
+from restorer.models import REGISTRY
+from restorer.models.base import LoadedNetwork, Precision
+from restorer.models.retinaface import RetinaFaceArchitecture
+from restorer.models.tinydetector import TinyDetectorArchitecture, fuse_scores, vote
 from restorer.networks import tinydetector as network
 from restorer.training.labelling import Known, read_picture
 from restorer.weights import Table
 from tests.support import standins
+from tests.support.networks import at_work
 
 RED = (255, 0, 0)
 SHARES = np.array([[0.3, 0.3], [0.7, 0.3], [0.5, 0.5], [0.35, 0.8], [0.65, 0.8]], np.float32)
@@ -46,7 +45,11 @@ class FindsRed(nn.Module):
         self.sizes: list[tuple[int, int]] = []
         self.looked_again = 0
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, pixels: torch.Tensor, landmarks: torch.Tensor | None = None, sizes: Sequence[float] = (1.0,)
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        if landmarks is not None:
+            return self.refine(landmarks)
         height, width = pixels.shape[2:]
         self.sizes.append((width, height))
         where = network.cells(height, width).numpy()
@@ -65,9 +68,7 @@ class FindsRed(nn.Module):
                 rows[i, 5:] = ((points - [x, y]) / stride).ravel()
         return torch.from_numpy(rows)[None]
 
-    def look_again(
-        self, picture: torch.Tensor, landmarks: torch.Tensor, sizes: Sequence[float] = (1.0,)
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def refine(self, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.looked_again += len(landmarks)
         better = []
         for points in landmarks.numpy():
@@ -87,12 +88,12 @@ class FindsRed(nn.Module):
 
 
 def loaded(net: nn.Module, name: str = "finds-red") -> LoadedNetwork:
-    return LoadedNetwork(net.eval(), Table(name, architecture="tinydetector"), TinyDetectorModel())
+    return LoadedNetwork(net.eval(), Table(name, architecture="tinydetector"), TinyDetectorArchitecture())
 
 
-def finder(min_face: float | None = None, min_score: float = 0.9) -> tuple[TinyDetector, FindsRed]:
+def finder(min_face: float | None = None, min_score: float = 0.9) -> tuple[FaceDetector, FindsRed]:
     net = FindsRed()
-    return TinyDetector(loaded(net), min_face=min_face, min_score=min_score), net
+    return FaceDetector(at_work(loaded(net)), min_face=min_face, min_score=min_score), net
 
 
 def grey(height: int, width: int, *boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -118,9 +119,7 @@ def test_it_is_small_and_folding_changes_nothing() -> None:
     picture, points = torch.randn(1, 3, 96, 64), torch.rand(2, 5, 2) * 50
     with torch.no_grad():
         assert torch.allclose(plain(picture), trained(picture), atol=1e-4)
-        for ours, theirs in zip(
-            plain.look_again(picture[0], points), trained.look_again(picture[0], points), strict=True
-        ):
+        for ours, theirs in zip(plain.refine(picture[0], points), trained.refine(picture[0], points), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-3)
 
 
@@ -129,8 +128,8 @@ def test_what_is_seen_at_some_sizes_is_averaged() -> None:
     net = network.TinyDetector().eval()
     picture, points = torch.rand(3, 96, 80) * 2 - 1, torch.rand(3, 5, 2) * 40 + 20
     with torch.no_grad():
-        alone = [net.look_again(picture, points, [size]) for size in (0.8, 1.0, 1.2)]
-        landmarks, logits = net.look_again(picture, points, (0.8, 1.0, 1.2))
+        alone = [net.refine(picture, points, [size]) for size in (0.8, 1.0, 1.2)]
+        landmarks, logits = net.refine(picture, points, (0.8, 1.0, 1.2))
     assert torch.allclose(landmarks, torch.stack([found[0] for found in alone]).mean(dim=0), atol=1e-3)
     assert torch.allclose(logits, torch.stack([found[1] for found in alone]).mean(dim=0), atol=1e-4)
     assert (alone[0][0] - alone[2][0]).abs().max() > 0.1  # other crops are seen
@@ -170,7 +169,7 @@ def test_a_frame_brings_the_landmarks_to_the_template() -> None:
 def test_the_widths_are_told_by_the_shapes() -> None:
     net = network.TinyDetector((8, 16, 24, 32, 40), 24)
     shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    assert TinyDetectorModel().infer(shapes) == {"widths": [8, 16, 24, 32, 40], "head": 24}
+    assert TinyDetectorArchitecture().infer(shapes) == {"widths": [8, 16, 24, 32, 40], "head": 24}
 
 
 # --------------------------------------------------------------------------------------------------- photos
@@ -245,37 +244,48 @@ def test_cells_of_one_face_say_together_where_its_landmarks_are() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60], [2, 5, 12, 15]], np.float32)
     points = np.stack([np.full((5, 2), value, np.float32) for value in (4, 6, 55, 99)])
     scores = np.array([0.8, 0.8, 0.9, 0.3], np.float32)
-    found, landmarks, order = together(boxes, points, scores)
+    found, landmarks, order = vote(boxes, points, scores)
     assert order.tolist() == pytest.approx([0.9, 0.8, 0.3])
     assert found[:2].tolist() == [[50, 50, 60, 60], [0, 0, 10, 10]]
     assert landmarks[:, 0, 0].tolist() == pytest.approx([55, 5, 99])
-    nothing = together(np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32))
+    nothing = vote(np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32))
     assert [len(part) for part in nothing] == [0, 0, 0]
 
 
 def test_both_looks_count() -> None:
-    agreed, contradicted, even = joined(np.array([0.9, 0.9, 0.5]), np.array([np.log(9), -2 * np.log(9), 0]))
+    agreed, contradicted, even = fuse_scores(np.array([0.9, 0.9, 0.5]), np.array([np.log(9), -2 * np.log(9), 0]))
     assert agreed == pytest.approx(0.9)
     assert contradicted < 0.55
     assert even == pytest.approx(0.5)
 
 
-def test_the_detector_is_chosen_by_the_architecture() -> None:
-    assert type(detector_for(loaded(FindsRed()))) is TinyDetector
-    other = LoadedNetwork(FindsRed().eval(), Table("r", architecture="retinaface"), RetinaFaceDetectorModel())
-    assert type(detector_for(other, min_score=0.5, min_face=9)) is RetinaFaceDetector
-    with pytest.raises(TypeError):
-        TinyDetector(other)
+def test_what_a_detector_does_is_chosen_by_the_architecture() -> None:
+    """The same module behind two architectures is shown other pictures, and asked for its second look by one alone."""
+    photo = grey(600, 800, (300, 200, 400, 300))
+    detector, net = finder()
+    assert detector.name == "finds-red"
+    assert len(detector.detect(photo)) == 1
+    assert net.looked_again > 0
+    table, other = Table("r", architecture="retinaface"), FindsRed()
+    retina = FaceDetector(
+        at_work(LoadedNetwork(other.eval(), table, RetinaFaceArchitecture())), min_score=0.999, min_face=16
+    )
+    assert (retina.min_score, retina.min_face) == (0.999, 16)
+    assert retina.detect(photo) == []
+    assert other.looked_again == 0
+    assert len(net.sizes) == len(list(TinyDetectorArchitecture().views(800, None)))
+    assert len(other.sizes) == len(list(RetinaFaceArchitecture().views(800, 16))) == 3
+    assert set(other.sizes) != set(net.sizes)
 
 
 # --------------------------------------------------------------------------------------------------- as shipped
 
 
 @lru_cache
-def shipped(precision: Precision) -> TinyDetector:
-    """Return the built-in detector; which precision it takes by itself depends on the processor."""
+def shipped(precision: Precision) -> FaceDetector:
+    """The detector of the package, in a precision."""
     table = weights.resolve("tiny-detector")
-    return TinyDetector(registry.load(table, weights.fetch(table, offline=True)), precision=precision)
+    return FaceDetector(at_work(REGISTRY.load(table, weights.fetch(table, offline=True)), precision))
 
 
 both_precisions = pytest.mark.parametrize("precision", ["fp32", "bf16"])

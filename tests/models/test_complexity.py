@@ -6,16 +6,16 @@ import pytest
 
 from restorer.bench import __main__ as bench
 from restorer.bench.complexity import measure
-from restorer.models import registry
-from restorer.models.base import FaceModel
+from restorer.models import REGISTRY
+from restorer.models.base import FaceArchitecture
 
 PUBLISHED = {(32, 256): 167.5, (16, 256): 160.6, (64, 1024): 352.6, (128, 1024): 552.7}
 """Thousand million multiplications of GLEAN's official configurations, counted on the reference implementation."""
 
 
-def model(name: str) -> FaceModel:
-    found = registry.architectures()[name]
-    assert isinstance(found, FaceModel)
+def model(name: str) -> FaceArchitecture:
+    found = REGISTRY[name]
+    assert isinstance(found, FaceArchitecture)
     return found
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from restorer import weights
 from restorer.errors import CheckpointLayoutError, InvalidTableError
-from restorer.models import registry
+from restorer.models import REGISTRY, registry
 from restorer.networks.glean import GLEAN
 from restorer.networks.stylegan2 import StyleGAN2Generator
 from tests.support import textbook
@@ -225,7 +225,7 @@ def test_another_architectures_file_is_refused(
 def test_an_import_recognises_the_file(
     architecture: str, state: Callable[[], dict[str, Tensor]], arguments: dict[str, Any], tmp_path: Path
 ) -> None:
-    found, _, complete = registry.recognise(state(), {}, tmp_path / "file.pth")
+    found, _, complete = REGISTRY.recognise(state(), {}, tmp_path / "file.pth")
     assert found.name == architecture
     assert {key: complete[key] for key in arguments} == arguments
 
@@ -234,7 +234,7 @@ def test_an_import_recognises_the_file(
 def test_an_import_says_what_it_leaves_out(
     architecture: str, state: Callable[[], dict[str, Tensor]], arguments: dict[str, Any], tmp_path: Path
 ) -> None:
-    model = registry.architectures()[architecture]
+    model = REGISTRY[architecture]
     others = {"discriminator.convs.0.weight": torch.zeros(5)} if architecture == "glean" else {}
     left = registry.unused(model, state() | others, {**model.defaults, **arguments})
     values = sum(value.numel() for key, value in state().items() if re.match(DEAD.get(architecture, "nothing"), key))
@@ -275,7 +275,7 @@ def test_half_precision_files_are_held_in_single(tmp_path: Path) -> None:
 
 def test_official_glean_is_small_enough() -> None:
     """At most 0.69 GB of 128 to 1024, noise included."""
-    model = registry.architectures()["glean"]
+    model = REGISTRY["glean"]
     with torch.device("meta"):
         network = model.build(model.defaults)
     assert sum(value.numel() * 4 for value in network.state_dict().values()) < 0.69e9

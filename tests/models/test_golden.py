@@ -10,9 +10,8 @@ import torch
 
 from restorer.engine.casting import cast_weights
 from restorer.engine.device import Device
-from restorer.engine.inference import NetworkRestorer
-from restorer.models.base import FaceModel
-from restorer.models.registry import LoadedNetwork
+from restorer.engine.torch_engine import TorchNetwork
+from restorer.faces.restoring import NetworkFaceRestorer
 from tests.support.golden import FOLDER, Record, difference, load
 
 TOLERANCE = 1e-3
@@ -98,19 +97,18 @@ def test_a_face_that_bf16_breaks_is_redone_with_the_full_weights(
     record.write(tmp_path / "file.pth")
     loaded = load("gfpgan", tmp_path / "file.pth")
     inputs, expected = record.tensors()
-    restorer = NetworkRestorer(loaded, Device("cpu", "bf16"), fidelity=None, seed=None)
-    assert isinstance(loaded.architecture, FaceModel)
-    plain = type(loaded.architecture).restore
+    restorer = NetworkFaceRestorer(TorchNetwork(loaded, Device("cpu", "bf16")))
+    plain = type(loaded.network).forward
     seen = []
 
-    def broken(self: FaceModel, loaded: LoadedNetwork, crops: torch.Tensor, **controls: Any) -> torch.Tensor:
-        output: torch.Tensor = plain(self, loaded, crops, **controls)
-        seen.append(next(loaded.network.parameters()).dtype)
+    def broken(self: Any, *tensors: torch.Tensor, **controls: Any) -> torch.Tensor:
+        output: torch.Tensor = plain(self, *tensors, **controls)
+        seen.append(next(self.parameters()).dtype)
         if torch.is_autocast_enabled("cpu"):
             output[0] = value
         return output
 
-    monkeypatch.setattr(type(loaded.architecture), "restore", broken)
+    monkeypatch.setattr(type(loaded.network), "forward", broken)
     output = restorer.restore(inputs)
     assert len(seen) == 2
     assert difference(output[:1], expected[:1]) < TOLERANCE  # in fp32, and with weights that were never rounded

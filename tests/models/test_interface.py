@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-import restorer
 from restorer import weights
-from restorer.errors import InvalidTableError
-from restorer.models import registry
-from restorer.models.base import FaceModel
+from restorer.engine.device import Device
+from restorer.engine.torch_engine import TorchNetwork
+from restorer.errors import InvalidTableError, UsageError
+from restorer.models import REGISTRY, registry
+from restorer.models.base import FaceArchitecture
 from restorer.models.templates import EYES_AND_MOUTH, FACEXLIB, GPEN
 from tests.support.golden import FOLDER, Record, load
 
 
-def model(name: str) -> FaceModel:
-    found = registry.architectures()[name]
-    assert isinstance(found, FaceModel)
+def model(name: str) -> FaceArchitecture:
+    found = REGISTRY[name]
+    assert isinstance(found, FaceArchitecture)
     return found
 
 
@@ -54,9 +52,9 @@ def test_every_shipped_face_table_says_what_it_takes() -> None:
     """Before anything is downloaded: from the table alone."""
     without_template = set()
     for name, table in weights.tables().items():
-        found = registry.architecture_of(table)
+        found = REGISTRY.architecture_of(table)
         registry.check_arguments(name, found, table.arguments)
-        if isinstance(found, FaceModel):
+        if isinstance(found, FaceArchitecture):
             crop = found.crop({**found.defaults, **table.arguments})
             assert crop.output_size >= crop.input_size > 0, name
             if crop.template is None:
@@ -95,9 +93,7 @@ def test_pairs_of_points() -> None:
 
 def test_only_models_with_an_effect_have_a_control() -> None:
     """A knob that does nothing is a defect; "fidelity" has been measured for none of these models yet."""
-    controls = {
-        name: found.controls for name, found in registry.architectures().items() if isinstance(found, FaceModel)
-    }
+    controls = {name: found.controls for name, found in REGISTRY.items() if isinstance(found, FaceArchitecture)}
     with_seed = {name for name, found in controls.items() if "seed" in found}
     assert with_seed == {"gfpgan", "gfpgan-original"}
     official = {"gfpgan", "gfpgan-original", "glean", "gpen", "restoreformer"}
@@ -108,21 +104,22 @@ def test_a_seed_draws_other_noise_for_every_face_alike(tmp_path: Path) -> None:
     record = Record.read(FOLDER / "gfpgan_clean_64_narrow.json")
     record.write(tmp_path / "file.pth")
     loaded = load("gfpgan", tmp_path / "file.pth")
+    network = TorchNetwork(loaded, Device("cpu", "fp32"))
     faces, _ = record.tensors()
     gfpgan = model("gfpgan")
     with torch.inference_mode():
-        stored, seeded = gfpgan.restore(loaded, faces), gfpgan.restore(loaded, faces, seed=1)
-        assert torch.equal(gfpgan.restore(loaded, faces), stored)
-        assert torch.equal(gfpgan.restore(loaded, faces, seed=1), seeded)
+        stored, seeded = gfpgan.restore(network, faces), gfpgan.restore(network, faces, seed=1)
+        assert torch.equal(gfpgan.restore(network, faces), stored)
+        assert torch.equal(gfpgan.restore(network, faces, seed=1), seeded)
         assert (seeded - stored).abs().max() > 0.001 * stored.std()
-        assert not torch.equal(gfpgan.restore(loaded, faces, seed=2), seeded)
-        alone = gfpgan.restore(loaded, faces[1:], seed=1)
+        assert not torch.equal(gfpgan.restore(network, faces, seed=2), seeded)
+        alone = gfpgan.restore(network, faces[1:], seed=1)
         assert (alone - seeded[1:]).abs().max() < 1e-4 * seeded.std()
 
 
 def test_listing_models_does_not_import_torch() -> None:
     code = (
-        "import sys, restorer.models.registry as r; names = sorted(r.architectures());"
+        "import sys; from restorer.models import REGISTRY; names = sorted(REGISTRY);"
         "print(*names); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -133,92 +130,25 @@ def test_listing_models_does_not_import_torch() -> None:
 
 
 def test_a_name_is_registered_once() -> None:
-    before = dict(registry.architectures())
+    known = REGISTRY.copy()
+    before = dict(known)
     with pytest.raises(ValueError, match="glean"):
-        registry.register(model("glean"))
-    assert dict(registry.architectures()) == before
+        known.add(model("glean"))
+    assert dict(known) == before == dict(REGISTRY)
 
 
-NETWORK = '''
-from torch import nn
+def test_a_copy_of_the_registry_is_its_own() -> None:
+    class Imaginary(type(model("gfpgan"))):  # type: ignore[misc]
+        name = "imaginary"
 
-class Imaginary(nn.Module):
-    """Doubles its input's side."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4 * width, 3, padding=1)
-
-    def forward(self, faces):
-        return nn.functional.pixel_shuffle(self.conv(faces), 2)
-'''
-MODEL = """
-from restorer.models.base import CropSpec, FaceModel
-from restorer.models.templates import FACEXLIB
-from restorer.models.registry import register
-
-class ImaginaryModel(FaceModel):
-    name = "imaginary"
-    defaults = {"width": 3}
-
-    def crop(self, arguments):
-        return CropSpec(64, 128, 128, FACEXLIB)
-
-    def convert(self, state, arguments):
-        return {key.removeprefix("net."): value for key, value in state.items()}
-
-    def build(self, arguments):
-        from restorer.networks.imaginary import Imaginary
-        return Imaginary(arguments["width"])
-
-register(ImaginaryModel())
-"""
-TABLE = """
-["imaginary-1"]
-architecture = "imaginary"
-sources = ["file:imaginary.safetensors"]
-sha256 = "{}"
-license = "none"
-trained_for = "imaginary faces"
-"""
+    known = REGISTRY.copy()
+    known.add(Imaginary())
+    assert "imaginary" in known
+    assert "imaginary" not in REGISTRY
 
 
-@pytest.fixture
-def imaginary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A model that is its network, its model file, its table, and this test."""
-    for folder, content in (("networks", NETWORK), ("models", MODEL)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "imaginary.py").write_text(content)
-        package = sys.modules[f"restorer.{folder}"]
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
-    state = {"net.conv.weight": torch.randn(12, 3, 3, 3), "net.conv.bias": torch.randn(12)}
-    save_file(state, tmp_path / "imaginary.safetensors")
-    digest = hashlib.sha256((tmp_path / "imaginary.safetensors").read_bytes()).hexdigest()
-    (tmp_path / "weights.toml").write_text(TABLE.format(digest))
-    monkeypatch.setenv("RESTORER_WEIGHTS", str(tmp_path / "weights.toml"))
-    registry.architectures()
-    yield tmp_path
-    registry._architectures.pop("imaginary", None)
-    for name in ("restorer.models.imaginary", "restorer.networks.imaginary"):
-        sys.modules.pop(name, None)
-
-
-def test_a_new_model_is_four_files(imaginary: Path) -> None:
-    network = restorer.load_network("imaginary-1")
-    assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 3, 128, 128)
-    table = weights.tables()["imaginary-1"]
-    found = registry.architecture_of(table)
-    assert isinstance(found, FaceModel)
-    assert found.crop({**found.defaults, **table.arguments}).output_size == 128
-
-
-def test_the_command_knows_a_new_model(imaginary: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As `--model` takes it and `restore models show` prints it, without a word about it anywhere else."""
-    from restorer.cli import main
-    from restorer.pipeline.parts import face_restorers
-
-    assert "imaginary-1" in face_restorers()
-    with pytest.raises(SystemExit) as ended:
-        main(["models", "show", "imaginary-1"])
-    assert not ended.value.code
-    assert "imaginary faces" in capsys.readouterr().out
+def test_a_role_is_asked_for_by_its_class() -> None:
+    tables = weights.tables()
+    assert REGISTRY.of_role(FaceArchitecture, tables["tiny"]).name == tables["tiny"].architecture
+    with pytest.raises(UsageError, match="tiny-detector is a face detector, not a face restorer"):
+        REGISTRY.of_role(FaceArchitecture, tables["tiny-detector"])

@@ -14,10 +14,13 @@ from restorer import Restorer, weights
 from restorer.errors import WeightsUnavailableError
 from restorer.faces.mask import LandmarkMask
 from restorer.options import Options
-from restorer.pipeline.parts import BUILT_IN, BUILT_IN_DETECTOR, BUILT_IN_UPSCALER, DETECTOR, PARSER, Parts
+from restorer.pipeline.components import Components
 from restorer.weights import Table
 from tests.conftest import Restore
 from tests.support.parts import Detector, face_at
+
+BUILT_IN, BUILT_IN_DETECTOR, BUILT_IN_UPSCALER = "tiny", "tiny-detector", "tiny-upscaler"
+DETECTOR, PARSER = "retinaface-r50", "parsenet"
 
 
 @pytest.fixture
@@ -31,30 +34,30 @@ def photo(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("scale", "wanted"), [(2.0, "gfpgan-1.4"), (8.0, "glean-128")])
 def test_auto_takes_the_built_in_models_where_nothing_is_to_be_had(scale: float, wanted: str) -> None:
-    parts = Parts(Options(scale=scale, offline=True))
-    assert parts.model == BUILT_IN
-    assert parts.detector_name() == BUILT_IN_DETECTOR
-    (line,) = parts.fallbacks()
+    components = Components(Options(scale=scale, offline=True))
+    assert components.model == BUILT_IN
+    assert components.detector_name() == BUILT_IN_DETECTOR
+    (line,) = components.fallbacks()
     assert "built-in model" in line
     assert all(name in line for name in (wanted, DETECTOR, BUILT_IN, BUILT_IN_DETECTOR, "offline"))
 
 
 def test_each_part_falls_back_for_itself() -> None:
     said: list[str] = []
-    parts = Parts(Options(model="gfpgan", offline=True), say=said.append)
-    assert parts.model == "gfpgan-1.4"
+    components = Components(Options(model="gfpgan", offline=True), notify=said.append)
+    assert components.model == "gfpgan-1.4"
     with pytest.raises(WeightsUnavailableError):
-        parts.get_restorer()
-    assert parts.detector_name() == BUILT_IN_DETECTOR
+        components.face_model()
+    assert components.detector_name() == BUILT_IN_DETECTOR
     with pytest.raises(WeightsUnavailableError):
-        parts.fallbacks()
-    named = Parts(Options(detector=DETECTOR, offline=True))
+        components.fallbacks()
+    named = Components(Options(detector=DETECTOR, offline=True))
     assert named.model == BUILT_IN
     with pytest.raises(WeightsUnavailableError):
-        named.get_detector()
-    background = Parts(Options(background="realesr-general", offline=True))
+        named.detector()
+    background = Components(Options(background="realesr-general", offline=True))
     with pytest.raises(WeightsUnavailableError):
-        background.get_background((100, 100))
+        background.background((100, 100))
 
 
 def test_the_built_in_model_asks_for_nothing_else(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,11 +66,11 @@ def test_the_built_in_model_asks_for_nothing_else(photo: Path, monkeypatch: pyte
 
     monkeypatch.setattr(weights, "missing", refuse)
     restorer = Restorer("tiny", scale=2)
-    parts = restorer.parts
-    assert parts.detector_name() == BUILT_IN_DETECTOR
-    assert parts.background_name((100, 100)) == BUILT_IN_UPSCALER
-    assert parts.parser is None
-    assert isinstance(parts.get_mask()[0], LandmarkMask)
+    components = restorer.components
+    assert components.detector_name() == BUILT_IN_DETECTOR
+    assert components.background_name((100, 100)) == BUILT_IN_UPSCALER
+    assert components.mask_name == "landmarks"
+    assert isinstance(components.mask()[0], LandmarkMask)
     result = restorer.restore(photo)
     assert result.record["background"] == BUILT_IN_UPSCALER
     assert result.record["warnings"] == ["No face was found; only the picture as a whole was enlarged."]
@@ -75,7 +78,7 @@ def test_the_built_in_model_asks_for_nothing_else(photo: Path, monkeypatch: pyte
 
 def test_a_photo_is_restored_with_an_empty_cache(photo: Path) -> None:
     said: list[str] = []
-    restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), say=said.append, offline=True)
+    restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), notify=said.append, offline=True)
     result = restorer.restore(photo)
     record = result.record
     assert (record["model"], record["detector"], record["background"]) == (BUILT_IN, "given", BUILT_IN_UPSCALER)
@@ -87,17 +90,17 @@ def test_a_photo_is_restored_with_an_empty_cache(photo: Path) -> None:
 
 
 def test_without_a_parser_the_mask_is_drawn(photo: Path) -> None:
-    parts = Parts(Options(model="gfpgan", offline=True))
-    assert parts.parser == PARSER
-    mask, line = parts.get_mask()
+    components = Components(Options(model="gfpgan", offline=True))
+    assert components.mask_name == PARSER
+    mask, line = components.mask()
     assert isinstance(mask, LandmarkMask)
     assert line is not None
     assert "landmarks" in line
 
 
 def test_a_photo_too_large_for_the_built_in_upscaler_is_resampled() -> None:
-    parts = Parts(Options(model="tiny", device="cpu"))
-    background, line = parts.get_background((20_000, 20_000))
+    components = Components(Options(model="tiny", device="cpu"))
+    background, line = components.background((20_000, 20_000))
     assert background.name == "lanczos"
     assert line is not None
     assert "20000 x 20000" in line
@@ -115,7 +118,7 @@ def test_a_file_that_the_host_does_not_have_is_replaced_too(photo: Path, monkeyp
     monkeypatch.setattr(weights, "missing", lambda *_a, **_k: {})
     monkeypatch.setattr(weights, "fetch", absent)
     said: list[str] = []
-    restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), background="lanczos", say=said.append)
+    restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), background="lanczos", notify=said.append)
     record = restorer.restore(photo).record
     assert record["model"] == BUILT_IN
     (line,) = [line for line in record["warnings"] if "built-in model tiny" in line]

@@ -10,7 +10,7 @@ import torch
 
 from restorer import Restorer
 from restorer.errors import FaceNotRestoredError
-from restorer.faces.detect import Face
+from restorer.models.base import Face
 from restorer.upscaling.lanczos import Lanczos
 from tests.support.parts import Detector, Everything, Identity, face_at
 

@@ -50,7 +50,7 @@ from restorer import Restorer, weights
 from restorer.batch.journal import NAME as JOURNAL
 from restorer.errors import HashMismatchError, RestorerError
 from restorer.photo import read_photo
-from restorer.pipeline.parts import Parts
+from restorer.pipeline.components import Components
 from tests.support.albums import PLAIN, environment, files, picture
 from tests.support.hub import Hub
 from tests.support.in_process import restore
@@ -228,9 +228,9 @@ def test_an_exception_does_not_paste_the_unrestored_crop_and_call_that_success(
 ) -> None:
     """CodeFormer, GFPGAN, chaiNNer, A1111."""
     Image.new("RGB", (120, 120), (100, 90, 80)).save("a.png")
-    monkeypatch.setattr(Parts, "get_detector", lambda _self: Detector([face_at((60, 60), 20)]))
-    monkeypatch.setattr(Parts, "get_mask", lambda _self: (Everything(), None))
-    monkeypatch.setattr(Parts, "get_restorer", lambda _self: _Failing(error))
+    monkeypatch.setattr(Components, "detector", lambda _self: Detector([face_at((60, 60), 20)]))
+    monkeypatch.setattr(Components, "mask", lambda _self: (Everything(), None))
+    monkeypatch.setattr(Components, "face_model", lambda _self: _Failing(error))
     done = restore(capsys, "a.png", "--model", "tiny", "--background", "lanczos", "--offline", "--json", code=1)
     record = json.loads(done.out)
     assert (record["status"], record["output"]) == ("failed", None)

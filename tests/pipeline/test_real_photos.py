@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from restorer import Restorer, weights
-from restorer.models import registry
+from restorer.models import REGISTRY
 from restorer.photo import read_photo
 from tests.cli.test_command import NARROW, serve
 from tests.conftest import Restore
@@ -84,10 +84,10 @@ def test_each_member_of_the_family_restores_a_group(
 ) -> None:
     """Small networks of the real architectures under the names of the shipped tables: sizes, places and records."""
     architecture, given = FAMILY[name]
-    arguments = {**registry.architectures()[architecture].defaults, **given}
+    arguments = {**REGISTRY[architecture].defaults, **given}
     torch.manual_seed(0)
     with torch.device("cpu"):
-        network = registry.architectures()[architecture].build(arguments)
+        network = REGISTRY[architecture].build(arguments)
     state = {key: torch.randn(value.shape) * 0.05 for key, value in network.state_dict().items()}
     file = tmp_path / "served" / "file.safetensors"
     file.parent.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from PIL import Image
 
 from restorer import Restorer
 from restorer.errors import FaceNotRestoredError, UsageError
-from restorer.faces.detect import Face
 from restorer.imaging.resize import resize
+from restorer.models.base import Face
 from restorer.photo import read_photo
 from restorer.upscaling.lanczos import Lanczos
 from tests.support.parts import Colour, Detector, Everything, Identity, face_at
@@ -282,7 +283,7 @@ def test_no_face_is_a_success_with_a_warning() -> None:
 @pytest.mark.parametrize("shape", [(64, 64), (64, 48), (40, 100)])
 def test_an_aligned_crop_is_restored_whole(shape: tuple[int, int]) -> None:
     photo = tinted(*shape)
-    result = restorer(Colour(), [], aligned=True, scale=2).restore(photo)
+    result = restorer(Colour(), [], aligned=True, scale=2, match_color=False).restore(photo)
     assert result.image.shape == (2 * shape[0], 2 * shape[1], 3)
     assert (result.image == (255, 0, 0)).all()
     same = restorer(Identity(256), [], aligned=True, scale=1).restore(smooth_photo(256)[: shape[0] * 2, : shape[1] * 2])
@@ -302,7 +303,7 @@ class _TooLarge(Identity):
         raise torch.OutOfMemoryError("out of memory (in a test)")
 
 
-@pytest.mark.parametrize(("model", "word"), [(_Broken(64), "not-a-number"), (_TooLarge(64), "memory")])
+@pytest.mark.parametrize(("model", "word"), [(_Broken(64), "NaN"), (_TooLarge(64), "memory")])
 def test_a_face_that_fails_makes_the_photo_fail(model: Identity, word: str, tmp_path: Path) -> None:
     """Peers paste the unrestored crop and report success."""
     run = restorer(model, [face_at((60, 60), 20), face_at((140, 60), 20)], faces="1")
@@ -362,3 +363,83 @@ def test_the_note_tells_the_same_work_from_another(tmp_path: Path) -> None:
         Restorer("gfpgan", background="lanczos", scale=2, strength=0.5).note("a" * 64),
     ]
     assert len({note.fingerprint for note in [notes[0], *others]}) == len(others) + 1
+
+
+# ---------------------------------------------------------------------------------- the same stages for aligned crops
+
+
+class _Marking(Identity):
+    """Remembers the sizes of its batches."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.batches: list[int] = []
+
+    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(crops))
+        return super().restore(crops)
+
+
+def test_an_aligned_crop_keeps_the_photos_colours_unless_told_otherwise() -> None:
+    photo = tinted(64, 64)
+    kept = restorer(Colour(), [], aligned=True, scale=1).restore(photo).image.astype(int)
+    taken = restorer(Colour(), [], aligned=True, scale=1, match_color=False).restore(photo).image.astype(int)
+    distance = [np.abs(image.mean((0, 1)) - photo.mean((0, 1))).max() for image in (kept, taken)]
+    assert distance[0] < distance[1] - 30  # a cast is taken back by 0.15 of the range at most
+
+
+def test_an_aligned_crop_gets_grain() -> None:
+    rng = np.random.default_rng(0)
+    photo = np.clip(128 + 12 * rng.standard_normal((128, 128, 1)), 0, 255).astype(np.uint8).repeat(3, 2)
+
+    class Smooth(Identity):
+        def restore(self, crops: torch.Tensor) -> torch.Tensor:
+            return crops.mean((2, 3), keepdim=True).expand(-1, -1, 128, 128).clone()
+
+    plain, grained = (
+        restorer(Smooth(128), [], aligned=True, scale=1, grain=grain).restore(photo).image.astype(float)
+        for grain in (False, True)
+    )
+    assert plain.std() < 1
+    assert 8 < grained.std() < 16
+
+
+def test_an_aligned_crop_obeys_strength_and_faces() -> None:
+    photo = tinted(64, 64)
+    half = restorer(Colour(), [], aligned=True, scale=1, match_color=False, strength=0.5).restore(photo)
+    assert np.abs(half.image.astype(int) - (photo.astype(int) + np.array([255, 0, 0])) / 2).max() <= 1
+    other = restorer(Colour(), [], aligned=True, scale=1, faces="2").restore(photo)
+    assert np.array_equal(other.image, photo)
+    assert any("asks for face 2" in line for line in other.record["warnings"])
+    assert other.faces[0].reason == "not chosen by --faces 2"
+
+
+def test_known_faces_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pixels: np.ndarray) -> list[Any]:
+        raise AssertionError("the faces are known")
+
+    run = restorer(Identity(64), [])
+    monkeypatch.setattr(run.components.detector(), "detect", refuse)
+    result = run.restore(smooth_photo(200), faces=[face_at((60, 60), 20), face_at((140, 60), 20)])
+    assert [face.restored for face in result.faces] == [True, True]
+
+
+def test_other_options_for_one_photo_load_nothing_again() -> None:
+    model = _Marking(64)
+    run = restorer(model, [face_at((60, 60), 20)])
+    larger = run.restore(smooth_photo(100), options=replace(run.options, scale=3.0))
+    assert larger.image.shape == (300, 300, 3)
+    assert larger.record["scale"] == 3.0
+    assert run.components_for(replace(run.options, scale=3.0)).face_model() is run.components.face_model() is model
+    assert run.restore(smooth_photo(100)).image.shape == (200, 200, 3)
+
+
+def test_a_result_tells_which_pixels_were_invented() -> None:
+    result = restorer(Colour(), [face_at((60, 60), 20)], match_color=False).restore(smooth_photo(200))
+    assert result.changed is not None
+    assert result.changed.shape == result.image.shape[:2]
+    plain = restorer(Colour(), [], match_color=False).restore(smooth_photo(200))
+    assert plain.changed is None
+    differs = (result.image != plain.image).any(2)
+    assert differs.any()
+    assert not (differs & (result.changed == 0)).any()

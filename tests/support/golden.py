@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from restorer.models import registry
+from restorer.models import REGISTRY
+from restorer.models.base import LoadedNetwork
 from restorer.weights import Table
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -74,9 +75,9 @@ class Record:
         return int(self.content["output_stride"])
 
 
-def load(architecture: str, path: Path, **arguments: Any) -> registry.LoadedNetwork:
+def load(architecture: str, path: Path, **arguments: Any) -> LoadedNetwork:
     """Load a checkpoint the way every table is loaded."""
-    return registry.load(Table("stand-in", architecture, arguments), path)
+    return REGISTRY.load(Table("stand-in", architecture, arguments), path)
 
 
 def load_state(architecture: str, state: dict[str, Tensor], folder: Path, **arguments: Any) -> nn.Module:

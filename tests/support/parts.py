@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from restorer.faces.detect import Face
-from restorer.models.base import CropSpec
+from restorer.models.base import CropSpec, Face
 from restorer.models.templates import FACEXLIB
 
 TEMPLATE = np.array(FACEXLIB.points)

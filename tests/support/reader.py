@@ -19,7 +19,7 @@ from PIL import Image
 
 from restorer import weights
 from restorer.evaluation import ageing as demo
-from restorer.models import registry
+from restorer.models import REGISTRY
 from restorer.weights.native_file import About, write
 from tests.support import golden, standins
 from tests.support.hub import Hub
@@ -130,7 +130,7 @@ def large_models(hub: Hub, folder: Path) -> str:
 
     Each is the built-in model of the same role; the parser is a shallow one that takes all for skin.
     """
-    architecture = registry.architectures()["parsenet"]
+    architecture = REGISTRY["parsenet"]
     complete = {**architecture.defaults, "base_ch": 32, "res_depth": 1, "min_feat_size": 128}
     state = architecture.build(complete).state_dict()
     state["out.bias"][1] += 100

@@ -20,9 +20,9 @@ import torch
 
 from restorer import weights
 from restorer.errors import UnreadablePhotoError, UsageError
-from restorer.faces.detect import Face
-from restorer.faces.tiny import joined
-from restorer.models import registry
+from restorer.models import REGISTRY
+from restorer.models.base import Face
+from restorer.models.tinydetector import fuse_scores
 from restorer.networks.tinydetector import cells
 from restorer.training.ageing import Ageing
 from restorer.training.detecting import DetectorTrainer, calibrate
@@ -380,7 +380,7 @@ def test_the_result_is_a_detector_that_loads(faces: Path, tmp_path: Path) -> Non
     recipe.write_text(SMALL.format(steps=3, workers=0), encoding="utf-8")
     done = train(recipe, data=faces, out=tmp_path / "run", device="cpu")
     table = weights.resolve(str(done.files[0]))
-    loaded = registry.load(table, weights.fetch(table))
+    loaded = REGISTRY.load(table, weights.fetch(table))
     assert loaded.architecture.role == "face detector"
     assert loaded.network(torch.zeros(1, 3, 64, 96)).shape == (1, 8 * 12 + 4 * 6 + 2 * 3, 15)
     assert not any(".norm." in key for key in loaded.network.state_dict())
@@ -395,8 +395,8 @@ def test_calibration_brings_a_score_to_nine_tenths() -> None:
 
     def scores() -> np.ndarray:
         with torch.no_grad():
-            first, (_, logits) = network(picture)[0, :80, 4], network.look_again(picture[0], points)
-            return joined(first.numpy(), logits.numpy())
+            first, (_, logits) = network(picture)[0, :80, 4], network.refine(picture[0], points)
+            return fuse_scores(first.numpy(), logits.numpy())
 
     before = scores()
     calibrate(network, float(before[7]))

@@ -12,9 +12,9 @@ from PIL import Image
 
 from restorer import weights
 from restorer.errors import UsageError
-from restorer.models.base import FaceModel
-from restorer.models.faceunet import FaceUNetModel
-from restorer.models.registry import load
+from restorer.models import REGISTRY
+from restorer.models.base import FaceArchitecture
+from restorer.models.faceunet import FaceUNetArchitecture
 from restorer.networks.faceunet import FaceUNet
 from restorer.training.faceunet import NOTICE, FaceUNetTrainer
 from restorer.training.loop import LOSSES, Place, run
@@ -139,7 +139,7 @@ def test_grain_is_the_same_for_the_same_picture_and_drawn_anew_in_training() -> 
 
 
 def test_the_arguments_are_found_from_the_shapes() -> None:
-    model = FaceUNetModel()
+    model = FaceUNetArchitecture()
     wanted = {"size": 64, "widths": [8, 16, 12], "blocks": [1, 2, 1], "head": [8, 4]}
     network = model.build({**wanted, "grain": 1.5, "template": "none"})
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
@@ -234,8 +234,8 @@ def test_the_result_loads_and_says_whom_to_name(folder: Path, tmp_path: Path) ->
     recipe.write_text(RECIPE, encoding="utf-8")
     done = train(recipe, data=folder / "faces", out=tmp_path, device="cpu", until=2)
     found = weights.resolve(str(done.files[0]))
-    loaded = load(found, weights.fetch(found))
-    assert isinstance(loaded.architecture, FaceModel)
+    loaded = REGISTRY.load(found, weights.fetch(found))
+    assert isinstance(loaded.architecture, FaceArchitecture)
     assert loaded.network(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
     assert (tmp_path / NOTICE).read_text(encoding="utf-8") == "Somebody\n"
 

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 
 from restorer.errors import UnreadablePhotoError, UsageError
-from restorer.faces.detect import Face
 from restorer.imaging.tensors import to_pictures, to_tensor
+from restorer.models.base import Face
 from restorer.models.templates import FACEXLIB
 from restorer.networks.discriminator import StyleGAN2Discriminator, grow_state
 from restorer.networks.glean import Grain, LightGLEAN

@@ -19,8 +19,8 @@ from PIL import Image
 
 from restorer import weights
 from restorer.errors import InterruptedRunError, UsageError
-from restorer.models import registry
-from restorer.models.base import FaceModel
+from restorer.models import REGISTRY
+from restorer.models.base import FaceArchitecture
 from restorer.training.loop import LOSSES, Place, Trainer, run
 from restorer.training.recipe import load_recipe, parse_recipe, recipe_names
 from restorer.training.restoring import RestorerTrainer
@@ -170,8 +170,8 @@ def test_the_recipes_of_the_package_are_complete_and_known(name: str) -> None:
         }
     )
     if issubclass(trainer, RestorerTrainer):
-        model = registry.architectures()[trainer.architecture]
-        assert isinstance(model, FaceModel)
+        model = REGISTRY[trainer.architecture]
+        assert isinstance(model, FaceArchitecture)
         assert set(values["network"]) <= set(model.defaults)
         crop = model.crop({**model.defaults, **values["network"]})
         assert crop.input_size == crop.output_size
@@ -255,14 +255,14 @@ def test_the_result_is_a_file_that_loads(kind: str, pictures: Path, tmp_path: Pa
     done = train(recipe, data=pictures, out=tmp_path / "run", device="cpu", until=7)
     file, table = done.files
     found = weights.resolve(str(file))
-    loaded = registry.load(found, weights.fetch(found))
+    loaded = REGISTRY.load(found, weights.fetch(found))
     assert found.name == "mine"
     assert all(torch.isfinite(value).all() for value in loaded.network.state_dict().values())
     assert (done.folder / "losses.png").is_file()
     assert any((done.folder / "samples").iterdir())
     text = table.read_text(encoding="utf-8")
     assert 'sources = ["file:mine.safetensors"]' in text
-    if isinstance(loaded.architecture, FaceModel):
+    if isinstance(loaded.architecture, FaceArchitecture):
         assert loaded.network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
 
 

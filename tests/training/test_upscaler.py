@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from restorer import weights
-from restorer.engine.device import Device
 from restorer.errors import UsageError
 from restorer.imaging.tensors import to_tensor
-from restorer.models.registry import load
+from restorer.models import REGISTRY
 from restorer.training.loop import Place, run
 from restorer.training.recipe import load_recipe, parse_recipe
 from restorer.training.upscaling import MILD, MildDegradation, PhotoSet, UpscalerTrainer, reduce
 from restorer.upscaling.tiles import NetworkUpscaler
+from tests.support.networks import at_work
 from tests.training.test_runs import rows
 
 RECIPE = """
@@ -89,10 +89,10 @@ def test_it_learns_at_both_factors_and_the_result_enlarges_photos(photos: Path, 
     assert [bool(row["texture"]) for row in rows(tmp_path)[:6]] == [False] * 4 + [True] * 2
     assert made.sample().size == (4 * 64, 16 + 4 * 64)
     file = made.export(tmp_path)[0]
-    loaded = load(weights.resolve(str(file)), file)
+    upscaler = NetworkUpscaler(at_work(REGISTRY.load(weights.resolve(str(file)), file)))
     photo = np.asarray(Image.open(photos / "1.png"))
     for size in ((120, 100), (240, 200), (200, 130)):
-        result = NetworkUpscaler(loaded, Device("cpu", "fp32")).upscale(photo, size)
+        result = upscaler.upscale(photo, size)
         assert result.shape == (size[1], size[0], 3)
         assert abs(result.mean((0, 1)) - photo.mean((0, 1))).max() < 3
 

@@ -14,16 +14,15 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from restorer.engine.device import Device
+from restorer.errors import OutOfMemoryError
 from restorer.imaging.resize import resize
-from restorer.models import registry
-from restorer.models.upscalers import UpscalerModel
+from restorer.models import REGISTRY
+from restorer.models.base import LoadedNetwork, Precision, UpscalerArchitecture
 from restorer.upscaling.tiles import NetworkUpscaler, _edges
+from tests.support.networks import at_work
 
-CPU = Device("cpu", "fp32")
 
-
-class _Model(UpscalerModel):
+class _Model(UpscalerArchitecture):
     name = "test-upscaler"
     overlap = 16
     tile = 64
@@ -55,9 +54,9 @@ class _Cubic(nn.Module):
         return F.interpolate(x, scale_factor=factor, mode="bicubic", align_corners=False)
 
 
-def _upscaler(network: nn.Module, tile: int | None = None) -> NetworkUpscaler:
+def _upscaler(network: nn.Module, tile: int | None = None, precision: Precision = "fp32") -> NetworkUpscaler:
     table = cast("Any", SimpleNamespace(name="test-upscaler"))
-    return NetworkUpscaler(registry.LoadedNetwork(network, table, _Model()), CPU, tile)
+    return NetworkUpscaler(at_work(LoadedNetwork(network, table, _Model()), precision), tile)
 
 
 def _photo(width: int, height: int, seed: int = 0, dtype: type = np.uint8) -> np.ndarray:
@@ -97,9 +96,11 @@ def test_the_whole_picture_never_goes_through_at_once() -> None:
 
 def test_a_tile_that_does_not_fit_into_memory_is_halved() -> None:
     network = _Cubic([torch.OutOfMemoryError])
-    result = _upscaler(network, 256).upscale(_photo(200, 150), (400, 300))
+    upscaler = _upscaler(network, 256)
+    result = upscaler.upscale(_photo(200, 150), (400, 300))
     assert result.shape == (300, 400, 3)
     assert max(network.shapes[-1][2:]) <= 128 + 2 * 16
+    assert upscaler.notes == ("test-upscaler: the memory of cpu asked for tiles of 128 px.",)
 
 
 class _Coloured(_Cubic):
@@ -131,8 +132,10 @@ def test_a_black_and_white_photo_keeps_the_tint_of_jpeg_and_takes_the_networks_b
 
 
 def test_memory_that_never_suffices_is_an_error() -> None:
-    with pytest.raises(torch.OutOfMemoryError):
-        _upscaler(_Cubic([torch.OutOfMemoryError] * 9), 128).upscale(_photo(100, 100), (200, 200))
+    network = _Cubic([torch.OutOfMemoryError] * 9)
+    with pytest.raises(OutOfMemoryError, match="memory of cpu does not suffice for test-upscaler: CUDA out of memory"):
+        _upscaler(network, 128).upscale(_photo(100, 100), (200, 200))
+    assert len(network.shapes) == 2  # with tiles of 128 and of 64 px; none is smaller
 
 
 def test_a_broken_output_is_computed_again_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +147,7 @@ def test_a_broken_output_is_computed_again_in_fp32(monkeypatch: pytest.MonkeyPat
             seen.append("bf16" if low else "fp32")
             return super().forward(x, factor) * (torch.nan if low else 1)
 
-    upscaler = _upscaler(Broken())
-    upscaler._device = Device("cpu", "bf16")
-    result = upscaler.upscale(_photo(60, 60), (120, 120))
+    result = _upscaler(Broken(), precision="bf16").upscale(_photo(60, 60), (120, 120))
     assert seen == ["bf16", "fp32"]
     assert result.std() > 10
 
@@ -208,7 +209,7 @@ def test_tiles_begin_on_the_grid_and_cover_the_photo(length: int, tile: int, gri
 def _tiny(**arguments: Any) -> nn.Module:
     """Return a network of the built-in upscaler's kind that changes what it sees, though it was never trained."""
     torch.manual_seed(0)
-    network = registry.architectures()["tinyupscaler"].build(arguments).eval()
+    network = REGISTRY["tinyupscaler"].build(arguments).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(1.5).add_(0.01 * torch.randn_like(parameter))
@@ -219,22 +220,22 @@ def _tiny(**arguments: Any) -> nn.Module:
 def test_the_built_in_kind_of_network_leaves_no_seam_either(tile: int) -> None:
     """Its coarse levels put a photo on a grid of 8 pixels: tiles that began elsewhere would see another one."""
     table = cast("Any", SimpleNamespace(name="test-upscaler"))
-    architecture = registry.architectures()["tinyupscaler"]
-    assert isinstance(architecture, UpscalerModel)
-    loaded = registry.LoadedNetwork(_tiny(widths=[8, 8, 8], blocks=[1, 1, 1]), table, architecture)
+    architecture = REGISTRY["tinyupscaler"]
+    assert isinstance(architecture, UpscalerArchitecture)
+    network = at_work(LoadedNetwork(_tiny(widths=[8, 8, 8], blocks=[1, 1, 1]), table, architecture))
     photo = _photo(205, 131)
-    whole = NetworkUpscaler(loaded, CPU, 4096).upscale(photo, (410, 262)).astype(int)
-    tiled = NetworkUpscaler(loaded, CPU, tile).upscale(photo, (410, 262)).astype(int)
+    whole = NetworkUpscaler(network, 4096).upscale(photo, (410, 262)).astype(int)
+    tiled = NetworkUpscaler(network, tile).upscale(photo, (410, 262)).astype(int)
     assert np.abs(tiled - whole).max() <= 1
-    shifted = NetworkUpscaler(loaded, CPU, 60)
+    shifted = NetworkUpscaler(network, 60)
     shifted._grid = 1
     assert np.abs(shifted.upscale(photo, (410, 262)).astype(int) - whole).max() > 3
 
 
 def test_the_built_in_kind_of_network_enlarges_any_size_and_is_known_by_its_shapes() -> None:
     arguments = {"widths": [8, 16, 8], "blocks": [1, 2, 3]}
-    architecture = registry.architectures()["tinyupscaler"]
-    assert isinstance(architecture, UpscalerModel)
+    architecture = REGISTRY["tinyupscaler"]
+    assert isinstance(architecture, UpscalerArchitecture)
     network = _tiny(**arguments)
     picture = torch.rand(1, 3, 21, 34) * 2 - 1
     with torch.inference_mode():
@@ -251,8 +252,8 @@ def test_the_built_in_kind_of_network_enlarges_any_size_and_is_known_by_its_shap
 def test_the_operations_of_the_built_in_kind_of_network_are_counted(widths: list[int]) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    architecture = registry.architectures()["tinyupscaler"]
-    assert isinstance(architecture, UpscalerModel)
+    architecture = REGISTRY["tinyupscaler"]
+    assert isinstance(architecture, UpscalerArchitecture)
     arguments = {"widths": widths, "blocks": [2] * len(widths)}
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         architecture.build(arguments)(torch.empty(1, 3, 64, 64), 4)
@@ -260,7 +261,7 @@ def test_the_operations_of_the_built_in_kind_of_network_are_counted(widths: list
 
 
 def test_another_factor_than_the_networks_own_is_refused() -> None:
-    architecture = registry.architectures()["srvggnet"]
+    architecture = REGISTRY["srvggnet"]
     network = architecture.build({**architecture.defaults, "num_feat": 8, "num_conv": 1})
     with pytest.raises(ValueError, match="by 4, not by 2"):
         network(torch.zeros(1, 3, 8, 8), 2)
@@ -270,8 +271,8 @@ def test_another_factor_than_the_networks_own_is_refused() -> None:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_real_esrgan_networks_enlarge_any_size(name: str, scale: int) -> None:
     """Odd sizes too, which the network that unshuffles its input first cannot take as they are."""
-    architecture = registry.architectures()[name]
-    assert isinstance(architecture, UpscalerModel)
+    architecture = REGISTRY[name]
+    assert isinstance(architecture, UpscalerArchitecture)
     small = {"num_feat": 8, "num_block": 1, "num_grow_ch": 4, "num_conv": 2, "scale": scale, "upscale": scale}
     arguments = {**architecture.defaults, **{k: v for k, v in small.items() if k in architecture.defaults}}
     network = architecture.build(arguments).eval()
@@ -287,8 +288,8 @@ def test_flops_are_those_of_the_convolutions() -> None:
 
     for name in ("rrdbnet", "srvggnet"):
         for scale in (2, 4) if name == "rrdbnet" else (4,):
-            architecture = registry.architectures()[name]
-            assert isinstance(architecture, UpscalerModel)
+            architecture = REGISTRY[name]
+            assert isinstance(architecture, UpscalerArchitecture)
             arguments = {**architecture.defaults, **({"scale": scale, "num_block": 2} if name == "rrdbnet" else {})}
             with torch.device("meta"):
                 network = architecture.build(arguments)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from restorer import weights
 from restorer.errors import CheckpointLayoutError
-from restorer.models import registry
+from restorer.models import REGISTRY
 from restorer.weights.native_file import ALIGNMENT
 from tests.support.golden import FOLDER, Record, load
 
@@ -25,7 +25,7 @@ PICTURE = torch.rand(1, 3, 20, 28, generator=torch.Generator().manual_seed(1))
 def upstream() -> dict[str, Tensor]:
     """Return a small upscaler's tensors: widths of 10, so that sizes of all kinds occur."""
     torch.manual_seed(0)
-    kind = registry.architectures()["srvggnet"]
+    kind = REGISTRY["srvggnet"]
     return {
         key.removeprefix("net."): value.detach().clone()
         for key, value in kind.build({**kind.defaults, **ARGUMENTS}).state_dict().items()
@@ -136,7 +136,7 @@ def test_the_layout_of_a_file_of_our_own_is_checked_too(
     change: Callable[[dict[str, Tensor]], object], word: str, tmp_path: Path
 ) -> None:
     """It says itself what it is, and may be wrong: a trainer of tomorrow wrote it, or somebody by hand."""
-    kind = registry.architectures()["srvggnet"]
+    kind = REGISTRY["srvggnet"]
     arguments = {**kind.defaults, **ARGUMENTS}
     state = {f"net.{key}": value for key, value in upstream().items()}
     path = tmp_path / "own.safetensors"

@@ -25,7 +25,7 @@ from restorer.errors import (
     UnsafeCheckpointError,
     UsageError,
 )
-from restorer.models import registry
+from restorer.models import REGISTRY
 from restorer.models.importer import import_checkpoint
 from restorer.weights.checkpoint import open_checkpoint
 
@@ -48,13 +48,13 @@ class Program:
 def upstream() -> dict[str, torch.Tensor]:
     """Return a compact upscaler's checkpoint as upstream names it: `body.N.weight`."""
     torch.manual_seed(5)
-    network = registry.architectures()["srvggnet"].build(SMALL)
+    network = REGISTRY["srvggnet"].build(SMALL)
     return {key.removeprefix("net."): torch.randn_like(value) for key, value in network.state_dict().items()}
 
 
 def result(table: weights.Table) -> torch.Tensor:
     """Return what the network of a table makes of a fixed picture."""
-    network = registry.load(table, weights.fetch(table)).network
+    network = REGISTRY.load(table, weights.fetch(table)).network
     with torch.inference_mode():
         output: torch.Tensor = network(torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16))
     return output
@@ -219,7 +219,7 @@ def test_a_file_of_our_own_is_not_translated_again(tmp_path: Path, monkeypatch: 
     def convert(*_: object) -> None:
         raise AssertionError("translated twice")
 
-    monkeypatch.setattr(type(registry.architectures()["srvggnet"]), "convert", convert)
+    monkeypatch.setattr(type(REGISTRY["srvggnet"]), "convert", convert)
     assert result(table).shape == (1, 3, 32, 32)
 
 
@@ -307,7 +307,7 @@ def test_wrong_shapes_are_named_before_a_tensor_reaches_the_network(tmp_path: Pa
     torch.save(state, file)
     table = weights.Table("wrong", "srvggnet", SMALL, (f"file:{file}",), sha256=_sha256(file))
     with pytest.raises(CheckpointLayoutError, match=r"body\.0\.weight has shape \[8, 2, 3, 3\], not \[8, 3, 3, 3\]"):
-        registry.load(table, file)
+        REGISTRY.load(table, file)
 
 
 def _sha256(path: Path) -> str:

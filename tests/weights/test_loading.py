@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from restorer import weights
-from restorer.models import registry
-from restorer.networks.skip_init import Unfilled
+from restorer.models import REGISTRY, load_network
+from restorer.networks.skip_init import SkipInit
 
 SMALL = {"out_size": 32, "channel_multiplier": 1, "narrow": 0.0625}
 
 
 def test_loading_does_not_import_the_compiler(tmp_path: Path) -> None:
-    architecture = registry.architectures()["gfpgan"]
+    architecture = REGISTRY["gfpgan"]
     arguments = {**architecture.defaults, **SMALL}
     network = architecture.build(arguments)
     weights.write(network.state_dict(), tmp_path / "small.safetensors", weights.About("gfpgan", arguments))
@@ -24,9 +24,9 @@ def test_loading_does_not_import_the_compiler(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from restorer import weights
-from restorer.models import registry
+from restorer.models import REGISTRY, load_network
 table = weights.resolve(sys.argv[1])
-loaded = registry.load(table, weights.fetch(table))
+loaded = REGISTRY.load(table, weights.fetch(table))
 assert not any(value.is_meta for value in loaded.network.state_dict().values())
 print(*sys.modules)
 """
@@ -37,7 +37,7 @@ print(*sys.modules)
 
 
 def test_only_plans_stay_unfilled() -> None:
-    with Unfilled():
+    with SkipInit():
         torch.manual_seed(1)
         with torch.device("meta"):
             assert torch.nn.Linear(3, 4).weight.is_meta
@@ -53,11 +53,11 @@ def test_only_plans_stay_unfilled() -> None:
 
 
 def test_a_loaded_network_has_every_tensor_of_the_file(tmp_path: Path) -> None:
-    architecture = registry.architectures()["gfpgan"]
+    architecture = REGISTRY["gfpgan"]
     arguments = {**architecture.defaults, **SMALL}
     state = architecture.build(arguments).state_dict()
     weights.write(state, tmp_path / "small.safetensors", weights.About("gfpgan", arguments))
-    loaded = registry.load_network(str(tmp_path / "small.safetensors"))
+    loaded = load_network(str(tmp_path / "small.safetensors"))
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert all(torch.equal(value, state[key]) for key, value in loaded.state_dict().items())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from restorer import weights
 from restorer.errors import InvalidTableError, UnknownTableError, UsageError
-from restorer.models import registry
+from restorer.models import REGISTRY
 from restorer.weights import sources, user
 from restorer.weights.table import read_tables, shipped_file, user_file
 
@@ -59,7 +59,7 @@ def test_a_shipped_table_can_be_verified_and_says_its_licence(table: weights.Tab
 
 @pytest.mark.parametrize("table", read_tables(shipped_file()).values(), ids=lambda table: table.name)
 def test_a_shipped_table_sets_only_arguments_of_its_architecture(table: weights.Table) -> None:
-    architecture = registry.architecture_of(table)
+    architecture = REGISTRY.architecture_of(table)
     assert set(table.arguments) <= set(architecture.defaults)
 
 

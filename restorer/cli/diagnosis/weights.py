@@ -45,9 +45,11 @@ class Weights(Examination):
 
     def default_names(self) -> list[str]:
         """Return the weights of a run that names none: face restorers below and from scale 8, detector, parser."""
-        from restorer.pipeline.parts import DETECTOR, GLEAN_FROM_SCALE, PARSER, wanted_model
+        from restorer.pipeline.choice import wanted
 
-        return [wanted_model(2), wanted_model(GLEAN_FROM_SCALE), DETECTOR, PARSER]
+        known = weights.tables()
+        restorers = [wanted(known, "face restorer", scale) for scale in (2.0, 8.0)]
+        return [*restorers, wanted(known, "face detector", 2.0), wanted(known, "face parser", 2.0)]
 
     def defaults(self, verified: list[str]) -> Iterator[Check]:
         """Say what a run without --model would have to download first."""

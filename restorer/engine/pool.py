@@ -1,0 +1,91 @@
+"""Networks that are loaded once and shared by all who ask for the same: two restorers, a folder's run, a page."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import threading
+from functools import cache
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from restorer import engine as package
+from restorer.engine.device import Device
+from restorer.engine.network import Engine, Network
+from restorer.errors import UsageError
+from restorer.weights import OnProgress, Table, fetch
+
+Key = tuple[str, ...]
+
+
+@cache
+def engines() -> dict[str, Engine]:
+    """Return the engines of this package by name: what its modules name as `ENGINE`."""
+    found = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name.endswith("_engine"):
+            engine: Engine = importlib.import_module(f"{package.__name__}.{module.name}").ENGINE
+            found[engine.name] = engine
+    return found
+
+
+class Pool:
+    """Networks by the hash of their weights, device, precision and engine.
+
+    It holds them weakly: a network goes when the last one who uses it has gone.
+    """
+
+    def __init__(self) -> None:
+        self._networks: WeakValueDictionary[Key, Network] = WeakValueDictionary()
+        self._locks: dict[Key, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def get(
+        self,
+        table: Table,
+        device: Device,
+        *,
+        engine: str = "torch",
+        offline: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Network:
+        """Return the network of a table, fetched and verified; loaded by the first who asks, while others wait.
+
+        Args:
+            table: the weights.toml table.
+            device: where it runs, and in which precision.
+            engine: one of `engines`.
+            offline: do not reach for the network.
+            on_progress: hears each step of a download.
+
+        Raises:
+            WeightsError: the weights cannot be had, or do not fit their table.
+            UsageError: there is no such engine.
+        """
+        path = fetch(table, offline=offline, on_progress=on_progress)
+        key = _key(table, path, device, engine)
+        with self._guard:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            found = self._networks.get(key)
+            if found is None:
+                if engine not in engines():
+                    raise UsageError(f"There is no engine {engine!r}.", f"Use one of: {', '.join(engines())}.")
+                found = engines()[engine].load(table, path, device)
+                self._networks[key] = found
+            return found
+
+    def __len__(self) -> int:
+        return len(self._networks)
+
+
+def _key(table: Table, path: Path, device: Device, engine: str) -> Key:
+    """Return what tells two networks apart; the table's name is part of it, since records give it."""
+    arguments = json.dumps(dict(table.arguments), sort_keys=True, default=str)
+    pinned = table.wanted_hash or str(path)
+    return (table.name, table.architecture, arguments, pinned, device.name, device.precision, engine)
+
+
+POOL = Pool()
+"""The networks of this process."""

@@ -1,0 +1,201 @@
+"""The detector, face restorer, mask and upscaler of a run: loaded when they are first needed, or given by the caller.
+
+What "auto" chooses and cannot have, the models that are built in replace, and say so; what is named outright is never
+replaced. A photo without faces costs no face network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from restorer import weights
+from restorer.engine.device import Device
+from restorer.engine.pool import POOL, Pool
+from restorer.errors import WeightsUnavailableError
+from restorer.models import REGISTRY
+from restorer.models.base import Detector, FaceRestorer
+from restorer.pipeline import choice as choices
+from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
+from restorer.pipeline.decisions import Decisions, Given, Mask, Notify, alone
+from restorer.upscaling import RESAMPLERS
+from restorer.upscaling.lanczos import Background
+
+if TYPE_CHECKING:
+    from restorer.engine.network import Network
+    from restorer.faces.likeness import Likeness
+    from restorer.options import Options
+    from restorer.weights import Table
+
+
+class Components(Decisions):
+    """What one set of options works with.
+
+    Args:
+        options: the choices of the run.
+        notify: tells the user one line (what "auto" chose).
+        on_download: hears each step of a download; None = its size is logged.
+        given: objects in place of what the options name.
+        pool: where networks are kept.
+
+    Raises:
+        UsageError: a name is of another role, or a model lacks what the options ask of it.
+        UnknownTableError: no weights.toml has a table of that name.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        notify: Notify = lambda _line: None,
+        *,
+        on_download: weights.OnProgress | None = None,
+        given: Given | None = None,
+        pool: Pool = POOL,
+    ) -> None:
+        super().__init__(options, notify, given)
+        self._on_download = on_download
+        self._pool = pool
+        self._networks: dict[str, Network] = {}
+        self._detector = self.given.detector
+        self._face_model = self.given.face_model
+        self._mask = self.given.mask
+        self._mask_warning: str | None = None
+        self._likeness: Likeness | None = None
+        self._backgrounds: dict[str, Background] = {}
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the face restorer is there: loaded, or given."""
+        return self._face_model is not None
+
+    def notes(self) -> list[str]:
+        """Return what networks had to do otherwise so far: smaller batches or tiles, the CPU in place of a GPU."""
+        with self._lock:
+            parts = [*self._networks.values(), *self._backgrounds.values()]
+        return list(dict.fromkeys(note for part in parts for note in getattr(part, "notes", ())))
+
+    @alone
+    def fallbacks(self) -> list[str]:
+        """Return a line for each choice of "auto" that a built-in model replaces, decided by now.
+
+        Raises:
+            WeightsError: the model was named, or a likeness asked for, and its weights cannot be had. They are not done
+                without, not even where no face would need them: that is said before the work.
+        """
+        if self.options.min_likeness is not None:
+            self.likeness()
+        if self.faces_wanted and self._decides():
+            self.choice()
+        if self._fallbacks and self.given.face_model is None and self.options.model not in (AUTO, NONE):
+            weights.fetch(weights.resolve(self.options.model), offline=self.options.offline)
+        return list(self._fallbacks)
+
+    @alone
+    def network(self, table: Table, device: Device | None = None) -> Network:
+        """Return the network of a table, fetched, verified and on the device of the run, or on another one."""
+        if table.name not in self._networks:
+            if self.options.device != AUTO:
+                self.device  # noqa: B018 - one that is not there is an error before any download
+            # Before torch is loaded, which takes seconds: missing weights are said at once.
+            weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
+            self._networks[table.name] = self._pool.get(
+                table, device or self.device, offline=self.options.offline, on_progress=self._on_download
+            )
+        return self._networks[table.name]
+
+    @alone
+    def detector(self) -> Detector:
+        """Return the detector; raises WeightsError when its weights cannot be had."""
+        if self._detector is None:
+            from restorer.faces.detect import FaceDetector
+
+            if self.options.detector != AUTO:
+                network = self.network(weights.resolve(self.options.detector))
+            else:
+                network = self._auto_network("detector")
+            options = self.options
+            self._detector = FaceDetector(network, min_score=options.min_score, min_face=options.min_face)
+        return self._detector
+
+    @alone
+    def face_model(self) -> FaceRestorer:
+        """Return the face restorer; raises WeightsError when its weights cannot be had."""
+        if self._face_model is None:
+            from restorer.faces.restoring import NetworkFaceRestorer
+
+            options = self.options
+            network = self._auto_network("model") if options.model == AUTO else self.network(self.model_table())
+            self._face_model = NetworkFaceRestorer(network, fidelity=options.fidelity, seed=options.seed)
+        return self._face_model
+
+    def _auto_network(self, field: Literal["model", "detector"]) -> Network:
+        """Return the network that "auto" chose; the built-in one where a host did not have the file after all."""
+        choice, tables = self.choice(), self._available.tables
+        name = str(getattr(choice, field) or choices.builtin(tables, "face detector"))
+        try:
+            return self.network(tables[name])
+        except WeightsUnavailableError as error:
+            if tables[name].builtin:
+                raise
+            taken = choices.builtin(tables, REGISTRY.architecture_of(tables[name]).role)
+            line = f"{error.message} The built-in model {taken} takes its place."
+            self._fallbacks.append(line)
+            self._choice = replace(choice, model=taken) if field == "model" else replace(choice, detector=taken)
+            self.notify_once(line)
+            return self.network(tables[taken])
+
+    @alone
+    def mask(self) -> tuple[Mask, str | None]:
+        """Return the mask, and a line where it is not the wanted one: without a parser it is drawn from landmarks."""
+        if self._mask is None:
+            from restorer.faces.mask import LandmarkMask, ParserMask
+
+            if self.mask_name == LANDMARKS:
+                self._mask = LandmarkMask()
+                return self._mask, None
+            try:
+                self._mask = ParserMask(self.network(self._available.tables[self.mask_name]))
+            except WeightsUnavailableError as error:
+                self._mask = LandmarkMask()
+                self._mask_warning = f"Faces were pasted by masks drawn from their landmarks: {error.message}"
+        return self._mask, self._mask_warning
+
+    @alone
+    def likeness(self) -> Likeness:
+        """Return what compares faces, always on the CPU; raises WeightsError when its weights cannot be had."""
+        if self._likeness is None:
+            table = self._available.tables[choices.recogniser(self._available.tables)]
+            try:
+                weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
+            except WeightsUnavailableError as error:
+                raise error.with_remedy(f"{error.remedy} Or leave --min-likeness out.") from error
+            from restorer.faces.likeness import Likeness
+
+            self._likeness = Likeness(self.network(table, Device("cpu", "fp32")))
+        return self._likeness
+
+    @alone
+    def background(self, size: tuple[int, int]) -> tuple[Background, str | None]:
+        """Return the upscaler for a photo of this size, and a line that says why where "auto" chose it."""
+        if self.given.background is not None:
+            return self.given.background, None
+        name, why = self._background_choice(size)
+        try:
+            return self._upscaler(name), why
+        except WeightsUnavailableError as error:
+            if self.options.background != AUTO:
+                raise
+            name, why = choices.builtin_background(self._available, size, self.device.kind, error.message)
+            return self._upscaler(name), why
+
+    def _upscaler(self, name: str) -> Background:
+        if name not in self._backgrounds:
+            if name in RESAMPLERS:
+                self._backgrounds[name] = RESAMPLERS[name]()
+            else:
+                from restorer.upscaling.tiles import NetworkUpscaler
+
+                asked = self.options.background
+                table = weights.resolve(asked if asked != AUTO and name not in self._available.tables else name)
+                self._backgrounds[name] = NetworkUpscaler(self.network(table), self.options.tile)
+        return self._backgrounds[name]

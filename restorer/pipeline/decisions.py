@@ -1,0 +1,254 @@
+"""The names of one run: what the options and "auto" come to, decided when it is first asked for, and said once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+
+from restorer import weights
+from restorer.engine import device as devices
+from restorer.engine.device import Device
+from restorer.models import REGISTRY
+from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
+from restorer.pipeline import choice as choices
+from restorer.pipeline.choice import AUTO, NONE, Available, Choice
+from restorer.upscaling import RESAMPLERS
+from restorer.upscaling.lanczos import Background
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from restorer.options import Options
+    from restorer.weights import Table
+
+D = TypeVar("D", bound="Decisions")
+P = ParamSpec("P")
+T = TypeVar("T")
+Notify = Callable[[str], None]
+"""Tells the user one line."""
+
+
+class Mask(Protocol):
+    """What the pipeline needs of a mask; an object of one's own may be given to `Restorer` in its place."""
+
+    def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
+        """Return how much of each restored crop (n, 3, s, s) is pasted: (n, t, t) float32 in [0, 1], any t.
+
+        The landmarks (n, 5, 2) are given as shares of the crop's side.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """Objects that the caller gave in place of what options name; None = by the options."""
+
+    detector: Detector | None = None
+    face_model: FaceRestorer | None = None
+    mask: Mask | None = None
+    background: Background | None = None
+
+
+def alone(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P], T]:
+    """Let one thread at a time into these methods, so that what they decide or load, they do once."""
+
+    @wraps(method)
+    def locked(self: D, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
+class Decisions:
+    """What a run's options come to: which names, which device; nothing is loaded for it.
+
+    Args:
+        options: the choices of the run.
+        notify: tells the user one line (what "auto" chose).
+        given: objects in place of what the options name.
+
+    Raises:
+        UsageError: a name is of another role, or a model lacks what the options ask of it.
+        UnknownTableError: no weights.toml has a table of that name.
+    """
+
+    def __init__(self, options: Options, notify: Notify, given: Given | None) -> None:
+        self.options = options
+        self.given = given or Given()
+        self.told: set[str] = set()
+        self._notify = notify
+        self._lock = threading.RLock()
+        self._available = Available(weights.tables(), _Missing(options))
+        self._choice: Choice | None = None
+        self._fallbacks: list[str] = []
+        self._device: Device | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Check names early: a wrong one is an error before any photo is read. What "auto" means waits for its need."""
+        options, given, tables = self.options, self.given, self._available.tables
+        if given.face_model is not None:
+            choices.check_likeness(options, self.model, given.face_model.crop)
+        elif options.model == NONE:
+            choices.check_no_faces(options)
+        else:
+            name = options.model if options.model != AUTO else choices.wanted(tables, "face restorer", options.scale)
+            table = weights.resolve(name)
+            choices.check_model(options, table, tables)
+            if options.model != AUTO:
+                choices.check_likeness(options, table.name, choices.crop_of(table))
+        if given.detector is None and options.detector != AUTO:
+            REGISTRY.of_role(DetectorArchitecture, weights.resolve(options.detector), f"--detector {options.detector}")
+        if given.background is None and options.background not in (AUTO, *RESAMPLERS):
+            table = weights.resolve(options.background)
+            REGISTRY.of_role(UpscalerArchitecture, table, f"--background {options.background}")
+
+    # ------------------------------------------------------------------------------------------------ names
+
+    @alone
+    def choice(self) -> Choice:
+        """Return what "auto" means for model, detector and mask; decided when it is first asked for, once a run."""
+        if self._choice is None:
+            self._choice = choices.choose(self._resolved(), self._available)
+            self._fallbacks += self._choice.fallbacks
+        return self._choice
+
+    def _resolved(self) -> Options:
+        """Return the options with the names of tables in place of aliases and of objects."""
+        options, given = self.options, self.given
+        model, detector = options.model, options.detector
+        if given.face_model is not None:
+            model = name_of(given.face_model)
+        elif model not in (AUTO, NONE):
+            model = weights.resolve(model).name
+        if given.detector is not None:
+            detector = name_of(given.detector)
+        elif detector != AUTO:
+            detector = weights.resolve(detector).name
+        return replace(options, model=model, detector=detector)
+
+    @property
+    def model(self) -> str:
+        """The face restorer's name for the record; "auto" is decided when it is first asked for."""
+        if self.given.face_model is not None:
+            return name_of(self.given.face_model)
+        if self.options.model == NONE:
+            return NONE
+        if self.options.model != AUTO:
+            return weights.resolve(self.options.model).name
+        return self.choice().model
+
+    @property
+    def faces_wanted(self) -> bool:
+        """Whether there is a face stage at all."""
+        return self.given.face_model is not None or self.options.model != NONE
+
+    @property
+    def mask_name(self) -> str:
+        """The mask that is meant for this run: a face parser's table, or "landmarks"."""
+        return self.choice().mask
+
+    def detector_name(self) -> str | None:
+        """Return the detector's name for the record; None where nothing is detected."""
+        if not self.faces_wanted or self.options.aligned:
+            return None
+        if self.given.detector is not None:
+            return name_of(self.given.detector)
+        if self.options.detector != AUTO:
+            return weights.resolve(self.options.detector).name
+        return self.choice().detector
+
+    def _decides(self) -> bool:
+        """Whether "auto" is to be decided for the model or the detector."""
+        model = self.given.face_model is None and self.options.model == AUTO
+        detector = self.given.detector is None and self.options.detector == AUTO and not self.options.aligned
+        return model or detector
+
+    def model_hash(self) -> str | None:
+        """Return what pins the face restorer's weights: the hash in its table; None for objects and "none"."""
+        if self.given.face_model is not None or self.model == NONE:
+            return None
+        return self.model_table().wanted_hash
+
+    def model_table(self) -> Table:
+        """Return the face restorer's table, also of a file of one's own."""
+        return weights.resolve(self.options.model if self.options.model != AUTO else self.model)
+
+    def likeness_hash(self) -> str | None:
+        """Return what pins the weights that faces are compared by; None where they are not compared."""
+        if self.options.min_likeness is None:
+            return None
+        return self._available.tables[choices.recogniser(self._available.tables)].wanted_hash
+
+    @property
+    @alone
+    def device(self) -> Device:
+        """The device and precision of the run, chosen on first use."""
+        if self._device is None:
+            self._device = devices.choose(self.options.device, self.options.precision)
+        return self._device
+
+    def used_device(self) -> Device:
+        """Return the device for the record; where no network ran, plain resampling on the CPU did not ask for torch."""
+        if self._device is None and self.options.device == AUTO and self.options.precision == AUTO:
+            return Device("cpu", "fp32")
+        return self.device
+
+    def background_name(self, size: tuple[int, int]) -> str:
+        """Return what a photo of this size is to be enlarged by, without loading anything."""
+        if self.given.background is not None:
+            return self.given.background.name
+        return self._background_choice(size)[0]
+
+    def _background_choice(self, size: tuple[int, int]) -> tuple[str, str | None]:
+        """Return the name of what enlarges a photo of this size, and why; asks for the device only where it counts."""
+        options = self.options
+        if options.background in RESAMPLERS:
+            return options.background, None
+        if options.background != AUTO:
+            return weights.resolve(options.background).name, None
+        kind = self.device.kind if options.scale > 1 else "cpu"
+        found = choices.choose(self._resolved(), self._available, size=size, device=kind)
+        assert found.background is not None
+        return found.background, found.why
+
+    @alone
+    def notify_once(self, line: str | None) -> None:
+        """Say a line, once a run."""
+        if line and line not in self.told:
+            self.told.add(line)
+            self._notify(line)
+
+
+class _Missing(Mapping[str, str]):
+    """Why tables that "auto" may choose cannot be had, by name; asked once, of all at once, when it is first read."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._found: dict[str, str] | None = None
+
+    def _asked(self) -> dict[str, str]:
+        if self._found is None:
+            tables = weights.tables()
+            names = choices.candidates(tables, self._options.scale)
+            self._found = weights.missing([tables[name] for name in names], offline=self._options.offline)
+        return self._found
+
+    def __getitem__(self, name: str) -> str:
+        return self._asked()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._asked())
+
+    def __len__(self) -> int:
+        return len(self._asked())
+
+
+def name_of(part: object) -> str:
+    """Return the name of a part that the caller gave."""
+    return str(getattr(part, "name", type(part).__name__))

@@ -1,0 +1,32 @@
+"""How far a photo is: what stages tell, and what is known of a stage before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+OnStage = Callable[[str, float], None]
+"""Called with a stage's name and the fraction of it that is done, 0 to 1."""
+
+Cost = Literal["photo", "megapixel", "face"]
+"""What the seconds of a step grow with."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a stage that a record's `seconds` names.
+
+    Attributes:
+        name: the key in `seconds`.
+        cost: what its seconds grow with.
+        words: what it does, for people.
+    """
+
+    name: str
+    cost: Cost
+    words: str
+
+
+def unheard(stage: str, fraction: float) -> None:
+    """Stand for an `OnStage` where nobody listens."""

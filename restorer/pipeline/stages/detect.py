@@ -1,0 +1,72 @@
+"""Finding the faces of a photo, and choosing those that are restored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from restorer.engine.memory import trim_heap
+from restorer.models.base import Face
+from restorer.pipeline.canvas import Canvas, Detection, Work
+from restorer.pipeline.events import Step
+from restorer.pipeline.stages import Stage
+from restorer.record import FaceRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class DetectStage(Stage):
+    """Detects, writes every face into the record, and notes those that are to be restored."""
+
+    name = "detect"
+    words = "looking for faces"
+    order = 200
+    weight = 0.1
+    steps = (Step("detect", "megapixel", "looking for faces"),)
+
+    def is_wanted(self, work: Work) -> bool:
+        """Whether there is a face stage at all."""
+        return work.components.faces_wanted
+
+    def run(self, canvas: Canvas, work: Work) -> Canvas:
+        """Return the canvas as it is; the faces are in `work.detections` and in the record."""
+        with work.record.timed("detect"):
+            faces = [_whole(canvas)] if work.options.aligned else self._found(canvas.pixels, work)
+            self._choose(faces, work)
+        trim_heap()
+        return canvas
+
+    def _found(self, pixels: np.ndarray, work: Work) -> list[Face]:
+        found = work.faces if work.faces is not None else work.components.detector().detect(pixels)
+        if not found:
+            work.record.warn("No face was found; only the picture as a whole was enlarged.")
+        return list(found)
+
+    def _choose(self, faces: list[Face], work: Work) -> None:
+        from restorer.faces import select
+        from restorer.faces.placement import WholePlacement
+
+        options, record = work.options, work.record
+        reasons = select.choose(
+            faces, work.photo.size, faces=options.faces, min_face=options.min_face, max_faces=options.max_faces
+        )
+        for number in select.missing(options.faces, len(faces)):
+            record.warn(f"--faces asks for face {number}, but {len(faces)} were found.")
+        for face, reason in zip(faces, reasons, strict=True):
+            points = tuple((float(x), float(y)) for x, y in face.landmarks)
+            entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason)
+            record.faces.append(entry)
+            if reason is None:
+                placement = WholePlacement(work.photo.size) if options.aligned else None
+                work.detections.append(Detection(entry, face.landmarks, placement))
+
+
+def _whole(canvas: Canvas) -> Face:
+    """Return an aligned crop as a face: all of it, found for sure, with its landmarks where the model has them."""
+    import numpy as np
+
+    width, height = canvas.size
+    return Face((0.0, 0.0, float(width), float(height)), np.empty((0, 2), np.float32), 1.0)
+
+
+STAGE = DetectStage()

@@ -1,0 +1,87 @@
+"""How many cores a run may use, and in which type a precision computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from restorer.engine import device as devices
+from restorer.engine.device import Device
+from restorer.models.base import Precision
+from tests.support.albums import picture
+from tests.support.in_process import restore
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """Keep torch's number of threads for the other tests."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("lines", "cores"), [("150000 100000", 2), ("100000 100000", 1), ("20000 100000", 1)])
+def test_a_containers_quota_is_rounded_up(tmp_path: Path, lines: str, cores: int) -> None:
+    (tmp_path / "cpu.max").write_text(f"{lines}\n")
+    assert devices._cgroup_quota(tmp_path) == cores
+
+
+@pytest.mark.parametrize("lines", ["max 100000", "", "150000", "150000 0"])
+def test_without_a_quota_there_is_none(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "cpu.max").write_text(lines)
+    assert devices._cgroup_quota(tmp_path) is None
+
+
+def test_the_older_kind_of_quota_is_known(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("250000\n")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    assert devices._cgroup_quota(tmp_path) == 3
+
+
+def test_cores_are_those_of_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    for quota, cores in ((None, 6), (2, 2), (64, 6)):
+        monkeypatch.setattr(devices, "_cgroup_quota", lambda quota=quota: quota)
+        assert devices.allowed_cores() == cores
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_a_precision_is_the_type_that_is_computed_in(precision: Precision, dtype: torch.dtype) -> None:
+    context = Device("cpu", precision).autocast()
+    assert isinstance(context, torch.autocast)
+    assert context.fast_dtype == dtype
+    assert context.device == "cpu"
+    assert not isinstance(Device("cpu", "fp32").autocast(), torch.autocast)
+    assert not isinstance(Device("cpu", precision).autocast("fp32"), torch.autocast)
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 0), "fp32"), ((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")]
+)
+def test_bf16_is_for_gpus_that_compute_in_it(
+    capability: tuple[int, int], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From Ampere on; the ones before only pretend to."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    assert devices.choose("cuda").precision == precision
+    assert devices.choose("cuda", "fp16").precision == "fp16"
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_run_computes_with_as_many_threads_as_it_has_cores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with as many as the machine has: a container's share of it is what counts."""
+    monkeypatch.chdir(tmp_path)
+    picture(Path("a.png"))
+    torch.set_num_threads(2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    restore(capsys, "a.png", "--model", "tiny", "--background", "lanczos", "--offline")
+    assert torch.get_num_threads() == 1
