@@ -86,7 +86,11 @@ class FaceBatcher:
 
     @contextmanager
     def lane(self) -> Iterator[None]:
-        """Count the thread among those at work, whose crops a batch waits for; until the end, whatever ends it."""
+        """Count the thread among those at work, whose crops a batch waits for; until the end, whatever ends it.
+
+        Raises:
+            Cancelled: the run has ended.
+        """
         with self._changed:
             if self._closed:
                 raise Cancelled

@@ -48,7 +48,7 @@ class Network(Protocol):
         """Run the network.
 
         Where memory does not suffice the batch is halved, again and again, and a single item goes to the CPU. What came
-        out in half precision as not-a-number, or as a picture of a single colour for one of many, is computed again in
+        out in half precision as NaN, or as a picture of a single colour for one of many, is computed again in
         fp32. `notes` says what was needed of this.
 
         Args:

@@ -134,7 +134,7 @@ class TorchNetwork:
         return self._infer(tensors, "fp32", controls)
 
     def _broken(self, given: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """Return which items came out as not-a-number, or as a picture of one colour (black) for one of many."""
+        """Return which items came out as NaN, or as a picture of one colour (black) for one of many."""
         import torch
 
         broken = ~torch.isfinite(output.flatten(1).sum(1))  # quicker than to ask each value

@@ -38,7 +38,7 @@ def paste(
         marks: (H, W) uint8, where the weight of what was pasted is written, 255 = all; None = nowhere.
 
     Raises:
-        ValueError: an array has another type or shape, or the face holds not-a-number.
+        ValueError: an array has another type or shape, or the face holds NaN.
     """
     _check(canvas, face, mask)
     depth = canvas.dtype
@@ -80,7 +80,7 @@ def _check(canvas: np.ndarray, face: np.ndarray, mask: np.ndarray) -> None:
     if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
         raise ValueError(f"the mask must be (t, t), not {mask.shape}")
     if not (np.isfinite(face).all() and np.isfinite(mask).all()):
-        raise ValueError("the face or its mask holds not-a-number")
+        raise ValueError("the face or its mask holds NaN")
 
 
 def _target(

@@ -34,7 +34,9 @@ UP_TO = 180  # pixels in a view, but for the coarsest
 SURE_FROM = 20  # pixels in a view
 VOTES_AT = 0.65  # intersection over union with the best cell's box from which a cell has a say about the landmarks
 MARGIN = 1.5  # of the first look's logit below what is asked for: what is less likely is not looked at again
-SAME = 0.6  # mean distance of the landmarks of one face found twice, as a share of their mean distance from the middle
+# Mean distance of the landmarks of one face found twice, as a share of their mean distance from the middle; chosen by
+# eye, no measurement of it is recorded.
+SAME = 0.6
 SECOND_COUNTS = 0.35  # share of the second look in the score
 SIZES = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the crops in which landmarks are placed; their errors differ
 AT_MOST = 500  # finds of a view that are looked at again

@@ -175,7 +175,7 @@ def _split(image: Image.Image) -> Decoded:
 def from_float(values: Pixels) -> Decoded:
     """Take floating-point values between 0 and 1 as 16-bit ones; any others have no fixed white and are refused."""
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0.0 and high <= 1.0):  # also true of not-a-number
+    if not (low >= 0.0 and high <= 1.0):  # also true of NaN
         raise UndecodableError(
             f"it holds floating-point values from {low:g} to {high:g}, and only 0 to 1 has a meaning"
         )

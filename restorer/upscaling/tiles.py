@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SMALLEST_TILE = 64
 """Pixels; what does not fit into a device's memory with tiles of this side goes to the CPU."""
 
+ROUNDED = 1e-3
+"""By how much a size may be beyond a factor: half a pixel of rounding, from 500 px a side on."""
+
 
 class NetworkUpscaler:
     """An upscaler network in tiles, whose result one antialiased resize brings to any size.
@@ -67,7 +70,7 @@ class NetworkUpscaler:
         (height, width), (wide, high) = pixels.shape[:2], size
         canvas = np.empty((high, wide, 3), pixels.dtype)
         needed = max(wide / width, high / height)
-        factor = next((factor for factor in self._factors if factor >= needed - 1e-3), self._factors[-1])
+        factor = next((factor for factor in self._factors if factor >= needed - ROUNDED), self._factors[-1])
         shrinks = tile > SMALLEST_TILE
         rows, columns = _edges(height, tile, self._grid), _edges(width, tile, self._grid)
         total, done = (len(rows) - 1) * (len(columns) - 1), 0

@@ -223,6 +223,18 @@ def test_a_gpu_that_torch_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(Devices().unused_gpu(False, "13.0")).status == "note"
 
 
+def test_looking_leaves_torchs_threads_alone() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        list(Devices().look())
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 # ------------------------------------------------------------------------------------------------ folders and disk
 
 
