@@ -10,6 +10,7 @@ from restorer.photo import ifd
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 _MAKER_NOTE = 37500
+_COLOUR_TAGS = frozenset({301, 318, 319, 42240})  # transfer function, white point, primaries, gamma
 _INTEROP_INDEX, _COLOUR_SPACE, _ADOBE_RGB = 1, 40961, 2
 _INCH, _CENTIMETRE = 2, 3
 
@@ -142,6 +143,11 @@ def names_adobe_rgb(block: bytes) -> bool:
         if directory.integer(_COLOUR_SPACE, 1) == _ADOBE_RGB:
             return True
     return False
+
+
+def tells_primaries(block: bytes) -> bool:
+    """Whether a sound block tells primaries, a white point or curves of its own."""
+    return any(_COLOUR_TAGS & directory.entries.keys() for directory in directories(block))
 
 
 def directory_resolution(directory: ifd.Directory) -> tuple[float, float] | None:

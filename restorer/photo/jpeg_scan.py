@@ -253,23 +253,21 @@ def _some_unchanged(picture: Coded, before: Pixels, after: Pixels) -> bool:
     interval, wide, high = _grid(picture.data)
     if before.shape != after.shape or not interval:
         return False
-    differs = before != after
-    plane = differs if differs.ndim == 2 else differs.any(axis=2)
-    units = _inside(plane, wide, high).ravel() > 0
-    visible = _inside(np.ones_like(plane), wide, high).ravel()
-    ends = np.minimum(np.arange(interval, units.size + interval, interval), units.size)
-    runs = np.logical_or.reduceat(units, np.arange(0, units.size, interval))
-    enough = visible[ends - 1] >= (wide - 2) * (high - 2) // 4  # some lie for the most part beyond the picture's edge
-    return any(number < runs.size and enough[number] and not runs[number] for number in _long_parts(picture, _TAIL))
-
-
-def _inside(plane: Pixels, wide: int, high: int) -> Pixels:
-    """Count the true pixels of each unit, but for its border, where its colours are mixed with its neighbours'."""
-    rows, columns = -(-plane.shape[0] // high), -(-plane.shape[1] // wide)
+    first = (slice(None), slice(None), 0) if before.ndim == 3 else (slice(None), slice(None))
+    plane = before[first] != after[first]  # the last block of a unit shows in the first channel: grey, or red
+    height, width = plane.shape
+    rows, columns = -(-height // high), -(-width // wide)
     padded = np.zeros((rows * high, columns * wide), bool)
-    padded[: plane.shape[0], : plane.shape[1]] = plane
-    counts: Pixels = padded.reshape(rows, high, columns, wide)[:, 1:-1, :, 1:-1].sum(axis=(1, 3))
-    return counts
+    padded[:height, :width] = plane
+    # At its border a unit's colours are mixed with its neighbours', so only what is inside tells of itself.
+    inside = padded.reshape(rows, high, columns, wide)[:, 1:-1, :, 1:-1]
+    units = np.any(inside, axis=(1, 3)).ravel()
+    runs = np.logical_or.reduceat(units, np.arange(0, units.size, interval))
+    ends = np.minimum(np.arange(interval, units.size + interval, interval), units.size) - 1
+    # Units that lie for the most part beyond the picture's edge may change without showing it.
+    seen_high, seen_wide = height - ends // columns * high, width - ends % columns * wide
+    enough = (seen_high > high // 2) & (seen_wide > wide // 2)
+    return any(number < runs.size and enough[number] and not runs[number] for number in _long_parts(picture, _TAIL))
 
 
 def _grid(data: bytes) -> tuple[int, int, int]:

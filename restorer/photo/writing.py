@@ -117,9 +117,14 @@ def _prepare(
 
 def _keep_colour_space(out: EncodeInput, like: Photo) -> None:
     """Give a result without EXIF the profile of the colours that only EXIF has named."""
-    if out.icc_profile is not None or like.exif is None or not exif.names_adobe_rgb(like.exif):
+    if out.icc_profile is not None or like.exif is None:
         return
-    if out.grey:
+    if not exif.names_adobe_rgb(like.exif):
+        if exif.tells_primaries(like.exif):
+            out.warnings.append(
+                "The EXIF, which was dropped, tells primaries or curves of its own; colours may change."
+            )
+    elif out.grey:
         out.warnings.append("The EXIF, which was dropped, says Adobe RGB; without it, greys may look a little darker.")
     else:
         out.icc_profile = color.adobe_rgb_profile()

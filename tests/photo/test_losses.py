@@ -507,3 +507,40 @@ def test_damaged_resources_are_named() -> None:
     cut = read_photo(jpeg(resources=resource(0x0404, IPTC) + resource(0x040A, b"\1")[:-3]))
     assert any("damaged" in w for w in cut.warnings)
     assert cut.photoshop == resource(0x0404, IPTC)
+
+
+# ------------------------------------------------------------------------------------------------------- cut-off ends
+
+
+def test_an_end_marker_that_is_missing_is_named_where_all_pixels_are_there() -> None:
+    for array, colour in ((RGB, 2), (scene(deep=True), 2)):
+        photo = read_photo(png(array, colour)[:-12])
+        assert np.array_equal(photo.pixels, array)
+        assert photo.warnings == ["The PNG's end marker is missing; all its pixels are there."]
+    whole = gif()
+    photo = read_photo(whole[:-1])
+    assert np.array_equal(photo.pixels, read_photo(whole).pixels)
+    assert any("end marker" in w for w in photo.warnings)
+    with pytest.raises(UnreadablePhotoError, match="cut off"):
+        read_photo(whole[:-200])
+
+
+@pytest.mark.parametrize("damage", ["a byte", "a chunk"])
+def test_a_damaged_16_bit_png_is_refused_without_a_line_of_the_library(
+    damage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(png(scene(deep=True), 2))
+    at = data.find(b"IDAT") + 30
+    if damage == "a byte":
+        data[at] ^= 255
+    else:
+        del data[at:]
+    with pytest.raises(UnreadablePhotoError, match=r"damaged|cut off"):
+        read_photo(bytes(data))
+    assert capfd.readouterr().err == ""
+
+
+def test_primaries_in_exif_are_named_when_they_go() -> None:
+    photo = read_photo(jpeg(block=ifd.pack_tree({318: ifd.Value(5, bytes(16)), 271: ifd.Value(2, b"A\0")})))
+    assert any("primaries" in w for w in written(photo, "JPEG", strip_metadata=True)[1])
+    assert written(photo, "JPEG")[1] == []

@@ -52,7 +52,7 @@ def _joined(data: bytes, start: int, end: int) -> bytes:
 
 def _read_gif(data: bytes) -> Photo:
     builder = PhotoBuilder("GIF")
-    frames, ended = 0, len(data)
+    frames, ended = 0, 0
     unknown: dict[str, None] = {}
     for kind, start, end in _blocks(data):
         if kind == _IMAGE:
@@ -69,7 +69,10 @@ def _read_gif(data: bytes) -> Photo:
         builder.warnings.append(f"The animation has {frames} frames; only the first picture was taken.")
     if unknown:
         builder.warnings.append(f"Parts of the GIF that are not known here were dropped: {', '.join(unknown)}.")
-    builder.warn_of_rest(data[ended:])
+    if ended:
+        builder.warn_of_rest(data[ended:])
+    else:
+        builder.warnings.append("The GIF's end marker is missing; all pixels of its first picture are there.")
     with decoding.opened(data, "GIF") as image:
         if image.size[0] * image.size[1] > _MOST_OF_A_BYTE * len(data):
             raise UndecodableError(
