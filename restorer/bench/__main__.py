@@ -11,7 +11,8 @@ import restorer.bench
 
 def main(arguments: list[str]) -> int:
     """Run one measurement and return its exit code; without a known name, say which there are and return 2."""
-    names = [module.name for module in pkgutil.iter_modules(restorer.bench.__path__) if not module.name.startswith("_")]
+    own = ("__main__", "tools")
+    names = [module.name for module in pkgutil.iter_modules(restorer.bench.__path__) if module.name not in own]
     if not arguments or arguments[0] not in names:
         print(f"usage: python -m restorer.bench {{{','.join(names)}}} [--help]", file=sys.stderr)
         return 2

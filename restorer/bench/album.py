@@ -27,8 +27,8 @@ from pathlib import Path
 from PIL import Image
 
 from restorer.batch.journal import NAME
-from restorer.bench._albums import SIDE_FILES, Album, album, files, photographs
-from restorer.bench._watching import Moment, Run, run
+from restorer.bench.tools.albums import SIDE_FILES, Album, album, files, photographs
+from restorer.bench.tools.watching import Moment, Run, run
 
 GOOD, BROKEN, KILLS, SIDE = 288, 12, 20, 160
 PLACE = ("--offline", "--device", "cpu")

@@ -18,7 +18,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from restorer.training.labelling import Known, Teacher, known_faces, read_picture
+from restorer.imaging.boxes import pairwise_iou
+from restorer.models.base import Detector
+from restorer.training.datasets import read_picture
+from restorer.training.labelling import Known, known_faces
 
 MATCH = 0.4
 SURE = 0.9
@@ -63,16 +66,6 @@ class Counts:
         return float(np.median(self.off)) if self.off else float("nan")
 
 
-def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return intersection over union of boxes (n, 4) with others (m, 4), as (n, m)."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(part[:, 2:] - part[:, :2]).prod(axis=1) for part in (boxes, others)]
-    shares: np.ndarray = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9)
-    return shares
-
-
 def compare(found: Known, truth: Known) -> tuple[Counts, list[int], list[int]]:
     """Return the counts of one photo, the wrong finds and the missed faces (indices).
 
@@ -83,7 +76,7 @@ def compare(found: Known, truth: Known) -> tuple[Counts, list[int], list[int]]:
     scores = truth.scores[truth.scores >= DOUBTFUL]
     wanted = (scores >= SURE) & (boxes[:, 3] - boxes[:, 1] >= HEIGHT)
     free = np.ones(len(boxes), bool)
-    shares = overlap(found.boxes, boxes)
+    shares = pairwise_iou(found.boxes, boxes)
     counts = Counts(int(wanted.sum()), 0, 0, 0, [])
     wrong = []
     for index in np.argsort(-found.scores, kind="stable"):
@@ -117,7 +110,7 @@ def total(parts: Sequence[Counts]) -> Counts:
     )
 
 
-def by_network(teacher: Teacher) -> Detect:
+def by_network(teacher: Detector) -> Detect:
     """Return a detector of this package as a function."""
 
     def detect(pixels: np.ndarray) -> Known:
@@ -205,7 +198,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(allowed_cores())
 
-    def load(name: str, lowest: float) -> Teacher:
+    def load(name: str, lowest: float) -> Detector:
         return FaceDetector(POOL.get(resolve(name), choose("cpu")), min_score=lowest)
 
     files = picture_files(options.folder)

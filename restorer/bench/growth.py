@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from restorer.bench._running import curve, records, restore
 from restorer.bench.speed import DETECTOR, MODEL, prepare
+from restorer.bench.tools.running import curve, records, restore
 
 FACES = (1, 2, 4, 8, 16, 32)
 MEGAPIXELS = (1, 4, 16, 36, 64)

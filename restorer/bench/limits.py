@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from restorer.bench._running import Finished, records, restore
 from restorer.bench.speed import DETECTOR, MODEL, NETWORK_STAGES, prepare
+from restorer.bench.tools.running import Finished, records, restore
 
 MEGAPIXELS, SCALE = 100, 8
 

@@ -84,13 +84,13 @@ def one(name: str, machine: Machine, batch: int) -> dict[str, Any]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from restorer.bench._running import filled
+    from restorer.bench.tools.running import filled
     from restorer.models import REGISTRY
     from restorer.weights import resolve
 
     table = resolve(name)
     architecture = REGISTRY.architecture_of(table)
-    arguments: dict[str, Any] = {**architecture.defaults, **table.arguments}
+    arguments: dict[str, Any] = REGISTRY.arguments(table)
     if name == "tiny":  # its table says nothing of its sizes; its file does
         from restorer.models import load_network
 

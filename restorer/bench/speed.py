@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from restorer.bench._running import Finished, Weights, bars, records, restore, run, weight_file
+from restorer.bench.tools.running import Finished, Weights, bars, records, restore, run, weight_file
 
 MODEL, PARSER, DETECTOR = "gfpgan-1.4", "parsenet", "retinaface-mobilenet0.25"
 NETWORK_STAGES = ("detect", "restore", "mask")
@@ -75,7 +75,7 @@ def row(photo: Path, tool: str, finished: Finished, faces: int, stages: dict[str
 
 def measure_peer(python: Path, photo: Path, out: Path, weights: Weights) -> dict[str, Any]:
     """Run the peer on a photo."""
-    script = Path(__file__).with_name("_peer.py")
+    script = Path(__file__).parent / "tools/peer.py"
     command = [str(python), str(script), "run", str(photo), str(out), "--scale", "2"]
     for option, name in (("gfpgan", MODEL), ("parsenet", PARSER), ("detector", DETECTOR)):
         command += [f"--{option}", str(weights.files[name])]
@@ -109,7 +109,7 @@ def prepare(given: Sequence[str], peer: Path | None, folder: Path) -> Weights:
         )
     missing = [name for name in (MODEL, PARSER) if not weights.find(name)]
     if missing and peer is not None:  # upstream's layout, which both can read
-        run([str(peer), str(Path(__file__).with_name("_peer.py")), "weights", str(folder)])
+        run([str(peer), str(Path(__file__).parent / "tools/peer.py"), "weights", str(folder)])
     for name in missing:
         if peer is not None:
             weights.add_stand_in(name, folder / f"{name}.pth")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from restorer.bench._running import run
+from restorer.bench.tools.running import run
 
 COMMANDS = (
     ("--version",),

@@ -36,8 +36,8 @@ def demo(
 
     from restorer.engine.device import configure_threads
     from restorer.evaluation import ageing as pictures
-    from restorer.imaging.sheets import save_picture
     from restorer.pipeline.restorer import Restorer
+    from restorer.storage.pictures import save_picture
 
     before, after, both = (out / name for name in ("before.jpg", "after.png", "comparison.jpg"))
     for path in (before, after, both):

@@ -52,8 +52,8 @@ def evaluate(
     from restorer.engine.device import configure_threads
     from restorer.evaluation.basicsr_compat import require
     from restorer.evaluation.evaluate import evaluate as measure
-    from restorer.imaging.sheets import save_picture
     from restorer.pipeline.components import Components
+    from restorer.storage.pictures import save_picture
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe
 

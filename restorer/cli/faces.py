@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,7 +114,7 @@ def _target(photo: Path, out: Path | None, opened: Photo, overwrite: bool) -> tu
     return out, format
 
 
-def _draw(target: Path, format: str, photo: Photo, found: list[Face], reasons: list[str | None]) -> None:
+def _draw(target: Path, format: str, photo: Photo, found: Sequence[Face], reasons: list[str | None]) -> None:
     """Write the picture with the numbers."""
     from restorer.photo import Note, write_photo
     from restorer.report.numbered import Mark, draw

@@ -145,11 +145,11 @@ def _pull(table: Table, accept_license: bool, offline: bool) -> None:
         say(f"{table.name} is here already: {found}")
         return
     if accept_license:
-        terms.acknowledge(table)
+        terms.accept_license(table)
     elif not terms.acknowledged(table) and table.sources and sys.stdin.isatty() and not is_offline(offline):
         say(table.acknowledge or "")
         if typer.confirm("Download it all the same?", err=True):
-            terms.acknowledge(table)
+            terms.accept_license(table)
     with ProgressBar(messages) as on_progress:
         found = weights.fetch(table, offline=offline, on_progress=on_progress)
     say(f"{table.name}: {found}")
@@ -332,7 +332,7 @@ def _sizes(table: Table) -> str:
     architecture = REGISTRY.get(table.architecture)
     if architecture is None:
         return ""
-    arguments = {**architecture.defaults, **table.arguments}
+    arguments = REGISTRY.arguments(table)
     if isinstance(architecture, FaceArchitecture):
         crop = architecture.crop(arguments)
         return f"{crop.input_size} → {crop.output_size}"

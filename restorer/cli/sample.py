@@ -50,8 +50,9 @@ def sample(
     """
     from restorer import weights
     from restorer.engine import device as devices
-    from restorer.imaging.sheets import grid, save_picture
+    from restorer.imaging.sheets import grid
     from restorer.models import REGISTRY
+    from restorer.storage.pictures import save_picture
     from restorer.training.sampling import draw
 
     single = out.suffix.lower() not in (".png", ".jpg", ".jpeg")

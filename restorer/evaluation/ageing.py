@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from restorer.imaging.colour import LUMA
+
 CREDIT = "Eileen Collins, photographed by NASA (public domain)"
 SIDE = 320
 """Side of the aged photo in pixels: a small print, scanned."""
@@ -30,7 +32,7 @@ def age(picture: np.ndarray, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     small = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     x = np.asarray(cv2.GaussianBlur(small, (0, 0), 1.1), np.float32)
-    luma = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = x @ LUMA
     sepia = luma[..., None] * np.array([1.04, 1.0, 0.9], np.float32)
     x = 0.55 * x + 0.45 * sepia
     x = 26 + x * 0.84  # blacks turn grey first

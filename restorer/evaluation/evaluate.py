@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from restorer.evaluation.lpips import distances, load_lpips
 from restorer.evaluation.metrics import Identity, niqe, psnr, ssim
 from restorer.imaging.sheets import Picture, sheet
 from restorer.imaging.tensors import to_pictures, to_tensor
-from restorer.models.base import FaceRestorer
+from restorer.models.base import Detector, FaceRestorer
 from restorer.training.datasets import read_square
 from restorer.training.degradations import DEFAULTS, Degradation
 from restorer.training.recipe import load_recipe
@@ -29,14 +29,6 @@ from restorer.training.recipe import load_recipe
 SIGMAS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 """Gaussian filters that are tried on the degraded pictures, standard deviations in pixels of 256."""
 _BATCH = 8
-
-
-class LandmarkDetector(Protocol):
-    """What is needed of a detector: faces with `landmarks` (5, 2) and `score`."""
-
-    def detect(self, pixels: np.ndarray) -> Sequence[Any]:
-        """Return the faces of a picture (h, w, 3) RGB."""
-        ...
 
 
 @dataclass
@@ -132,7 +124,7 @@ def evaluate(
     degrade: str | Path | None = None,
     seed: int = 0,
     identity: Path | None = None,
-    detector: LandmarkDetector | None = None,
+    detector: Detector | None = None,
     lpips: tuple[Path, Path] | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Evaluation:
@@ -231,7 +223,7 @@ def _restore(restorer: FaceRestorer, inputs: Sequence[Picture]) -> tuple[list[Pi
 
 
 def _identities(
-    network: Identity, detector: LandmarkDetector, columns: Mapping[str, Sequence[Picture]], rows: Mapping[str, Row]
+    network: Identity, detector: Detector, columns: Mapping[str, Sequence[Picture]], rows: Mapping[str, Row]
 ) -> int:
     """Fill in each row's mean cosine with the truth; every method's face is aligned by the truth's landmarks."""
     landmarks: dict[int, NDArray[np.float32]] = {}

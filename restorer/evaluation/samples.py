@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from restorer.evaluation.evaluate import LandmarkDetector
 from restorer.evaluation.metrics import Identity
 from restorer.imaging.sheets import Picture, sheet
+from restorer.models.base import Detector
 from restorer.training.datasets import read_square
 
 FOUND = 0.9
@@ -61,7 +61,7 @@ class Judgement:
         }
 
 
-def judge_faces(pictures: Sequence[Picture], detector: LandmarkDetector, identity: Path | None = None) -> Judgement:
+def judge_faces(pictures: Sequence[Picture], detector: Detector, identity: Path | None = None) -> Judgement:
     """Count the samples with a face, and with MobileFaceNet weights the pairs of samples that look alike.
 
     Args:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restorer.faces import align
-from restorer.imaging.colour import LUMA
+from restorer.imaging.colour import LUMA, top_of
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ def relative(landmarks: np.ndarray, matrix: np.ndarray, align_size: int) -> np.n
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:
     """Return pixels, uint8 or uint16 of any shape, as float32 in [0, 1]; floating point comes back as float32."""
-    scaled: np.ndarray = pixels.astype(np.float32) / (np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
+    scaled: np.ndarray = pixels.astype(np.float32) / top_of(pixels.dtype)
     return scaled
 
 

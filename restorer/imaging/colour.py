@@ -15,6 +15,11 @@ GREY_TINT = 6 / 255
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
 
+def top_of(dtype: np.dtype[Any]) -> int:
+    """Return the value of full light in a picture's type: of unsigned integers the largest, of floats 1."""
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+
+
 def grey_to_rgb(grey: Pixels) -> Pixels:
     """Return (h, w) as (h, w, 3) with three equal channels."""
     return np.repeat(grey[..., None], 3, axis=2)
@@ -34,5 +39,5 @@ def looks_grey(pixels: np.ndarray) -> bool:
     """
     step = max(1, round((pixels.shape[0] * pixels.shape[1] / 250_000) ** 0.5))
     sample = pixels[::step, ::step]
-    top = np.iinfo(sample.dtype).max if sample.dtype.kind == "u" else 1
+    top = top_of(sample.dtype)
     return bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT * top)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from restorer.imaging.colour import top_of
+
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample by Lanczos, antialiased when it shrinks, with pixel centres at +0.5.
@@ -50,7 +52,7 @@ def _reduce(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Clip to the range of the type, and round where it is an integer."""
     whole = dtype.kind == "u"
-    clipped: np.ndarray = np.clip(np.rint(values) if whole else values, 0, np.iinfo(dtype).max if whole else 1)
+    clipped: np.ndarray = np.clip(np.rint(values) if whole else values, 0, top_of(dtype))
     return clipped.astype(dtype)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +31,3 @@ def grid(pictures: Sequence[Picture], columns: int | None = None) -> Image.Image
     """Return pictures of one size side by side, as square a table as their number allows."""
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     return sheet([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
-
-
-def save_picture(image: Image.Image, path: Path, quality: int = 92) -> None:
-    """Write a picture beside its place and move it there, so that a viewer never opens half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    image.save(partial, format="JPEG" if path.suffix == ".jpg" else "PNG", quality=quality)
-    partial.replace(path)

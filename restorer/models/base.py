@@ -325,6 +325,6 @@ class DetectorArchitecture(Architecture):
 class Detector(Protocol):
     """What finds faces; an object of one's own may be given to `Restorer` in its place."""
 
-    def detect(self, pixels: np.ndarray) -> list[Face]:
+    def detect(self, pixels: np.ndarray) -> Sequence[Face]:
         """Return the faces of a photo (h, w, 3), uint8 or uint16, in pixels of it."""
         ...

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from restorer.errors import UnwritableOutputError
 from restorer.storage import temporary
@@ -22,22 +24,57 @@ _REMEDIES = {
 }
 
 
-def write_whole(target: Path, content: bytes | memoryview) -> None:
-    """Write a file's whole content, or leave the target as it was.
+Content = bytes | memoryview | str | Callable[[BinaryIO], object]
+"""What a file holds: bytes, text (written as UTF-8), or what writes it into a stream."""
+
+
+def write_atomic(
+    target: Path, content: Content, *, durable: bool = True, through_links: bool = False, sweep: bool = False
+) -> None:
+    """Write a file's whole content, or leave the target as it was; its folder is made where there is none.
 
     The content goes to a hidden `.part` file in the target's folder, is flushed to the disk and renamed over the
     target. The `.part` file is removed on any failure, an interrupt included.
+
+    Args:
+        target: the file.
+        content: all of it.
+        durable: flush file and folder, so that it is there also after a power cut; without, it may be the former one.
+        through_links: where the target is a link, write what it points to; otherwise the link itself is replaced.
+        sweep: remove what killed processes left in the folder; for folders that are not large.
+
+    Raises:
+        OSError: no permission, a full disk, a folder in the target's place.
+    """
+    if through_links and target.is_symlink():
+        target = Path(os.path.realpath(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _write(target, content, durable=durable)
+    if sweep:
+        temporary.remove_abandoned(target.parent)
+
+
+def _write(target: Path, content: Content, *, durable: bool) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder of that name is in the way")
+    with temporary.part_in(target.parent) as part:
+        if callable(content):
+            content(part.stream)
+        else:
+            part.stream.write(content.encode() if isinstance(content, str) else content)
+        part.move_to(target, durable=durable)
+    if durable:
+        _flush_folder(target.parent)
+
+
+def write_whole(target: Path, content: Content) -> None:
+    """Write a result as `write_atomic` does, into a folder that is there, with errors in words.
 
     Raises:
         UnwritableOutputError: no permission, a full disk, a folder in the target's place, no such folder.
     """
     try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder of that name is in the way")
-        with temporary.part_in(target.parent) as part:
-            part.stream.write(content)
-            part.move_to(target)
-        _flush_folder(target.parent)
+        _write(target, content, durable=True)
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "Choose another place with -o.")

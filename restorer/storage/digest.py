@@ -10,14 +10,13 @@ against someone who can already write to the user's own folders, nor against bit
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import time
 from pathlib import Path
 
+from restorer.storage.atomic import write_atomic
 from restorer.storage.folders import cache_folder
 
 _log = logging.getLogger(__name__)
@@ -110,12 +109,7 @@ def _read(record: Path) -> dict[str, object] | None:
 
 def _write(record: Path, content: dict[str, object]) -> None:
     """Keep a record; where the cache cannot be written, the next run hashes again."""
-    part = record.with_name(f"{record.name}.{os.getpid()}.part")
     try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content), encoding="utf-8")
-        part.replace(record)
+        write_atomic(record, json.dumps(content), durable=False)
     except OSError as error:
         _log.info("The verification record %s cannot be written: %s", record, error)
-        with contextlib.suppress(OSError):  # a folder that cannot be written holds nothing to clear away
-            part.unlink(missing_ok=True)

@@ -32,10 +32,11 @@ class Part:
     path: Path
     stream: BinaryIO
 
-    def move_to(self, target: Path) -> None:
-        """Flush the content to the disk, and let it take the place of `target` in one step."""
+    def move_to(self, target: Path, *, durable: bool = True) -> None:
+        """Flush the content, to the disk where it shall be durable, and let it take the target's place in one step."""
         self.stream.flush()
-        os.fsync(self.stream.fileno())
+        if durable:
+            os.fsync(self.stream.fileno())
         if os.name == "nt":  # open files cannot be renamed there; elsewhere the lock is kept until all is done
             self.stream.close()
         self.path.replace(target)

@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restorer.imaging.colour import LUMA
+
 Picture = NDArray[np.uint8]
 _NOISE = 1 << 20
 _SEPIA = np.array([1.07, 0.98, 0.8])
-_LUMA = np.array([[0.299, 0.587, 0.114]] * 3, np.float32)
+_LUMA = np.stack([LUMA] * 3)
 
 
 class Ageing:

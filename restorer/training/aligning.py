@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from restorer.errors import UnreadablePhotoError, UsageError
+from restorer.errors import UsageError
 from restorer.faces import align
 from restorer.imaging.sheets import Picture
+from restorer.models.base import Detector
 from restorer.models.templates import FACEXLIB
+from restorer.training.datasets import read_picture
 
 SMALLEST = 0.5
 """Faces that would have to be enlarged by more than one over this are left out: they have too little to teach."""
-
-
-class Detector(Protocol):
-    """What is needed of a detector: faces with `box` and `landmarks` (5, 2), edge coordinates."""
-
-    def detect(self, pixels: np.ndarray) -> Sequence[Any]:
-        """Return the faces of a photo (h, w, 3) RGB."""
-        ...
 
 
 class AlignedFaces:
@@ -42,7 +34,7 @@ class AlignedFaces:
     def __init__(self, files: Sequence[Path], detector: Detector, size: int) -> None:
         self._landmarks: dict[Path, np.ndarray] = {}
         for path in files:
-            found = detector.detect(_pixels(path))
+            found = detector.detect(read_picture(path))
             if not found:
                 continue
             landmarks = max(found, key=lambda face: _area(face.box)).landmarks
@@ -64,16 +56,8 @@ class AlignedFaces:
         """Return a photo's face (size, size, 3), RGB."""
         matrix = align.estimate(self._landmarks[path], FACEXLIB, size)
         assert matrix is not None  # it was estimated before, and only the scale differs
-        face: Picture = np.rint(align.extract(_pixels(path), matrix, size) * 255).astype(np.uint8)
+        face: Picture = np.rint(align.extract(read_picture(path), matrix, size) * 255).astype(np.uint8)
         return face
-
-
-def _pixels(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise UnreadablePhotoError(path, f"{path} cannot be read: {error}.", "Take it out of the folder.") from error
 
 
 def _area(box: tuple[float, float, float, float]) -> float:

@@ -50,6 +50,17 @@ def split(files: Sequence[Path], validation: int, seed: int) -> tuple[list[Path]
     )
 
 
+def read_picture(path: Path) -> np.ndarray:
+    """Return a picture upright, (h, w, 3) uint8 RGB; raises `UnreadablePhotoError` when it is none."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise UnreadablePhotoError(path, f"{path} cannot be read: {error}.", "Take it out of the folder.") from error
+
+
 def read_square(path: Path, size: int) -> Picture:
     """Return the picture's middle square, reduced (or enlarged) to (size, size, 3), RGB.
 

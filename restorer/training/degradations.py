@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restorer.errors import UsageError
+from restorer.imaging.colour import LUMA
 from restorer.training.recipe import Values
 
 DEFAULTS: Values = {
@@ -154,7 +155,7 @@ class Degradation:
 
 def to_grey(picture: Float) -> Float:
     """Return the picture's luma (BT.601) in all three channels."""
-    luma = picture @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = picture @ LUMA
     return np.repeat(luma[..., None], 3, axis=2)
 
 

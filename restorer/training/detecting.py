@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from restorer.errors import UsageError
 from restorer.imaging.sheets import grid
 from restorer.imaging.tensors import to_tensor
+from restorer.models.base import Detector
 from restorer.networks.tinydetector import (
     CROP,
     HEAD,
@@ -36,9 +37,9 @@ from restorer.networks.tinydetector import (
     frames_of,
     place,
 )
-from restorer.training.datasets import picture_files, split
+from restorer.training.datasets import picture_files, read_picture, split
 from restorer.training.export import write_model
-from restorer.training.labelling import LOWEST, MIRRORED, Known, Steady, Teacher, known_faces, read_picture
+from restorer.training.labelling import LOWEST, MIRRORED, Known, Steady, known_faces
 from restorer.training.loop import Place, Trainer, backward, follow, placed
 from restorer.training.recipe import Recipe, Values
 from restorer.training.scenes import SIDE, Composer, Picture, Scene
@@ -383,7 +384,7 @@ class DetectorTrainer(Trainer):
             )
         return folder
 
-    def _teacher(self) -> Teacher:
+    def _teacher(self) -> Detector:
         """Return the detector that says where the faces are."""
         from restorer.options import Options
         from restorer.pipeline.components import Components

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from restorer.storage.atomic import write_atomic
 from restorer.storage.digest import sha256_of
 from restorer.training.recipe import Recipe
 from restorer.version import __version__
@@ -52,9 +53,7 @@ def write_model(
         *([f"trained_for = {_toml(trained_for)}"] if trained_for else []),
     ]
     table = out / TABLE
-    partial = table.with_name(f".{TABLE}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(table)
+    write_atomic(table, "\n".join(lines) + "\n")
     return [file, table]
 
 

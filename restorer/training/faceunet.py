@@ -20,6 +20,7 @@ from restorer.imaging.sheets import Picture, sheet
 from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.networks.faceunet import FaceUNet
 from restorer.networks.mobilefacenet import crop_faces
+from restorer.storage.atomic import write_atomic
 from restorer.training.datasets import picture_files, read_square
 from restorer.training.export import write_model
 from restorer.training.identity import identity_crops, load_identity
@@ -150,7 +151,7 @@ class FaceUNetTrainer(Trainer):
 
     def export(self, out: Path) -> list[Path]:
         notice = out / NOTICE
-        notice.write_text("".join(f"{line}\n" for line in attributions(self.rows)), encoding="utf-8")
+        write_atomic(notice, "".join(f"{line}\n" for line in attributions(self.rows)))
         written = write_model(
             out,
             self.recipe,

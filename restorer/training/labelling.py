@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-from restorer.errors import UnreadablePhotoError, UsageError
+from restorer.errors import UsageError
+from restorer.imaging.boxes import iou
+from restorer.models.base import Detector
+from restorer.storage.atomic import write_atomic
+from restorer.training.datasets import read_picture
 
 LOWEST = 0.3
 """The teacher is asked for everything from this score on: what may be a face is at least no background."""
@@ -20,14 +23,6 @@ LOWEST = 0.3
 SAME = 0.5
 """Intersection over union from which on two looks mean the same face."""
 MIRRORED = [1, 0, 2, 4, 3]  # the landmarks of a mirrored face
-
-
-class Teacher(Protocol):
-    """A detector: anything whose `detect` returns faces (dataclasses) with `box`, `landmarks` (5, 2) and `score`."""
-
-    def detect(self, pixels: np.ndarray) -> Sequence[Any]:
-        """Return the faces of a picture (h, w, 3) RGB."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Steady:
         sizes: shares of the picture's size at which it looks, upright and mirrored.
     """
 
-    def __init__(self, teacher: Teacher, sizes: Sequence[float]) -> None:
+    def __init__(self, teacher: Detector, sizes: Sequence[float]) -> None:
         self._teacher = teacher
         self._sizes = sizes
 
@@ -73,7 +68,7 @@ class Steady:
                 if size == 1 and not mirrored:
                     continue
                 for box, landmarks in self._look(pixels, size, mirrored):
-                    shares = _overlap(box, boxes)
+                    shares = iou(box, boxes)
                     best = int(shares.argmax())
                     if shares[best] >= SAME:
                         sums[best] += landmarks
@@ -96,26 +91,8 @@ class Steady:
             yield box * np.tile(back, 2), landmarks * back
 
 
-def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of a box (4,) with others (n, 4)."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=1)
-    both = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - common
-    shares: np.ndarray = common / np.maximum(both, 1e-9)
-    return shares
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """Return a picture upright, (h, w, 3) uint8 RGB; raises `UnreadablePhotoError` when it is none."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise UnreadablePhotoError(path, f"{path} cannot be read: {error}.", "Take it out of the folder.") from error
-
-
 def known_faces(
-    files: Sequence[Path], folder: Path, labels: Path | None, teacher: Callable[[], Teacher]
+    files: Sequence[Path], folder: Path, labels: Path | None, teacher: Callable[[], Detector]
 ) -> dict[Path, Known]:
     """Return the faces of each file, from the file of labels where it has them, otherwise from the teacher.
 
@@ -142,11 +119,8 @@ def known_faces(
                 for face in found
             ]
         if labels is not None:
-            labels.parent.mkdir(parents=True, exist_ok=True)
-            partial = labels.with_name(f".{labels.name}.partial")
             lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(held[name])}" for name in sorted(held))
-            partial.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-            partial.replace(labels)
+            write_atomic(labels, f"{{\n{lines}\n}}\n")
     return {path: _known(held[names[path]]) for path in files}
 
 

@@ -7,8 +7,8 @@ run that was killed and resumed draws the same data and the same noise as one th
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 import signal
 import threading
 import time
@@ -25,8 +25,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from restorer.errors import InterruptedRunError, RestorerError, UsageError
-from restorer.imaging.sheets import save_picture
 from restorer.networks.stylegan2 import equalised_scales
+from restorer.storage.atomic import write_atomic
+from restorer.storage.pictures import save_picture
 from restorer.training.datasets import Reader, picture_files, read_square
 from restorer.training.recipe import Recipe, Values
 from restorer.training.sheets import plot_losses
@@ -243,12 +244,7 @@ def write_checkpoint(trainer: Trainer, step: int, path: Path) -> None:
         "extra": trainer.extra_state(),
         "parts": {name: part.state_dict() for name, part in trainer.parts().items()},
     }
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_atomic(path, lambda file: torch.save(state, file), sweep=True)
 
 
 def read_checkpoint(trainer: Trainer, path: Path) -> int:
@@ -295,12 +291,11 @@ class Losses:
         return means
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["step", "pictures", "seconds", *self._names], restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, ["step", "pictures", "seconds", *self._names], restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.path, text.getvalue())
 
 
 Report = Callable[[int, int, float, Mapping[str, float]], None]

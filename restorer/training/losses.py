@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from restorer.imaging.colour import LUMA
+
 
 def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """Return the discriminator's logistic loss on its verdicts (n, 1) of real and drawn pictures."""
@@ -105,7 +107,7 @@ def texture_statistics(pictures: Tensor, *, window: int = 64) -> list[Tensor]:
         window: side of the squares in pixels, at most the picture's; each overlaps the next by half. In small squares
             the statistics of random texture scatter, which a loss takes for an error.
     """
-    luma = (pictures.float() * pictures.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    luma = (pictures.float() * pictures.new_tensor(LUMA.tolist()).view(3, 1, 1)).sum(1, keepdim=True)
     x = 127.5 * (luma + 1)
     found = []
     window = min(window, *pictures.shape[2:])

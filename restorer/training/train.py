@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from restorer.errors import DeviceUnavailableError, UsageError
+from restorer.storage.atomic import write_atomic
 from restorer.training.dcgan import DCGANTrainer
 from restorer.training.detecting import DetectorTrainer
 from restorer.training.faceunet import FaceUNetTrainer
@@ -76,8 +77,7 @@ def train(
     folder = out or Path("runs") / loaded.name
     trainer = make_trainer(loaded, data, place)
     if place.rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.toml").write_text(loaded.text, encoding="utf-8")
+        write_atomic(folder / "recipe.toml", loaded.text)
     steps = run(trainer, folder, resume=resume, until=until, report=report)
     files = trainer.export(folder) if place.rank == 0 else []
     return Trained(folder, steps, trainer.total_steps, tuple(files))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restorer.errors import OutOfMemoryError
-from restorer.imaging.colour import LUMA, looks_grey
+from restorer.imaging.colour import LUMA, looks_grey, top_of
 from restorer.imaging.resize import resize_box, to_type
 from restorer.models.base import UpscalerArchitecture
 from restorer.upscaling.lanczos import OnTile
@@ -128,7 +128,7 @@ class NetworkUpscaler:
         """Return the network's picture of a tile, float32 (h, w, 3), in [0, 1]."""
         import torch
 
-        top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
+        top = top_of(seen.dtype)
         pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32))
         output = self.network(pixels.permute(2, 0, 1)[None] * (2 / top) - 1, factor=factor, shrinks=shrinks)
         with torch.inference_mode():
@@ -140,7 +140,7 @@ def _without_new_colour(enlarged: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return a network's picture of a tile with its luma, and with the colours of the tile: of grey, none."""
     import cv2
 
-    top = np.iinfo(seen.dtype).max if seen.dtype.kind == "u" else 1
+    top = top_of(seen.dtype)
     plain: np.ndarray = cv2.resize(
         np.multiply(seen, 1 / top, dtype=np.float32), enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR
     )

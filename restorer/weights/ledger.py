@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from restorer.storage import digest
+from restorer.storage.atomic import write_atomic
 from restorer.storage.folders import cache_folder
 from restorer.weights import hub, mirror
 from restorer.weights.sources import HubSource, Source, UrlSource
@@ -17,9 +18,7 @@ def _note(path: Path) -> Path:
 
 def mark(path: Path) -> None:
     """Keep in mind that a file in the Hub's cache, which other tools use too, is a download of this tool."""
-    note = _note(path)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(str(path), encoding="utf-8")
+    write_atomic(_note(path), str(path))
 
 
 def is_ours(source: Source, path: Path) -> bool:

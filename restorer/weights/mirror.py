@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from restorer.errors import NotEnoughDiskError, WeightsUnavailableError
+from restorer.storage.atomic import write_atomic
 from restorer.storage.folders import cache_folder
 from restorer.version import __version__
 from restorer.weights.progress import Progress, megabytes
@@ -120,7 +121,7 @@ def _transfer(table: Table, source: UrlSource, part: Path, tell: Tell) -> None:
             raise SourceError(f"it offers {total:,} bytes, and the table says {table.size:,}: another file")
         expected = total if total is not None else table.size
         check_disk(table, part.parent, None if expected is None else expected - begin)
-        _note(part).write_text(json.dumps({"url": source.text, "validator": _mark(response)}), encoding="utf-8")
+        write_atomic(_note(part), json.dumps({"url": source.text, "validator": _mark(response)}))
         tell(Progress(table.name, source.host, "start", begin, expected))
         with part.open("r+b" if begin else "wb") as file:
             file.seek(begin)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from restorer.errors import UnwritableOutputError
+from restorer.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -107,21 +107,17 @@ def write(state: Mapping[str, torch.Tensor], path: Path, about: About) -> None:
     Raises:
         UnwritableOutputError: the folder cannot be written, or the disk is full.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def into(file: BinaryIO) -> None:
+        for piece in _pieces(state, about):
+            file.write(piece)
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            for piece in _pieces(state, about):
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_atomic(path, into, sweep=True)
     except OSError as error:
         raise UnwritableOutputError(
             path, f"{path} cannot be written: {error}.", "Choose another place with -o, or free space on the disk."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _pieces(state: Mapping[str, torch.Tensor], about: About) -> Iterator[bytes | memoryview]:

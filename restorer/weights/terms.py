@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 
+from restorer.storage.atomic import write_atomic
 from restorer.storage.folders import config_folder
 from restorer.weights.table import Table
 
@@ -33,10 +34,9 @@ def acknowledged(table: Table) -> bool:
     return table.acknowledge is None or _accepted().get(table.name) == table.acknowledge
 
 
-def acknowledge(table: Table) -> None:
+def accept_license(table: Table) -> None:
     """Record that the user accepts the sentence of a table; when the sentence changes, it is asked again."""
     if table.acknowledge is None:
         return
-    path = _file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**_accepted(), table.name: table.acknowledge}, indent=2) + "\n", encoding="utf-8")
+    accepted = {**_accepted(), table.name: table.acknowledge}
+    write_atomic(_file(), json.dumps(accepted, indent=2) + "\n", through_links=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from restorer.errors import InvalidTableError, UnwritableOutputError, UsageError
+from restorer.storage.atomic import write_atomic
 from restorer.weights.table import read_tables, user_file
 
 _BEGIN = "# imported: {name}"
@@ -82,12 +83,9 @@ def _value(value: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file at once: written beside it, then renamed."""
-    part = path.with_name(path.name + ".part")
+    """Replace the file at once; where it is a link, what it points to."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_atomic(path, text, through_links=True)
     except OSError as error:
         raise UnwritableOutputError(
             path, f"{path} cannot be written: {error}.", "Let RESTORER_CONFIG name a folder that can be written."

@@ -16,9 +16,9 @@ import pytest
 
 from restorer.batch.journal import NAME
 from restorer.bench import album as bench
-from restorer.bench._watching import Moment, Run
-from restorer.bench._watching import run as watched_run
 from restorer.bench.album import Foretold, check_estimate, check_results, kill_and_rerun, seconds_of
+from restorer.bench.tools.watching import Moment, Run
+from restorer.bench.tools.watching import run as watched_run
 from restorer.formatting import duration
 from tests.support.albums import PLAIN, Album, album, files, run
 

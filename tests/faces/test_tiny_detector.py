@@ -24,7 +24,8 @@ from restorer.models.base import LoadedNetwork, Precision
 from restorer.models.retinaface import RetinaFaceArchitecture
 from restorer.models.tinydetector import TinyDetectorArchitecture, fuse_scores, vote
 from restorer.networks import tinydetector as network
-from restorer.training.labelling import Known, read_picture
+from restorer.training.datasets import read_picture
+from restorer.training.labelling import Known
 from restorer.weights import Table
 from tests.support import standins
 from tests.support.networks import at_work

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from restorer.bench._albums import ROOT, Album, album, command, environment, files, picture
+from restorer.bench.tools.albums import ROOT, Album, album, command, environment, files, picture
 
 __all__ = ["PLAIN", "ROOT", "Album", "album", "command", "environment", "files", "picture", "run"]
 

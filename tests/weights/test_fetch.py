@@ -322,7 +322,7 @@ def test_without_a_licence_nothing_is_downloaded_before_it_is_accepted(hub: Hub)
         weights.fetch(thing)
     assert hub.requests == []
     assert "--accept-license" in str(caught.value.remedy)
-    terms.acknowledge(thing)
+    terms.accept_license(thing)
     assert weights.fetch(thing).read_bytes() == SMALL
     changed = table(*thing.sources, acknowledge="Other terms.")
     assert not terms.acknowledged(changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from restorer.imaging.colour import LUMA
 from restorer.training.wear.blur import Float
 
 
@@ -45,7 +46,7 @@ def coloured(picture: Float, rng: np.random.Generator, strength: float, size: fl
     """Return the picture with blotches of colour that leave its luma as it is: `strength` levels, `size` as `field`."""
     height, width = picture.shape[:2]
     noise = field(rng, height, width, 3, size)
-    luma = noise @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    luma: Float = noise @ LUMA[:, None]
     return picture + np.float32(strength) * (noise - luma)
 
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from restorer.imaging.colour import LUMA
 from restorer.training.wear.blur import Float
 
 METHODS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4)
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def jpeg(picture: Float, quality: int, subsampling: int = 2, offset: tuple[int, int] = (0, 0)) -> Float:

@@ -1,7 +1,7 @@
 """The upstream pipeline of GFP-GAN 1.3.8, step by step as its `GFPGANer.enhance` goes; runs in the peer's environment.
 
-    python _peer.py weights FOLDER                  write stand-in weights: gfpgan-1.4.pth and parsenet.pth
-    python _peer.py run PHOTO OUT.png --gfpgan F --parsenet F --detector F [--scale 2] [--threads N]
+    python peer.py weights FOLDER                  write stand-in weights: gfpgan-1.4.pth and parsenet.pth
+    python peer.py run PHOTO OUT.png --gfpgan F --parsenet F --detector F [--scale 2] [--threads N]
 
 It is started by its path, not imported: nothing of restorer is at hand there. Prints one JSON line.
 """

@@ -1,4 +1,4 @@
-"""Runs the `restore` command and watches it; `python -m restorer.bench._watched LOG STEP EVERY ARGUMENTS...`.
+"""Runs the `restore` command and watches it; `python -m restorer.bench.tools.watched LOG STEP EVERY ARGUMENTS...`.
 
 Every photo whose restoring begins is added to LOG, with the time on the system's clock and the processor seconds up to
 there, so that one sees what was done twice, and when other programs had the processor. At the given step the process

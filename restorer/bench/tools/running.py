@@ -125,7 +125,7 @@ class Weights:
 
         table = resolve(name)
         architecture = REGISTRY.architecture_of(table)
-        arguments = {**architecture.defaults, **table.arguments}
+        arguments = REGISTRY.arguments(table)
         torch.manual_seed(0)
         path = self._folder / f"{name}.safetensors"
         about = About(architecture.name, arguments, "", trained_for="measuring speed: its values mean nothing")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = ("", "1930s", "1930s/Großmutter im Garten", "weddings & feasts/two\nlines", "日本/東京", "[scans] 100%")
 STEMS = (
     *("a b", "Tante Zoë", "o\u0308l", "öl", "line\nend", "-x", "[1]", "~", "{stem}", "%s", "a'b\"c"),

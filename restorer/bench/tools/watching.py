@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from restorer.bench._albums import command, environment
+from restorer.bench.tools.albums import command, environment
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Moment:
     """When to kill: at whichever comes first.
 
     Attributes:
-        step: of what changes the disk, as `restorer.bench._watched` counts; 0 = at none.
+        step: of what changes the disk, as `restorer.bench.tools.watched` counts; 0 = at none.
         seconds: after the start; None = at no time.
         photos: once the restoring of so many has begun; 0 = at none.
         delay: seconds after the last of these photos.
@@ -75,7 +75,9 @@ def run(folder: Path, arguments: Sequence[str], moment: Moment | None = None, ev
     moment = moment or Moment()
     log, out = folder / "log", folder / "records"
     log.unlink(missing_ok=True)
-    watched = command(str(log), str(moment.step), str(every), *arguments, "--json", module="restorer.bench._watched")
+    watched = command(
+        str(log), str(moment.step), str(every), *arguments, "--json", module="restorer.bench.tools.watched"
+    )
     lines: list[tuple[float, str]] = []
     begin, before = time.monotonic(), _of_children()
     with out.open("wb") as stream:
