@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from restorer.imaging import warp as resample
+from restorer.imaging import warp
 
 if TYPE_CHECKING:
     from restorer.models.base import Template
@@ -68,16 +68,16 @@ def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     Returns:
         float32 (size, size, 3) in [0, 1].
     """
-    inverse = resample.invert(matrix)
-    reach = int(np.ceil(resample.REACH * max(resample.pitch(inverse), 1)))
-    left, top, right, bottom = resample.bounds(inverse, (0, 0, size, size))
+    inverse = warp.invert(matrix)
+    reach = int(np.ceil(warp.REACH * max(warp.sampling_step(inverse), 1)))
+    left, top, right, bottom = warp.bounds(inverse, (0, 0, size, size))
     x0, y0 = int(np.floor(left)) - reach, int(np.floor(top)) - reach
     x1, y1 = int(np.ceil(right)) + reach, int(np.ceil(bottom)) + reach
     region = _mirrored(pixels, (x0, y0, x1, y1))
-    region, to_region = resample.reduce(region, inverse - [[0, 0, x0], [0, 0, y0]])
+    region, to_region = warp.reduce(region, inverse - [[0, 0, x0], [0, 0, y0]])
     crop = np.empty((size, size, 3), np.float32)
-    for rows, columns in resample.tiles((0, 0, size, size)):
-        crop[rows, columns] = resample.sample_tile(region, to_region, rows, columns, 3)
+    for rows, columns in warp.tiles((0, 0, size, size)):
+        crop[rows, columns] = warp.sample_tile(region, to_region, rows, columns, 3)
     crop /= np.iinfo(pixels.dtype).max
     np.clip(crop, 0, 1, out=crop)
     if left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
@@ -91,7 +91,7 @@ def _fade(crop: np.ndarray, inverse: np.ndarray, photo_size: tuple[int, int]) ->
     centres = np.arange(size) + 0.5
     x, y = (inverse[i, 0] * centres[None] + inverse[i, 1] * centres[:, None] + inverse[i, 2] for i in (0, 1))
     beyond = [np.maximum(np.maximum(-at, at - end), 0) for at, end in zip((x, y), photo_size, strict=True)]
-    distance = np.hypot(*beyond) / resample.pitch(inverse)
+    distance = np.hypot(*beyond) / warp.sampling_step(inverse)
     share = np.minimum(distance / (FADE * size), 1).astype(np.float32)[..., None]
     # A blur so wide costs nothing at a sixteenth of the size.
     coarse = cv2.resize(crop, (max(size // 16, 1),) * 2, interpolation=cv2.INTER_AREA)

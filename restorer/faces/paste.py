@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from restorer.faces.mask import border_feather
-from restorer.imaging import warp as resample
+from restorer.imaging import warp
 
 _DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 
@@ -44,25 +44,25 @@ def paste(
     depth = canvas.dtype
     top_value = float(np.iinfo(depth).max)
     enlarged = canvas.shape[1] / photo_size[0], canvas.shape[0] / photo_size[1]
-    to_crop = resample.scaled(matrix, source=enlarged)  # from the canvas to the crop at align_size
+    to_crop = warp.scaled(matrix, source=enlarged)  # from the canvas to the crop at align_size
 
     mask = np.minimum(mask, border_feather(mask.shape[0])) * np.float32(strength)
     box = _target(mask, to_crop, align_size, canvas)
     if box is None:
         return
-    to_mask = resample.scaled(to_crop, target=(mask.shape[0] / align_size,) * 2)
+    to_mask = warp.scaled(to_crop, target=(mask.shape[0] / align_size,) * 2)
     mask, to_mask = _reduce_mask(mask, to_mask)
-    to_face = resample.scaled(to_crop, target=(face.shape[0] / align_size,) * 2)
-    source, to_face = resample.reduce(face, to_face)
+    to_face = warp.scaled(to_crop, target=(face.shape[0] / align_size,) * 2)
+    source, to_face = warp.reduce(face, to_face)
     source = source * np.float32(top_value)
     # A face that is enlarged by the warp is sampled more finely: it costs little there, and shows most.
-    factor = 3 if resample.pitch(to_face) < 0.75 else 2
+    factor = 3 if warp.sampling_step(to_face) < 0.75 else 2
 
-    for rows, columns in resample.tiles(box):
-        weight = resample.sample_plane(mask, to_mask, rows, columns)
+    for rows, columns in warp.tiles(box):
+        weight = warp.sample_plane(mask, to_mask, rows, columns)
         if not weight.any():
             continue
-        patch = resample.sample_tile(source, to_face, rows, columns, factor)
+        patch = warp.sample_tile(source, to_face, rows, columns, factor)
         below = canvas[rows, columns]
         change = cv2.subtract(patch, below, dtype=cv2.CV_32F)
         change = cv2.multiply(change, cv2.merge([weight] * 3))
@@ -93,7 +93,7 @@ def _target(
     # The bilinear step spreads a mask pixel over its neighbours: one more on each side.
     unit = align_size / mask.shape[0]
     seen = ((columns[0] - 1) * unit, (rows[0] - 1) * unit, (columns[-1] + 2) * unit, (rows[-1] + 2) * unit)
-    left, top, right, bottom = resample.bounds(resample.invert(to_crop), seen)
+    left, top, right, bottom = warp.bounds(warp.invert(to_crop), seen)
     x0, y0 = max(int(np.floor(left)), 0), max(int(np.floor(top)), 0)
     x1, y1 = min(int(np.ceil(right)), canvas.shape[1]), min(int(np.ceil(bottom)), canvas.shape[0])
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
@@ -101,9 +101,9 @@ def _target(
 
 def _reduce_mask(mask: np.ndarray, to_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reduce a mask to about the canvas's pitch, by area averaging, when it is finer."""
-    size = round(mask.shape[0] / resample.pitch(to_mask))
+    size = round(mask.shape[0] / warp.sampling_step(to_mask))
     if size >= mask.shape[0]:
         return mask, to_mask
     size = max(size, 1)
     small = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
-    return small, resample.scaled(to_mask, target=(size / mask.shape[0],) * 2)
+    return small, warp.scaled(to_mask, target=(size / mask.shape[0],) * 2)

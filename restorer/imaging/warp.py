@@ -23,7 +23,7 @@ REACH = 6  # pixels that the Lanczos kernel and the bilinear step look beyond wh
 SHARP_ENOUGH = 1.1  # a reduction by less needs no antialiasing that anyone could see
 
 
-def pitch(inverse: np.ndarray) -> float:
+def sampling_step(inverse: np.ndarray) -> float:
     """Return how many source pixels one target pixel steps over, for a map (2, 3) from target to source."""
     return float(np.sqrt(abs(np.linalg.det(inverse[:, :2]))))
 
@@ -63,7 +63,7 @@ def reduce(source: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns:
         The source as float32, reduced if need be, and the map from the target to it.
     """
-    step = pitch(inverse)
+    step = sampling_step(inverse)
     if step <= SHARP_ENOUGH:
         return np.ascontiguousarray(source, np.float32), inverse
     height, width = source.shape[:2]

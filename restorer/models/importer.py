@@ -13,13 +13,13 @@ from restorer.models import registry
 from restorer.models.base import Architecture
 from restorer.storage.digest import sha256_of
 from restorer.version import __version__
-from restorer.weights import About, about, tables, write
+from restorer.weights import FileHeader, about, tables, write
 from restorer.weights.checkpoint import open_checkpoint
 from restorer.weights.fetching import matches
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What an import did.
 
     Attributes:
@@ -52,7 +52,7 @@ def import_checkpoint(
     architecture: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-) -> Imported:
+) -> ImportResult:
     """Write a checkpoint as a safetensors file that loads by itself: only what its network uses, under its names.
 
     Args:
@@ -91,7 +91,7 @@ def import_checkpoint(
     write(
         state,
         out,
-        About(
+        FileHeader(
             kind.name,
             found,
             license=known.license if known else None,
@@ -101,7 +101,7 @@ def import_checkpoint(
             tool=f"restorer {__version__}",
         ),
     )
-    return Imported(
+    return ImportResult(
         out,
         kind.name,
         found,

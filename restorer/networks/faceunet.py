@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.networks.glean import Grain
-from restorer.networks.stylegan2 import quick_layout
+from restorer.networks.stylegan2 import channels_last
 
 BLOCK = 4
 """Pixels of a block, across and down, that become channels before the first convolution."""
@@ -96,7 +96,7 @@ class FaceUNet(nn.Module):
         if pictures.shape[1] != 3 or pictures.shape[2] % self.multiple or pictures.shape[3] % self.multiple:
             expected = f"(n, 3, h, w) with sides that are multiples of {self.multiple}"
             raise ValueError(f"This network takes pictures of shape {expected}, not {tuple(pictures.shape)}.")
-        x = self.first(quick_layout(F.pixel_unshuffle(pictures, BLOCK)))
+        x = self.first(channels_last(F.pixel_unshuffle(pictures, BLOCK)))
         kept: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
             x = blocks(x)

@@ -20,9 +20,9 @@ from restorer.networks.stylegan2 import (
     Upsampling,
     bilinear_upsample,
     channels,
+    channels_last,
     enlarged_conv,
     fir_blur,
-    quick_layout,
 )
 
 
@@ -113,7 +113,7 @@ class GFPGAN(nn.Module):
         """
         if seed is not None:
             noise = self.generator.draw_noise(seed)
-        x = F.leaky_relu_(self.first(quick_layout(faces)), 0.2)
+        x = F.leaky_relu_(self.first(channels_last(faces)), 0.2)
         skips = []
         for block in self.down:
             x = block(x)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.stylegan2 import StyleGAN2Generator, channels, quick_layout
+from restorer.networks.stylegan2 import StyleGAN2Generator, channels, channels_last
 
 
 class DenseBlock(nn.Module):
@@ -273,7 +273,7 @@ class _Banked(nn.Module):
         if pictures.shape[1:] != (3, side, side):
             expected = f"(n, 3, {side}, {side})"
             raise ValueError(f"This network takes pictures of shape {expected}, not {tuple(pictures.shape)}.")
-        features: Tensor = self.trunk(quick_layout(F.pixel_unshuffle(pictures, self.unshuffle)))
+        features: Tensor = self.trunk(channels_last(F.pixel_unshuffle(pictures, self.unshuffle)))
         return features
 
     def _noise(self, trunk: Tensor, *, mirror: bool) -> list[Tensor]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.stylegan2 import Mapping, StyleGAN2Generator, channels, fir_blur, quick_layout
+from restorer.networks.stylegan2 import Mapping, StyleGAN2Generator, channels, channels_last, fir_blur
 
 
 class GPEN(nn.Module):
@@ -51,7 +51,7 @@ class GPEN(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return restored faces (n, 3, size, size) of faces of that shape in [-1, 1]."""
-        x = F.leaky_relu_(self.first(quick_layout(faces)), 0.2)
+        x = F.leaky_relu_(self.first(channels_last(faces)), 0.2)
         features = [x]
         for conv in self.down:
             x = F.leaky_relu_(conv(fir_blur(x, 2)), 0.2)

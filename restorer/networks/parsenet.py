@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.stylegan2 import own_precision, quick_empty, quick_layout
+from restorer.networks.stylegan2 import channels_last, own_precision, quick_empty
 
 COARSE_INPUT = 0.75
 """`coarse` looks at pictures reduced by this much: the work falls with its square. Faces in the crops that the parser
@@ -146,7 +146,7 @@ class ParseNet(nn.Module):
                 weight, bias = _phases(weight.float()), bias.repeat(4)
             elif cell > 1:
                 weight = _averaged(weight.float(), cell)
-            self._kernels[key] = (quick_layout(weight.to(dtype)), bias.to(dtype))
+            self._kernels[key] = (channels_last(weight.to(dtype)), bias.to(dtype))
         return self._kernels[key]
 
 
@@ -191,7 +191,7 @@ def _computed_in(pixels: Tensor) -> tuple[torch.dtype, Tensor]:
     kind = pixels.device.type
     low = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     dtype = torch.get_autocast_dtype(kind) if low else pixels.dtype
-    return dtype, quick_layout(pixels.to(dtype))
+    return dtype, channels_last(pixels.to(dtype))
 
 
 def _reflected(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:

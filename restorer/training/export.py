@@ -13,7 +13,7 @@ from restorer.storage.atomic import write_atomic
 from restorer.storage.digest import sha256_of
 from restorer.training.recipe import Recipe
 from restorer.version import __version__
-from restorer.weights.native_file import About, write
+from restorer.weights.native_file import FileHeader, write
 
 TABLE = "weights.toml"
 
@@ -32,7 +32,7 @@ def write_model(
     `--model` takes the file as it is; the table is for a weights.toml of one's own.
     """
     file = out / f"{recipe.name}.safetensors"
-    about = About(
+    about = FileHeader(
         architecture,
         dict(arguments),
         license=license_ or None,

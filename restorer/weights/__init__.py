@@ -9,13 +9,13 @@ Light to import: torch and huggingface_hub are imported when a file is loaded or
 
 from restorer.weights.checkpoint import aligned, load_state_dict
 from restorer.weights.fetching import cached, fetch, fingerprint, missing
-from restorer.weights.native_file import About, write
+from restorer.weights.native_file import FileHeader, write
 from restorer.weights.native_file import read as about
 from restorer.weights.progress import OnProgress, Progress, announcement
 from restorer.weights.table import Table, resolve, tables
 
 __all__ = [
-    "About",
+    "FileHeader",
     "OnProgress",
     "Progress",
     "Table",

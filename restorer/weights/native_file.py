@@ -35,7 +35,7 @@ _PENDING = "0" * 64
 
 
 @dataclass(frozen=True)
-class About:
+class FileHeader:
     """What a file of our own says about itself.
 
     Attributes:
@@ -74,7 +74,7 @@ def header(path: Path) -> tuple[int, Mapping[str, Any]] | None:
     return (8 + length, content) if isinstance(content, dict) else None
 
 
-def read(path: Path) -> About | None:
+def read(path: Path) -> FileHeader | None:
     """Return what a file of our own says about itself; None for any other file."""
     found = header(path)
     metadata = found[1].get("__metadata__") if found else None
@@ -87,7 +87,7 @@ def read(path: Path) -> About | None:
     if "architecture" not in metadata or "payload_sha256" not in metadata or not isinstance(arguments, dict):
         return None
     texts = {key: metadata.get(key) for key in ("license", "trained_for", "origin", "origin_sha256", "tool")}
-    return About(metadata["architecture"], arguments, metadata["payload_sha256"], **texts)
+    return FileHeader(metadata["architecture"], arguments, metadata["payload_sha256"], **texts)
 
 
 def payload_start(path: Path) -> int:
@@ -96,7 +96,7 @@ def payload_start(path: Path) -> int:
     return found[0] if found else 0
 
 
-def write(state: Mapping[str, torch.Tensor], path: Path, about: About) -> None:
+def write(state: Mapping[str, torch.Tensor], path: Path, about: FileHeader) -> None:
     """Write a file of our own: beside its target, flushed, then renamed. The same tensors give the same bytes.
 
     Args:
@@ -120,7 +120,7 @@ def write(state: Mapping[str, torch.Tensor], path: Path, about: About) -> None:
         ) from error
 
 
-def _pieces(state: Mapping[str, torch.Tensor], about: About) -> Iterator[bytes | memoryview]:
+def _pieces(state: Mapping[str, torch.Tensor], about: FileHeader) -> Iterator[bytes | memoryview]:
     """Yield what a file of our own consists of: the header's length, the header, the tensors.
 
     The tensors begin at a multiple of `ALIGNMENT`. The format allows no gaps between them, so those whose size is a

@@ -23,7 +23,7 @@ from restorer.networks.dcgan import DCGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator
 from restorer.training.datasets import picture_files, read_square
 from restorer.training.restoring import LightGLEANTrainer
-from restorer.weights.native_file import About, write
+from restorer.weights.native_file import FileHeader, write
 from restorer.weights.table import Table
 from tests.support.networks import at_work
 from tests.training.test_runs import GLEAN, RESTORER
@@ -210,7 +210,7 @@ def test_samples_are_drawn_by_the_seed(kind: str, tmp_path: Path) -> None:
         arguments = {"style_dim": 8, "features": 2}
         network, size = DCGANGenerator(**arguments), 64  # type: ignore[arg-type]
     prior = tmp_path / "prior.safetensors"
-    write(network.state_dict(), prior, About(kind, arguments))
+    write(network.state_dict(), prior, FileHeader(kind, arguments))
     command("sample", str(prior), "-o", str(tmp_path / "a"), "--count", "3", "--device", "cpu")
     command("sample", str(prior), "-o", str(tmp_path / "b"), "--count", "2", "--device", "cpu")
     assert (tmp_path / "a/00001.png").read_bytes() == (tmp_path / "b/00001.png").read_bytes()

@@ -151,7 +151,7 @@ def test_a_file_of_our_own_gives_the_same_network(
     torch.save(state(), tmp_path / "upstream.pth")
     loaded = load(architecture, tmp_path / "upstream.pth")
     path = tmp_path / "own.safetensors"
-    weights.write(loaded.network.state_dict(), path, weights.About(architecture, loaded.arguments))
+    weights.write(loaded.network.state_dict(), path, weights.FileHeader(architecture, loaded.arguments))
     again = load(architecture, path)
     assert again.arguments == loaded.arguments
     x = example(architecture, arguments)

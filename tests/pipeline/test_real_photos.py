@@ -91,7 +91,7 @@ def test_each_member_of_the_family_restores_a_group(
     state = {key: torch.randn(value.shape) * 0.05 for key, value in network.state_dict().items()}
     file = tmp_path / "served" / "file.safetensors"
     file.parent.mkdir()
-    weights.write(state, file, weights.About(architecture, arguments))
+    weights.write(state, file, weights.FileHeader(architecture, arguments))
     detector = shared / "weights" / "retinaface_mobilenet0.25.pth"
     photo = shared / "data" / "photos" / "gfpgan_whole_10045.png"
     with Hub() as hub:

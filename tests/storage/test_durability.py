@@ -109,7 +109,7 @@ def test_a_result_without_a_note_is_announced_on_the_disk_before_it_is_there(
 
 
 def test_weights_that_are_written_are_flushed_first(disk: Disk, tmp_path: Path) -> None:
-    weights.write({"a": torch.zeros(1000)}, tmp_path / "own.safetensors", weights.About("srvggnet"))
+    weights.write({"a": torch.zeros(1000)}, tmp_path / "own.safetensors", weights.FileHeader("srvggnet"))
     disk.check(tmp_path / "own.safetensors")
 
 

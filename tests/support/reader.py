@@ -20,7 +20,7 @@ from PIL import Image
 from restorer import weights
 from restorer.evaluation import ageing as demo
 from restorer.models import REGISTRY
-from restorer.weights.native_file import About, write
+from restorer.weights.native_file import FileHeader, write
 from tests.support import golden, standins
 from tests.support.hub import Hub
 from tests.support.shell import Done, Shell
@@ -135,7 +135,7 @@ def large_models(hub: Hub, folder: Path) -> str:
     state = architecture.build(complete).state_dict()
     state["out.bias"][1] += 100
     parser = folder / "parser.safetensors"
-    write(state, parser, About("parsenet", complete))
+    write(state, parser, FileHeader("parsenet", complete))
     tables = standins.table("parsenet", "parsenet", parser, hub.add("a/b", parser.name, parser.read_bytes()))
     for name, small in (
         ("gfpgan-1.4", "tiny"),

@@ -83,7 +83,7 @@ def own_file(path: Path) -> Mapping[str, Tensor]:
     record = Record.read(FOLDER / "gfpgan_clean_64_narrow.json")
     record.write(path.with_suffix(".pth"))
     loaded = load("gfpgan", path.with_suffix(".pth"))
-    weights.write(loaded.network.state_dict(), path, weights.About("gfpgan", loaded.arguments))
+    weights.write(loaded.network.state_dict(), path, weights.FileHeader("gfpgan", loaded.arguments))
     return loaded.network.state_dict()
 
 
@@ -110,7 +110,7 @@ def test_our_own_files_are_what_the_format_demands(tmp_path: Path) -> None:
         "übermaß": torch.randn(2).double(),
     }
     for name in ("a", "b"):
-        weights.write(dict(reversed(state.items())) if name == "b" else state, tmp_path / name, weights.About("x"))
+        weights.write(dict(reversed(state.items())) if name == "b" else state, tmp_path / name, weights.FileHeader("x"))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     found = load_file(tmp_path / "a")
     assert all(found[key].dtype == value.dtype and torch.equal(found[key], value) for key, value in state.items())
@@ -140,10 +140,10 @@ def test_the_layout_of_a_file_of_our_own_is_checked_too(
     arguments = {**kind.defaults, **ARGUMENTS}
     state = {f"net.{key}": value for key, value in upstream().items()}
     path = tmp_path / "own.safetensors"
-    weights.write(state, path, weights.About("srvggnet", arguments))
+    weights.write(state, path, weights.FileHeader("srvggnet", arguments))
     load("srvggnet", path)
     change(state)
-    weights.write(state, path, weights.About("srvggnet", arguments))
+    weights.write(state, path, weights.FileHeader("srvggnet", arguments))
     with pytest.raises(CheckpointLayoutError) as caught:
         load("srvggnet", path)
     assert word in str(caught.value)

@@ -225,7 +225,7 @@ def test_a_file_of_our_own_is_not_translated_again(tmp_path: Path, monkeypatch: 
 
 def test_half_precision_is_loaded_as_float32(tmp_path: Path) -> None:
     state = upstream()
-    about = weights.About("srvggnet", SMALL)
+    about = weights.FileHeader("srvggnet", SMALL)
     weights.write({f"net.{key}": value.half() for key, value in state.items()}, tmp_path / "half.safetensors", about)
     weights.write({f"net.{key}": value for key, value in state.items()}, tmp_path / "full.safetensors", about)
     half, full = (result(weights.resolve(str(tmp_path / f"{name}.safetensors"))) for name in ("half", "full"))
@@ -270,7 +270,7 @@ def test_what_only_resembles_a_file_of_our_own_is_none(tmp_path: Path, content: 
 def test_tensors_that_share_memory_are_written_apart(tmp_path: Path) -> None:
     whole = torch.arange(12.0).reshape(3, 4)
     state = {"a": whole, "b": whole, "c": whole[1], "d": whole.t()}
-    weights.write(state, tmp_path / "a.safetensors", weights.About("srvggnet"))
+    weights.write(state, tmp_path / "a.safetensors", weights.FileHeader("srvggnet"))
     written = load_file(tmp_path / "a.safetensors")
     assert all(torch.equal(written[key], value) for key, value in state.items())
 

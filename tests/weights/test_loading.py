@@ -19,7 +19,7 @@ def test_loading_does_not_import_the_compiler(tmp_path: Path) -> None:
     architecture = REGISTRY["gfpgan"]
     arguments = {**architecture.defaults, **SMALL}
     network = architecture.build(arguments)
-    weights.write(network.state_dict(), tmp_path / "small.safetensors", weights.About("gfpgan", arguments))
+    weights.write(network.state_dict(), tmp_path / "small.safetensors", weights.FileHeader("gfpgan", arguments))
     code = """
 import sys
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_loaded_network_has_every_tensor_of_the_file(tmp_path: Path) -> None:
     architecture = REGISTRY["gfpgan"]
     arguments = {**architecture.defaults, **SMALL}
     state = architecture.build(arguments).state_dict()
-    weights.write(state, tmp_path / "small.safetensors", weights.About("gfpgan", arguments))
+    weights.write(state, tmp_path / "small.safetensors", weights.FileHeader("gfpgan", arguments))
     loaded = load_network(str(tmp_path / "small.safetensors"))
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())

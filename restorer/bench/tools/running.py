@@ -121,14 +121,14 @@ class Weights:
         import torch
 
         from restorer.models import REGISTRY
-        from restorer.weights import About, resolve, write
+        from restorer.weights import FileHeader, resolve, write
 
         table = resolve(name)
         architecture = REGISTRY.architecture_of(table)
         arguments = REGISTRY.arguments(table)
         torch.manual_seed(0)
         path = self._folder / f"{name}.safetensors"
-        about = About(architecture.name, arguments, "", trained_for="measuring speed: its values mean nothing")
+        about = FileHeader(architecture.name, arguments, "", trained_for="measuring speed: its values mean nothing")
         write(filled(architecture.build(arguments)).state_dict(), path, about)
         self.add_stand_in(name, path)
 
