@@ -85,6 +85,7 @@ class Record:
 
         Raises:
             RestorerError: one that ends a run (`RestorerError.ends_run`): no other photo would fare better.
+            BrokenPipeError: whoever reads what is written has gone.
         """
         try:
             yield
@@ -92,6 +93,8 @@ class Record:
             if error.ends_run:
                 raise
             self.fail(error)
+        except BrokenPipeError:  # whoever reads our output has gone, which is no fault of the photo
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a library raises; the reason goes into the record
             named = source if source is not None else "The photo"
             _log.debug("%s", named, exc_info=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -220,3 +221,16 @@ def test_names_are_shown_as_they_are(capsys: Capsys) -> None:
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1"])
 def test_figures_that_are_no_numbers_are_refused(option: str, value: str, capsys: Capsys) -> None:
     assert option in restore(capsys, "p.jpg", option, value, "--model", "tiny", code=2).err
+
+
+def test_a_reader_that_has_gone_is_no_fault_of_the_photo(tmp_path: Path) -> None:
+    Image.effect_noise((400, 300), 90).save(tmp_path / "a.png")  # more than a pipe holds
+    command = f'"{sys.executable}" -m restorer a.png -o - --model none --background lanczos --offline | true'
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout == "1\n"
