@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from restorer.photo import color, decoding, exif, exif_pixels, isobmff, photoshop, xmp
@@ -10,6 +11,7 @@ from restorer.photo.damage import DAMAGE, look_at_it
 from restorer.photo.decoding import Decoded
 from restorer.photo.model import Photo
 
+_MOST_NAMES = 8
 _MOST_DPI = 100_000.0
 _FILM = re.compile(rb"ftyp(?:mp4|isom|iso[2-9]|avc1|qt  |MSNV|3gp|M4V|dash)|moov.{4}mvhd", re.DOTALL)
 
@@ -73,6 +75,14 @@ class PhotoBuilder:
             self.warnings.append(f"Parts of the {self.format} were dropped: {', '.join(found.lost)}.")
         self.warn_of_rest(found.rest)
 
+    def warn_of_unknown(self, title: str, parts: Iterable[str]) -> None:
+        """Name parts of a file that are not known here, each once, and not more than a few of them."""
+        names = list(dict.fromkeys(parts))
+        if len(names) > _MOST_NAMES:
+            names = [*names[:_MOST_NAMES], f"and {len(names) - _MOST_NAMES} more"]
+        if names:
+            self.warnings.append(f"Parts of the {title} that are not known here were dropped: {', '.join(names)}.")
+
     def warn_of_rest(self, rest: bytes) -> None:
         """Say what was behind the picture in its file, and is not in the result.
 
@@ -117,8 +127,7 @@ class PhotoBuilder:
         if self.photoshop is not None and turn != 1:
             self.photoshop, problems = photoshop.turned(self.photoshop, sideways=turn >= 5)
             self.warnings += problems
-        if self._exif is not None and turn != 1:
-            self._exif = exif_pixels.turned(self._exif, turn, decoded.pixels.shape[1::-1])
+        self._turn_exif(turn if oriented else self._orientation or 1, decoded.pixels.shape[1::-1], lying=oriented)
         alpha = decoded.alpha
         return Photo(
             decoding.upright(decoded.pixels, turn),
@@ -135,6 +144,18 @@ class PhotoBuilder:
             bits=8 * decoded.pixels.itemsize,
             warnings=list(dict.fromkeys([*self.warnings, *decoded.warnings])),
         )
+
+    def _turn_exif(self, turn: int, size: tuple[int, int], *, lying: bool) -> None:
+        """Set right what EXIF tells of the picture as it lay; a decoder may have turned it already (not `lying`)."""
+        if self._exif is None or turn == 1:
+            return
+        if not lying and turn >= 5:
+            size = size[1], size[0]
+        try:
+            self._exif = exif_pixels.turned(self._exif, turn, size)
+        except DAMAGE as error:
+            self.warnings.append(f"The EXIF block is damaged ({error}) and was dropped.")
+            self._exif = None
 
     def _profile(self, decoded: Decoded) -> bytes | None:
         """Return the profile that fits the decoded pixels: as a rule the file's own, byte for byte."""

@@ -6,11 +6,10 @@ import struct
 from collections.abc import Iterator
 
 IPTC_RESOURCE, ICC_RESOURCE, EXIF_RESOURCE, XMP_RESOURCE = 0x0404, 0x040F, 0x0422, 0x0424
-_RESOLUTION, _GUIDES, _SLICES, _COPYRIGHT_URL = 0x03ED, 0x0408, 0x041A, 0x040B
+_RESOLUTION, _GUIDES, _COPYRIGHT_URL = 0x03ED, 0x0408, 0x040B
 _PATHS = range(2000, 2998)
-# Thumbnails, and copies of what is kept elsewhere and would grow stale: ICC, EXIF (two), XMP; slices count pixels, and
-# Photoshop makes one of every picture.
-_STALE_RESOURCES = frozenset({0x0409, 0x040C, ICC_RESOURCE, EXIF_RESOURCE, 0x0423, XMP_RESOURCE, _SLICES})
+# Thumbnails, and copies of what is kept elsewhere and would grow stale: ICC, EXIF (two), XMP.
+_STALE_RESOURCES = frozenset({0x0409, 0x040C, ICC_RESOURCE, EXIF_RESOURCE, 0x0423, XMP_RESOURCE})
 
 
 def photoshop_resources(block: bytes) -> Iterator[tuple[int, int, int]]:

@@ -137,6 +137,26 @@ def test_a_segment_that_is_not_known_is_dropped_with_a_word(marker: int, payload
     assert any(named in warning for warning in warnings), warnings
 
 
+def test_many_unknown_segments_are_one_short_warning() -> None:
+    thermal = [segment(0xE1, b"FLIR\0\1" + bytes((number, 40)) + bytes(30)) for number in range(40)]
+    others = [segment(0xE5, b"name %d\0" % number) for number in range(30)]
+    warnings = read_photo(behind_jfif(jpeg(), *thermal, *others)).warnings
+    assert len(warnings) == 1
+    assert warnings[0].count("FLIR") == 1
+    assert "and 23 more" in warnings[0]
+
+
+def test_an_end_of_zeros_is_damage() -> None:
+    data = saved(detailed(), "JPEG", quality=90)
+    for zeros in (100, 1000):
+        try:
+            warnings = read_photo(data[:-zeros] + bytes(zeros)).warnings
+            assert any("damaged" in w for w in warnings)
+            assert not any("all its pixels" in w for w in warnings)
+        except UnreadablePhotoError as error:
+            assert "cut off" in str(error)  # noqa: PT017
+
+
 def test_what_every_jpeg_has_is_no_loss() -> None:
     jfxx = segment(0xE0, b"JFXX\0\x10" + saved(Image.new("RGB", (8, 8)), "JPEG"))
     ducky = segment(0xEC, b"Ducky\0\1\0\4\0\0\0\x50\0\0")

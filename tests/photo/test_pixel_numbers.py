@@ -7,9 +7,11 @@ import struct
 from fractions import Fraction
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from restorer.photo import Photo, exif, exif_pixels, ifd, photo_from_array, read_photo, write_photo, xmp, xmp_pixels
 from restorer.photo.decoding import upright
@@ -85,6 +87,16 @@ def test_exif_follows_a_picture_that_is_turned(format: str) -> None:
     assert (found[0xA20E], found[0xA20F]) == (ifd.rational(2000, 1), ifd.rational(4000, 3))
     assert result.dpi == pytest.approx((150, 300), rel=1e-3)
     assert (tags(result.exif)[282], tags(result.exif)[283]) == (ifd.rational(150, 1), ifd.rational(300, 1))
+
+
+def test_exif_follows_a_picture_that_its_decoder_has_turned() -> None:
+    stream = io.BytesIO()
+    lying = Image.fromarray(scene())
+    exif_of_it = b"Exif\0\0" + block(orientation=ifd.shorts(6))
+    pillow_heif.from_pillow(lying).save(stream, exif=exif_of_it)
+    photo = read_photo(stream.getvalue())
+    assert photo.size == (32, 48)
+    assert below(photo)[0x9214] == ifd.shorts(32 - 8, 12, 4, 6)
 
 
 def test_a_subject_that_does_not_fit_its_type_any_more_goes() -> None:

@@ -67,8 +67,7 @@ def _read_gif(data: bytes) -> Photo:
             unknown["text that is drawn over the picture"] = None
     if frames > 1:
         builder.warnings.append(f"The animation has {frames} frames; only the first picture was taken.")
-    if unknown:
-        builder.warnings.append(f"Parts of the GIF that are not known here were dropped: {', '.join(unknown)}.")
+    builder.warn_of_unknown("GIF", unknown)
     if ended:
         builder.warn_of_rest(data[ended:])
     else:

@@ -36,8 +36,7 @@ def _read_jpeg(data: bytes) -> Photo:
         except DAMAGE as error:
             builder.warnings.append(f"The extended part of the XMP is damaged ({error}); it was dropped.")
     builder.take_photoshop(parts.photoshop)
-    if parts.unknown:
-        builder.warnings.append(f"Parts of the JPEG that are not known here were dropped: {', '.join(parts.unknown)}.")
+    builder.warn_of_unknown("JPEG", parts.unknown)
     picture = jpeg_scan.coded(parts.picture)
     if parts.pictures == 1:
         builder.warn_of_rest(picture.behind)
@@ -58,10 +57,9 @@ def _damage(picture: jpeg_scan.Coded, found: jpeg_scan.Soundness) -> list[str]:
     """
     if not picture.ended and (found.too_short or not picture.finished):
         raise UndecodableError("it is cut off before its last pixels")
-    warnings = [] if picture.ended else ["The JPEG's end marker is missing; all its pixels are there."]
     if found.too_short or found.too_long or picture.blanked:
-        warnings.append(look_at_it("JPEG"))
-    return warnings
+        return [look_at_it("JPEG")]
+    return [] if picture.ended else ["The JPEG's end marker is missing; all its pixels are there."]
 
 
 def _find_xmp(data: Any) -> bytes | None:

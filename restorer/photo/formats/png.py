@@ -118,8 +118,7 @@ def _sorted(builder: PhotoBuilder, data: bytes) -> _Critical:
                 _take_png_chunk(builder, kind, payload)
             except DAMAGE as error:
                 builder.warnings.append(f"The PNG's {name} chunk is damaged ({error}); it was dropped.")
-    if unknown:
-        builder.warnings.append(f"Parts of the PNG that are not known here were dropped: {', '.join(unknown)}.")
+    builder.warn_of_unknown("PNG", unknown)
     if b"IEND" in critical:
         builder.warn_of_rest(data[end + 4 :])
     return critical

@@ -23,10 +23,8 @@ def _read_webp(data: bytes) -> Photo:
     builder.lossless = any(name == b"VP8L" for name, _, _ in chunks)
     if any(is_blanked(data, start, end) for name, start, end in chunks if name in (b"VP8 ", b"VP8L")):
         builder.warnings.append(look_at_it("WebP"))
-    unknown = {name.decode("latin-1") for name, _, _ in chunks if name not in _KNOWN}
-    if unknown:
-        words = ", ".join(f"the chunk {name!r}" for name in sorted(unknown))
-        builder.warnings.append(f"Parts of the WebP that are not known here were dropped: {words}.")
+    unknown = (name.decode("latin-1") for name, _, _ in chunks if name not in _KNOWN)
+    builder.warn_of_unknown("WebP", (f"the chunk {name!r}" for name in unknown))
     builder.warn_of_rest(data[riff.end(data) :])
     with decoding.opened(data, "WEBP") as image:
         take_pillow_info(builder, image)
