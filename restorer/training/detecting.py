@@ -8,7 +8,6 @@ landmarks by smooth L1 in shares of the box.
 from __future__ import annotations
 
 import copy
-import fnmatch
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,31 +23,23 @@ from torch.nn import functional as F
 from restorer.errors import UsageError
 from restorer.imaging.sheets import grid
 from restorer.imaging.tensors import to_tensor
-from restorer.models.base import Detector
 from restorer.networks.tinydetector import (
-    CROP,
     HEAD,
     STRIDES,
     WIDTHS,
     TinyDetector,
     cells,
-    cut,
     folded,
-    frames_of,
     place,
 )
-from restorer.training.datasets import picture_files, read_picture, split
 from restorer.training.export import write_model
-from restorer.training.labelling import LOWEST, MIRRORED, Known, Steady, known_faces
 from restorer.training.loop import Place, Trainer, backward, follow, placed
+from restorer.training.pieces import Picture
 from restorer.training.recipe import Recipe, Values
-from restorer.training.scenes import SIDE, Composer, Picture, Scene
-from restorer.training.targets import FACE, NOTHING, UNKNOWN, Ahead, Batch, Scenes, overlaps
-
-FAR = 1.5
-"""Landmarks beyond this in a crop, whose sides are at 1, are no help: the first look was wrong by half a face."""
-SEEN_AGAIN = (224, 64)
-"""How many faces and errors of a batch the second look learns from."""
+from restorer.training.scenery import Scenery
+from restorer.training.scenes import Scene
+from restorer.training.second_look import SecondLookTraining
+from restorer.training.targets import FACE, UNKNOWN, Ahead, Batch, Scenes, overlaps
 
 
 class DetectorTrainer(Trainer):
@@ -114,7 +105,11 @@ class DetectorTrainer(Trainer):
         self.optimiser = self._optimiser(self.first, values["lr"])
         self.second_optimiser = self._optimiser([self.network.second], values["second_lr"])
         self.where = cells(self.size, self.size).to(place.device)
-        training, kept = self._composers()
+        self.second = SecondLookTraining(
+            self.network.second, self.second_optimiser, values, self.where, self.size, self.autocast, self.average
+        )
+        scenery = Scenery(recipe, values["data"], self.folder, self.size, values["smallest"], str(place.device))
+        training, kept = scenery.composers()
         scenes = Scenes(training, self.per_process(values["batch"]), self.size, (recipe.seed, place.rank))
         self.scenes = Ahead(scenes, int(values["workers"]), self.total_steps)
         self.kept = kept
@@ -157,7 +152,7 @@ class DetectorTrainer(Trainer):
             with torch.no_grad(), self.autocast():
                 rows = self.average_network.logits(pictures).float()
         if step > values["second_from"]:
-            losses |= self._train_second(rows.detach(), batch)
+            losses |= self.second.step(rows.detach(), batch)
         if step <= self.first_until:
             self._follow(self.first_names, step)
         self._follow(("second",), step - values["second_from"])
@@ -191,73 +186,6 @@ class DetectorTrainer(Trainer):
             "landmarks": off.sum() / count,
             "overlap": shares.sum() / count,
         }
-
-    def _train_second(self, rows: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Train the second look on what the first one finds, and return its losses: faces, and the worst errors.
-
-        It is small and learns quickly, so each batch of scenes serves it for several steps, on a part of the finds at
-        a time, mirrored or not.
-        """
-        crops, truth, wanted = self._finds(rows, batch)
-        weights = self.values["losses"]
-        found: dict[str, list[Tensor]] = {"second_score": [], "second_landmarks": []}
-        for _ in range(self.values["second_rounds"]):
-            part = torch.randperm(len(crops))[: self.values["second_batch"]].to(crops.device)
-            seen_by, points, right = crops[part], wanted[part], truth[part]
-            if torch.rand(()) < 0.5:
-                seen_by = seen_by.flip(3)
-                points = points[:, MIRRORED] * points.new_tensor([-1, 1])
-            with self.autocast():
-                seen, logits = self.network.second(seen_by)
-            score = F.binary_cross_entropy_with_logits(logits, right.float())
-            near = (right & (points.abs().amax(dim=(1, 2)) < FAR)).float()
-            off = F.smooth_l1_loss(seen, points, beta=0.02, reduction="none").mean(dim=(1, 2))
-            landmarks = (off * near).sum() / near.sum().clamp(min=1)
-            self.second_optimiser.zero_grad(set_to_none=True)
-            backward(weights["second_score"] * score + weights["second_landmarks"] * landmarks)
-            self.average(self.network.second)
-            self.second_optimiser.step()
-            found["second_score"].append(score.detach())
-            found["second_landmarks"].append(landmarks.detach())
-        return {name: torch.stack(values).mean() for name, values in found.items()}
-
-    @torch.no_grad()
-    def _finds(self, rows: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return crops (k, 3, 64, 64), whether they are of faces (k,), and the landmarks in the crops (k, 5, 2)."""
-        what = batch.what.to(rows.device)
-        faces = torch.nonzero(what == FACE)
-        faces = faces[torch.randperm(len(faces)).to(faces.device)[: SEEN_AGAIN[0]]]
-        scores = torch.where(what == NOTHING, rows[..., 4], -math.inf).flatten()
-        worst = scores.topk(min(8 * SEEN_AGAIN[1], len(scores))).indices
-        worst = torch.stack([worst // what.shape[1], worst % what.shape[1]], dim=1)
-        worst = worst[self._points_at_nothing(rows, what, worst)][: SEEN_AGAIN[1]]
-        index, cell = torch.cat([faces, worst]).unbind(dim=1)
-        _, landmarks = place(rows[index, cell], self.where[cell])
-        frames = frames_of(landmarks)
-        pictures = batch.pictures.to(rows.device)
-        crops = torch.empty(len(index), 3, CROP, CROP, device=rows.device)
-        for number in sorted(set(index.tolist())):
-            mine = index == number
-            crops[mine] = cut(pictures[number], frames[mine])
-        inverse = torch.linalg.inv(frames[:, :, :2])
-        wanted = batch.landmarks.to(rows.device)[index, cell] - frames[:, None, :, 2]
-        return crops, what[index, cell] == FACE, wanted @ inverse.transpose(1, 2)
-
-    def _points_at_nothing(self, rows: Tensor, what: Tensor, picked: Tensor) -> Tensor:
-        """Return for cells (k, 2: picture, cell) whether the box that they claim has its middle on no face (k,).
-
-        A cell at the edge of a face is asked for nothing, but may well say where that face is.
-        """
-        index, cell = picked.unbind(dim=1)
-        boxes, _ = place(rows[index, cell], self.where[cell])
-        middle = ((boxes[:, :2] + boxes[:, 2:]) / 2).clamp(0, self.size - 1)
-        nothing, first = torch.ones(len(picked), dtype=torch.bool, device=rows.device), 0
-        for stride in STRIDES:
-            across = self.size // stride
-            column, row = (middle / stride).long().unbind(dim=1)
-            nothing &= what[index, first + row * across + column] == NOTHING
-            first += across * across
-        return nothing
 
     def sample(self) -> Image.Image:
         """Return nine scenes of faces that were kept for validation, with what is found in them."""
@@ -319,85 +247,6 @@ class DetectorTrainer(Trainer):
         ]
         return torch.optim.AdamW(groups, lr=lr)
 
-    def _composers(self) -> tuple[Composer, Composer]:
-        """Return what composes scenes of the faces for training, and of those that are kept for validation."""
-        data = self.values["data"]
-        files = picture_files(self.folder)
-        labels = self.recipe.path(data["labels"]) if data["labels"] else None
-        known = known_faces(files, self.folder, labels, self._teacher)
-        # A crop with a second face would teach that the second one is none.
-        alone = [path for path in files if len(known[path].scores) and known[path].scores[0] > 0.9]
-        alone = [path for path in alone if not (known[path].scores[1:] > 0.5).any()]
-        if not alone:
-            raise UsageError(
-                f"The teacher finds a single face in none of the {len(files)} pictures of {self.folder}.",
-                "Give crops of one face each.",
-            )
-        training, kept = split(alone, data["validation"], self.recipe.seed)
-        backgrounds = self._backgrounds()
-        others = [read_picture(path) for path in picture_files(self._given("others"))] if data["others"] else []
-        training_backgrounds = backgrounds if len(backgrounds) < 8 else backgrounds[len(backgrounds) // 8 :]
-        kept_backgrounds = backgrounds if len(backgrounds) < 8 else backgrounds[: len(backgrounds) // 8]
-        return (
-            self._composer(training, known, training_backgrounds, others),
-            self._composer(kept or training[:8], known, kept_backgrounds, others),
-        )
-
-    def _composer(
-        self,
-        files: list[Path],
-        known: dict[Path, Known],
-        backgrounds: list[tuple[Picture, Known]],
-        others: list[Picture],
-    ) -> Composer:
-        faces, boxes, landmarks = [], [], []
-        for path in files:
-            picture, factor = _crop(path)
-            faces.append(picture)
-            boxes.append(known[path].boxes[0] * factor)
-            landmarks.append(known[path].landmarks[0] * factor)
-        smallest = self.values["smallest"]
-        return Composer(faces, np.stack(boxes), np.stack(landmarks), backgrounds, others, self.size, smallest)
-
-    def _backgrounds(self) -> list[tuple[Picture, Known]]:
-        """Return the photographs for backgrounds, with the faces that the teacher finds in them."""
-        data = self.values["data"]
-        if not data["backgrounds"]:
-            return []
-        folder = self._given("backgrounds")
-        files = [
-            path
-            for path in picture_files(folder)
-            if not any(fnmatch.fnmatch(path.name, pattern) for pattern in data["without"])
-        ]
-        labels = self.recipe.path(data["background_labels"]) if data["background_labels"] else None
-        known = known_faces(files, folder, labels, self._teacher)
-        return [(read_picture(path), known[path]) for path in files]
-
-    def _given(self, name: str) -> Path:
-        """Return a folder that the recipe names; raises `UsageError` when it is not there."""
-        folder = self.recipe.path(self.values["data"][name])
-        if not folder.is_dir():
-            raise UsageError(
-                f"There is no folder {folder}, which data.{name} of the recipe {self.recipe.name!r} names.",
-                f'Correct data.{name}, or set it to "" to do without.',
-            )
-        return folder
-
-    def _teacher(self) -> Detector:
-        """Return the detector that says where the faces are."""
-        from restorer.options import Options
-        from restorer.pipeline.components import Components
-
-        name = self.values["data"]["teacher"]
-        if not name:
-            raise UsageError(
-                f"The recipe {self.recipe.name!r} names no teacher, and its labels do not have all pictures.",
-                'Set data.teacher to a detector, such as "retinaface-r50".',
-            )
-        options = Options(model="none", detector=name, min_score=LOWEST, device=str(self.place.device))
-        return Steady(Components(options).detector(), self.values["data"]["teacher_sizes"])
-
 
 def _set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
     for group in optimiser.param_groups:
@@ -417,14 +266,3 @@ def calibrate(network: TinyDetector, sure: float) -> None:
         assert score.bias is not None
         score.bias += shift
     network.second.answer.bias[10] += shift
-
-
-def _crop(path: Path) -> tuple[Picture, float]:
-    """Return the picture at (256, 256, 3), and the factor by which it was reduced; raises UsageError if not square."""
-    picture = read_picture(path)
-    height, width = picture.shape[:2]
-    if height != width:
-        raise UsageError(f"{path} is {width} x {height} px.", "Give square crops of faces.")
-    method = cv2.INTER_AREA if width > SIDE else cv2.INTER_CUBIC
-    resized = picture if width == SIDE else cv2.resize(picture, (SIDE, SIDE), interpolation=method)
-    return np.ascontiguousarray(resized), SIDE / width

@@ -16,7 +16,7 @@ from restorer.training.faceunet import FaceUNetTrainer
 from restorer.training.loop import Place, Report, Trainer, run
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import Recipe, load_recipe
-from restorer.training.restoring import GFPGANTrainer, GLEANTrainer, GPENTrainer, LightGLEANTrainer
+from restorer.training.restorers import GFPGANTrainer, GLEANTrainer, GPENTrainer, LightGLEANTrainer
 from restorer.training.upscaling import UpscalerTrainer
 
 TRAINERS: dict[str, type[Trainer]] = {

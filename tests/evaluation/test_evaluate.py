@@ -22,7 +22,7 @@ from restorer.models.base import CropSpec
 from restorer.networks.dcgan import DCGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator
 from restorer.training.datasets import picture_files, read_square
-from restorer.training.restoring import LightGLEANTrainer
+from restorer.training.restorers import LightGLEANTrainer
 from restorer.weights.native_file import FileHeader, write
 from restorer.weights.table import Table
 from tests.support.networks import at_work

@@ -40,7 +40,7 @@ from restorer.training.losses import (
 )
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import parse_recipe
-from restorer.training.restoring import widen
+from restorer.training.restorers import widen
 
 STILL = np.array([[[1.0, 0, 0], [0, 1, 0]]])
 
