@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from restorer.errors import UsageError
+
 
 def duration(seconds: float) -> str:
     """Return a duration as people say it: "4 ms", "0.8 s", "12 s", "3 min 20 s", "2 h 5 min"."""
@@ -13,3 +17,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration as people write it: "90", "90s", "8m", "1.5h".
+
+    Raises:
+        UsageError: it is none, or not above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    value = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if value <= 0:
+        raise UsageError(f"{text!r} is no duration.", "Write it like 90s, 8m or 2h.")
+    return value

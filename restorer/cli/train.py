@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from restorer.cli.console import messages, say
-from restorer.formatting import duration
+from restorer.formatting import duration, seconds
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -31,6 +31,13 @@ def train(
         bool, typer.Option("--resume/--no-resume", help="Go on from the run's checkpoint, or begin anew.")
     ] = True,
     until: Annotated[int | None, typer.Option(min=1, help="Stop after this step; the next run goes on.")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="T", help="Stop after so long: 90s, 8m, 2h; the next run goes on.")
+    ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write all that the recipe reads into a new folder, and train nothing."),
+    ] = None,
 ) -> None:
     """Train by a recipe; stopped at any moment, the same command goes on where it was.
 
@@ -41,8 +48,14 @@ def train(
     import torch
 
     from restorer.engine.device import allowed_cores
+    from restorer.training.train import pack as pack_up
     from restorer.training.train import train as carry_out
 
+    if pack is not None:
+        size = pack_up(recipe, pack, data=data)
+        say(f"Packed {size / 1e6:.1f} MB into {pack}. Train with: restore train {pack / 'recipe.toml'}")
+        return
+    limit = seconds(time_limit) if time_limit else None
     torch.set_num_threads(threads or allowed_cores())
     began = time.monotonic()
     columns = (
@@ -61,7 +74,9 @@ def train(
             if not messages.is_terminal:
                 say(f"step {step} of {total}, {duration(seconds)}: {losses}")
 
-        done = carry_out(recipe, data=data, out=out, device=device, resume=resume, until=until, report=report)
+        done = carry_out(
+            recipe, data=data, out=out, device=device, resume=resume, until=until, time_limit=limit, report=report
+        )
     if done.files:
         finished = "finished" if done.steps == done.total else f"stopped after step {done.steps} of {done.total}"
         say(f"Training {finished} after {duration(time.monotonic() - began)}. The result is {done.files[0]}.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,21 +16,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from restorer.errors import UsageError
-from restorer.imaging.sheets import Picture, sheet
+from restorer.imaging.sheets import sheet
 from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.networks.faceunet import FaceUNet
 from restorer.networks.mobilefacenet import crop_faces
 from restorer.storage.atomic import write_atomic
-from restorer.training.datasets import picture_files, read_square
+from restorer.training.album import Album
 from restorer.training.export import write_model
 from restorer.training.identity import identity_crops, load_identity
 from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
 from restorer.training.losses import identity_loss, texture_loss
-from restorer.training.people import Portrait, Rules, attributions, chosen, read_manifest
+from restorer.training.people import attributions
 from restorer.training.recipe import Recipe, Values
-from restorer.training.squares import DRAWS, Shown, SquareMaker, Squares
-from restorer.training.traits import traits, weight
-from restorer.training.wear.damage import read_masks
+from restorer.training.squares import DRAWS, Ahead, Plan, SquareMaker, Squares
 from restorer.training.wear.mixture import DEFAULTS, Mixture
 
 PHASE: Values = {"side": 128, "batch": 24, "steps": 0, "l1": 1.0, "texture": 0.0, "identity": 0.0}
@@ -44,6 +42,7 @@ class FaceUNetTrainer(Trainer):
     """Trains `FaceUNet`."""
 
     kind = architecture = "faceunet"
+    travels = True
     defaults: ClassVar[Values] = {
         "data": {
             "folder": "",
@@ -82,6 +81,7 @@ class FaceUNetTrainer(Trainer):
         ]
         if not self.phases:
             raise UsageError(f"The recipe {recipe.name!r} has no phases.", "Add a [[phases]] table.")
+        self.warm_from = 0
         self.steps_before = [0, *accumulate(phase["steps"] for phase in self.phases)]
         torch.manual_seed(recipe.seed)
         self.arguments = self._arguments()
@@ -91,21 +91,23 @@ class FaceUNetTrainer(Trainer):
         self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimiser = adam(self.network, values["lr"], (values["betas"][0], values["betas"][1]))
         self.identity = load_identity(recipe, values["identity_weights"], place.device)
-        rules = Rules(*(values["data"][name] for name in ("grades", "without", "inferred", "died_by")))
-        rows = read_manifest(self.folder)
-        self.rows = chosen(rows, rules, "training")
-        mixture = Mixture.of(values["degradation"], network.size, self._masks())
-        shown = self._read(self.rows, network.size)
-        self.squares = SquareMaker(
-            shown,
-            self._photos(network.size),
+        self.album = Album(recipe, values["data"], self.folder)
+        mixture = Mixture.of(values["degradation"], network.size, self.album.masks())
+        self.maker = SquareMaker(
+            self.album.shown(network.size, values["often"]),
+            self.album.photos(network.size),
             mixture,
             values["data"],
             values["data"]["photo_share"],
             values["emphasis"],
-            self.rng,
+            [
+                Plan(last, phase["side"], self.per_process(phase["batch"]))
+                for last, phase in zip(self.steps_before[1:], self.phases, strict=True)
+            ],
+            (recipe.seed, place.rank),
         )
-        self.shown = self._kept(chosen(rows, rules, "choosing"), network.size, mixture)
+        self.squares = Ahead(self.maker, self._workers(), self.total_steps)
+        self.shown = self.album.kept(network.size, mixture)
 
     @property
     def total_steps(self) -> int:
@@ -118,9 +120,20 @@ class FaceUNetTrainer(Trainer):
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
 
+    def extra_state(self) -> dict[str, Any]:
+        return {"warm_from": self.warm_from}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        parts = self.parts()
+        if "optimiser" not in state["parts"]:  # a light state: the optimiser has to learn its scales again
+            parts.pop("optimiser")
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
+        self.warm_from = state["extra"].get("warm_from", 0) if "optimiser" in parts else int(state["step"])
+
     def step(self, step: int) -> dict[str, Tensor]:
         phase, values, device = self.phase_of(step), self.values, self.place.device
-        squares = self.squares.of(step, phase["side"], self.per_process(phase["batch"]))
+        squares = self.squares.of(step)
         degraded = squares.degraded.to(device, memory_format=torch.channels_last)
         clean = squares.clean.to(device, memory_format=torch.channels_last)
         set_rate(self.optimiser, self.rate(step))
@@ -151,7 +164,7 @@ class FaceUNetTrainer(Trainer):
 
     def export(self, out: Path) -> list[Path]:
         notice = out / NOTICE
-        write_atomic(notice, "".join(f"{line}\n" for line in attributions(self.rows)))
+        write_atomic(notice, "".join(f"{line}\n" for line in attributions(self.album.rows)))
         written = write_model(
             out,
             self.recipe,
@@ -162,6 +175,10 @@ class FaceUNetTrainer(Trainer):
             self.values["trained_for"],
         )
         return [*written, notice]
+
+    def pack(self, out: Path) -> int:
+        weights = [self.values["identity_weights"]] if self.identity is not None else []
+        return self.album.pack(out, weights)
 
     def phase_of(self, step: int) -> Values:
         """Return the phase that a step, counted from 1, belongs to."""
@@ -176,10 +193,16 @@ class FaceUNetTrainer(Trainer):
         Up to there nothing depends on how long the training will be, so a recipe may be lengthened on the way.
         """
         values = self.values
-        if step <= values["warmup"]:
-            return float(values["lr"] * step / values["warmup"])
+        warmed = min((step - self.warm_from) / max(values["warmup"], 1), 1.0)
         along = max(step - values["lr_until"], 0) / max(self.total_steps - values["lr_until"], 1)
-        return float(values["lr_end"] + (values["lr"] - values["lr_end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+        part = 0.5 * (1 + math.cos(math.pi * along))
+        return float(warmed * (values["lr_end"] + (values["lr"] - values["lr_end"]) * part))
+
+    def _workers(self) -> int:
+        """Return how many processes make batches: as many as cores where a GPU learns, else a thread does it."""
+        if self.place.device.type == "cpu":
+            return 0
+        return max((os.cpu_count() or 1) // self.place.world - 2, 1)
 
     # ------------------------------------------------------------------------------------------------ losses
 
@@ -230,48 +253,6 @@ class FaceUNetTrainer(Trainer):
                     f"A phase with squares of {phase['side']} px asks for identity.",
                     f"Whole faces are needed for it: set side = {network.size}, or identity = 0.",
                 )
-
-    def _read(self, rows: Sequence[Portrait], size: int) -> Shown:
-        """Return the pictures of rows with how often each is drawn."""
-        if not rows:
-            raise UsageError(
-                f"No row of {self.folder} may be learnt from.", "Loosen data.grades, data.without or data.inferred."
-            )
-        with ThreadPoolExecutor(2) as pool:
-            pictures = np.stack(list(pool.map(lambda row: read_square(row.file, size), rows)))
-        # Several pictures of a person share one person's weight.
-        count = {person: sum(row.person == person for row in rows) for person in {row.person for row in rows}}
-        often = [
-            weight(traits(picture), self.values["often"]) / count[row.person] ** 0.5
-            for picture, row in zip(pictures, rows, strict=True)
-        ]
-        return Shown(pictures, np.array([row.native for row in rows]), np.array(often))
-
-    def _photos(self, size: int) -> list[Picture]:
-        """Return the photographs that are shown beside faces: those whose names begin as the recipe says."""
-        data = self.values["data"]
-        if not data["photos"] or not data["photo_share"]:
-            return []
-        wanted = tuple(data["photo_names"])
-        files = [path for path in picture_files(self.recipe.path(data["photos"])) if path.name.startswith(wanted or "")]
-        pictures = []
-        for path in files:
-            with Image.open(path) as image:
-                picture = np.asarray(image.convert("RGB"))
-            if min(picture.shape[:2]) >= size:
-                pictures.append(picture)
-        return pictures
-
-    def _masks(self) -> list[np.ndarray]:
-        folder = self.values["data"]["masks"]
-        return list(read_masks(self.recipe.path(folder))) if folder else []
-
-    def _kept(self, rows: Sequence[Portrait], size: int, mixture: Mixture) -> tuple[list[Picture], list[Picture]]:
-        """Return degraded and clean pictures of up to eight persons that are kept for choosing."""
-        pairs = []
-        for index, row in enumerate(rows[:: max(len(rows) // 8, 1)][:8]):
-            pairs.append(mixture(read_square(row.file, size), np.random.default_rng([self.recipe.seed, index])))
-        return [pair.picture for pair in pairs], [pair.clean for pair in pairs]
 
 
 def _psnr(pictures: Tensor, wanted: Tensor) -> Tensor:

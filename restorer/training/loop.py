@@ -6,8 +6,6 @@ run that was killed and resumed draws the same data and the same noise as one th
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import signal
 import threading
@@ -26,13 +24,12 @@ from torch import Tensor, nn
 
 from restorer.errors import InterruptedRunError, RestorerError, UsageError
 from restorer.networks.stylegan2 import equalised_scales
-from restorer.storage.atomic import write_atomic
 from restorer.storage.pictures import save_picture
+from restorer.training.checkpoints import CHECKPOINT, take_up, write_checkpoint
+from restorer.training.curves import Losses, plot_losses
 from restorer.training.datasets import Reader, picture_files, read_square
 from restorer.training.recipe import Recipe, Values
-from restorer.training.sheets import plot_losses
 
-CHECKPOINT = "checkpoint.pt"
 LOSSES = "losses.csv"
 
 COMMON: Values = {
@@ -57,6 +54,8 @@ class Trainer(ABC):
 
     kind: ClassVar[str]
     defaults: ClassVar[Values]
+    travels: ClassVar[bool] = False
+    """Whether it goes on without the optimisers' state, so that a run can be taken elsewhere as a few small files."""
 
     def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
         """Build everything for the recipe; `data` replaces the recipe's own folder of pictures."""
@@ -99,6 +98,12 @@ class Trainer(ABC):
         """Take over a checkpoint's state: `extra` first, then the parts."""
         for name, part in self.parts().items():
             part.load_state_dict(state["parts"][name])
+
+    def pack(self, out: Path) -> int:
+        """Write all that the recipe reads into a new folder and return the bytes that it takes."""
+        raise UsageError(
+            f"What a recipe of the kind {self.kind!r} reads cannot be packed.", "Take its folders along as they are."
+        )
 
     def pictures_of(self, step: int) -> int:
         """Return how many pictures the first `step` steps show."""
@@ -236,68 +241,6 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(was)
 
 
-def write_checkpoint(trainer: Trainer, step: int, path: Path) -> None:
-    """Write everything that a resumed run needs; a kill at any moment leaves the former file or the new one."""
-    state = {
-        "step": step,
-        "recipe": trainer.recipe.text,
-        "extra": trainer.extra_state(),
-        "parts": {name: part.state_dict() for name, part in trainer.parts().items()},
-    }
-    write_atomic(path, lambda file: torch.save(state, file), sweep=True)
-
-
-def read_checkpoint(trainer: Trainer, path: Path) -> int:
-    """Restore a trainer from its checkpoint and return how many steps were done."""
-    state = torch.load(path, map_location=trainer.place.device, weights_only=True)
-    trainer.restore(state)
-    return int(state["step"])
-
-
-class Losses:
-    """The CSV of losses: means over `every` steps, cut back to the checkpoint when a run resumes."""
-
-    def __init__(self, path: Path, every: int, done: int) -> None:
-        self.path = path
-        self.every = every
-        self._sums: dict[str, list[float]] = {}
-        self._names: list[str] = []
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                rows = [row for row in reader if int(row["step"]) <= done]
-                self._names = [name for name in reader.fieldnames or () if name not in ("step", "pictures", "seconds")]
-            self._rewrite(rows)
-
-    def add(self, step: int, pictures: int, seconds: float, losses: Mapping[str, Tensor]) -> dict[str, float] | None:
-        """Take the losses of a step; return the means when a row was written."""
-        for name, value in losses.items():
-            self._sums.setdefault(name, []).append(float(value))
-        if step % self.every:
-            return None
-        means = {name: sum(values) / len(values) for name, values in self._sums.items()}
-        self._sums = {}
-        new = [name for name in means if name not in self._names]
-        if new or not self.path.is_file():
-            self._names += new
-            rows: list[dict[str, str]] = []
-            if self.path.is_file():
-                with self.path.open(newline="", encoding="utf-8") as file:
-                    rows = list(csv.DictReader(file))
-            self._rewrite(rows)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            row: list[object] = [step, pictures, f"{seconds:.1f}"]
-            csv.writer(file).writerow(row + [f"{means[name]:.6g}" if name in means else "" for name in self._names])
-        return means
-
-    def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, ["step", "pictures", "seconds", *self._names], restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomic(self.path, text.getvalue())
-
-
 Report = Callable[[int, int, float, Mapping[str, float]], None]
 
 
@@ -307,6 +250,7 @@ def run(
     *,
     resume: bool = True,
     until: int | None = None,
+    time_limit: float | None = None,
     report: Report | None = None,
 ) -> int:
     """Train to the end (or to step `until`), writing losses, samples and checkpoints into `out`; return the steps done.
@@ -316,6 +260,7 @@ def run(
         out: the run's folder.
         resume: go on from the folder's checkpoint; False begins anew.
         until: stop after this step, with a checkpoint.
+        time_limit: stop after the step that ends later than so many seconds from now, with a checkpoint.
         report: called with (step, total, seconds, mean losses) whenever a row of losses is written.
 
     Raises:
@@ -323,7 +268,7 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint, first = out / CHECKPOINT, trainer.place.rank == 0
-    done = read_checkpoint(trainer, checkpoint) if resume and checkpoint.is_file() else 0
+    done = take_up(trainer, out) if resume else 0
     if first and not done:
         (out / LOSSES).unlink(missing_ok=True)
     losses = Losses(out / LOSSES, trainer.values["log_every"], done) if first else None
@@ -336,6 +281,7 @@ def run(
             found = trainer.step(step)
             stop = trainer.any_process(bool(asked))
             now = time.monotonic()
+            late = trainer.any_process(time_limit is not None and now - began > time_limit)
             if losses is not None:
                 means = losses.add(step, trainer.pictures_of(step), now - began, found)
                 if means is not None:
@@ -353,11 +299,13 @@ def run(
                     f"The training stopped after step {step} of {trainer.total_steps}; its state is in {checkpoint}.",
                     "Give the same command again to go on.",
                 )
-    if losses is not None and last > done:
-        write_checkpoint(trainer, last, checkpoint)
-        save_picture(trainer.sample(), out / "samples" / f"{last:07d}.jpg")
+            if late:
+                break
+    if losses is not None and step > done:
+        write_checkpoint(trainer, step, checkpoint)
+        save_picture(trainer.sample(), out / "samples" / f"{step:07d}.jpg")
         plot_losses(out / LOSSES, out / "losses.png")
-    return last
+    return step
 
 
 @contextmanager

@@ -7,21 +7,24 @@ it would teach that faces are soft.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_tensor
 from restorer.models.templates import FACEXLIB
 from restorer.training.geometry import Matrix, jitter, warp
 from restorer.training.recipe import Values
+from restorer.training.targets import single_core
 from restorer.training.wear.mixture import Mixture
 
 HONEST = 1.1
@@ -71,8 +74,17 @@ class Shown:
         return Shown(self.pictures[kept], self.native[kept], self.weights[kept])
 
 
-class SquareMaker:
-    """Draws and degrades; the batch of a step depends on the step's random generator only.
+@dataclass(frozen=True)
+class Plan:
+    """The squares of consecutive steps: up to and with step `last` they have this side, `batch` a step."""
+
+    last: int
+    side: int
+    batch: int
+
+
+class SquareMaker(Dataset[Squares]):
+    """Draws and degrades; the batch of a step depends on the seed and the step only.
 
     Args:
         faces: aligned faces of one size.
@@ -81,7 +93,8 @@ class SquareMaker:
         draws: as `DRAWS`.
         photo_share: share of squares from photographs.
         emphasis: weight of pixels in eyes and mouth; 1 for no difference.
-        rng: gives the generator of a step.
+        plans: the steps' squares, in their order.
+        seed: of the training, and the rank of this process.
     """
 
     def __init__(
@@ -92,7 +105,8 @@ class SquareMaker:
         draws: Values,
         photo_share: float,
         emphasis: float,
-        rng: Callable[[int], np.random.Generator],
+        plans: Sequence[Plan],
+        seed: tuple[int, int],
     ) -> None:
         self._size = faces.pictures.shape[1]
         self._faces = faces
@@ -102,19 +116,14 @@ class SquareMaker:
         self._draws = draws
         self._photo_share = photo_share if self._photos else 0.0
         self._emphasis = emphasis
-        self._rng = rng
-        self._pool = ThreadPoolExecutor(1)
-        self._ahead: dict[tuple[int, int, int], Future[Squares]] = {}
+        self._plans = list(plans)
+        self._seed = seed
 
-    def of(self, step: int, side: int, batch: int) -> Squares:
-        """Return the batch of a step, squares of this side, and begin with the next one in the background."""
-        wanted, following = (step, side, batch), (step + 1, side, batch)
-        future = self._ahead.pop(wanted, None)
-        self._ahead = {following: self._pool.submit(self._make, *following)}
-        return future.result() if future else self._make(*wanted)
-
-    def _make(self, step: int, side: int, batch: int) -> Squares:
-        rng = self._rng(step)
+    def __getitem__(self, step: int) -> Squares:
+        """Return the batch of a step."""
+        plan = next((plan for plan in self._plans if step <= plan.last), self._plans[-1])
+        side, batch = plan.side, plan.batch
+        rng = np.random.default_rng([self._seed[0], step, self._seed[1], 0])
         # Two squares of each picture: degrading costs more than cutting out.
         each = 1 if side == self._size else 2
         degraded: list[Picture] = []
@@ -174,6 +183,51 @@ class SquareMaker:
         if rng.random() < 0.5:
             square = square[:, ::-1]
         return np.asarray(cv2.resize(square, (self._size, self._size), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class Ahead:
+    """Batches in the order of the steps, made ahead: by a thread, or by processes where a GPU would wait for one.
+
+    Args:
+        maker: makes the batch of a step.
+        workers: processes; 0 for a thread.
+        last: the last step that will be asked for.
+    """
+
+    def __init__(self, maker: SquareMaker, workers: int, last: int) -> None:
+        self._maker = maker
+        self._workers = workers
+        self._last = last
+        self._pool = ThreadPoolExecutor(1)
+        self._following: dict[int, Future[Squares]] = {}
+        self._next = 0
+        self._batches: Iterator[Squares] = iter(())
+
+    def of(self, step: int) -> Squares:
+        """Return the batch of a step; steps that follow each other are ready when they are asked for."""
+        if not self._workers:
+            future = self._following.pop(step, None)
+            self._following = {step + 1: self._pool.submit(self._maker.__getitem__, step + 1)}
+            return future.result() if future else self._maker[step]
+        if step != self._next:
+            self._batches = iter(
+                DataLoader(
+                    self._maker,
+                    batch_size=None,
+                    sampler=range(step, max(self._last, step) + 1),
+                    num_workers=self._workers,
+                    collate_fn=_same,
+                    worker_init_fn=single_core,
+                    generator=torch.Generator(),  # its own: a step's random numbers must not depend on where it began
+                    multiprocessing_context="spawn",  # a fork of a process whose libraries have threads may hang
+                )
+            )
+        self._next = step + 1
+        return next(self._batches)
+
+
+def _same(batch: Any) -> Any:
+    return batch
 
 
 def emphasised(matrix: Matrix, size: int, side: int, strength: float) -> NDArray[np.float32]:

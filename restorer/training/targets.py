@@ -97,7 +97,7 @@ class Ahead:
                     sampler=range(step, max(self._last, step) + 1),
                     num_workers=self._workers,
                     collate_fn=_same,
-                    worker_init_fn=_prepare,
+                    worker_init_fn=single_core,
                     generator=torch.Generator(),  # its own: a step's random numbers must not depend on where it began
                     # A fork of a process whose libraries have threads may hang.
                     multiprocessing_context="spawn" if self._workers else None,
@@ -114,7 +114,7 @@ def _same(batch: Any) -> Any:
     return batch
 
 
-def _prepare(worker: int) -> None:
+def single_core(worker: int) -> None:
     """Let a process that composes scenes use one core, and end with the training, even a killed one."""
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

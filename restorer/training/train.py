@@ -10,6 +10,7 @@ import torch
 
 from restorer.errors import DeviceUnavailableError, UsageError
 from restorer.storage.atomic import write_atomic
+from restorer.training.checkpoints import LIGHT, write_light
 from restorer.training.dcgan import DCGANTrainer
 from restorer.training.detecting import DetectorTrainer
 from restorer.training.faceunet import FaceUNetTrainer
@@ -63,9 +64,10 @@ def train(
     device: str = "auto",
     resume: bool = True,
     until: int | None = None,
+    time_limit: float | None = None,
     report: Report | None = None,
 ) -> Trained:
-    """Train by a recipe and write the result into `out` (default `runs/NAME`).
+    """Train by a recipe and write the result into `out` (default `runs/NAME`), within `time_limit` seconds if given.
 
     Started by torchrun, each process takes its share of every batch on its own GPU.
 
@@ -78,9 +80,20 @@ def train(
     trainer = make_trainer(loaded, data, place)
     if place.rank == 0:
         write_atomic(folder / "recipe.toml", loaded.text)
-    steps = run(trainer, folder, resume=resume, until=until, report=report)
+    steps = run(trainer, folder, resume=resume, until=until, time_limit=time_limit, report=report)
     files = trainer.export(folder) if place.rank == 0 else []
+    if place.rank == 0 and trainer.travels:
+        write_light(trainer, steps, folder / LIGHT)
     return Trained(folder, steps, trainer.total_steps, tuple(files))
+
+
+def pack(recipe: str | Path, out: Path, *, data: Path | None = None) -> int:
+    """Write all that a recipe reads into a new folder and return the bytes that it takes.
+
+    Raises:
+        UsageError: the recipe or the data does not fit, or there is too much of it.
+    """
+    return make_trainer(load_recipe(recipe), data, Place(torch.device("cpu"))).pack(out)
 
 
 def _place(device: str) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture
 from restorer.models.faceunet import FaceUNetArchitecture
 from restorer.networks.faceunet import FaceUNet
+from restorer.training.checkpoints import LIGHT, take_up
 from restorer.training.faceunet import NOTICE, FaceUNetTrainer
 from restorer.training.loop import LOSSES, Place, run
+from restorer.training.packing import LIMIT
 from restorer.training.people import COLUMNS, MANIFEST, part_of
-from restorer.training.recipe import parse_recipe
-from restorer.training.squares import DRAWS, HONEST, Shown, SquareMaker, emphasised
-from restorer.training.train import train
+from restorer.training.recipe import load_recipe, parse_recipe
+from restorer.training.squares import DRAWS, HONEST, Ahead, Plan, Shown, SquareMaker, emphasised
+from restorer.training.train import make_trainer, pack, train
 from restorer.training.wear.mixture import DEFAULTS, Mixture
 
 CPU = Place(torch.device("cpu"))
@@ -152,34 +155,43 @@ def test_the_arguments_are_found_from_the_shapes() -> None:
 # ---------------------------------------------------------------------------------------------------- squares
 
 
-def maker(pictures: np.ndarray, native: list[int], **changes: object) -> SquareMaker:
+def maker(pictures: np.ndarray, native: list[int], plan: Plan, **changes: object) -> SquareMaker:
     shown = Shown(pictures, np.array(native), np.ones(len(native)))
     mixture = Mixture.of({**DEFAULTS, "clean": 1.0, "formula": 0.0, "grey": 0.0}, pictures.shape[1])
     draws = {**DRAWS, "jitter": 0.0, **changes}
-    return SquareMaker(shown, [], mixture, draws, 0.5, 4.0, lambda step: np.random.default_rng(step))
+    return SquareMaker(shown, [], mixture, draws, 0.5, 4.0, [plan], (0, 0))
 
 
 def test_the_batch_of_a_step_depends_on_the_step_alone(folder: Path) -> None:
     first, again = trainer_of(folder).squares, trainer_of(folder).squares
-    one = [first.of(step, 32, 4) for step in (1, 2, 3)]
-    other = again.of(3, 32, 4)
+    one = [first.of(step) for step in (1, 2, 3)]
+    other = again.of(3)
     assert torch.equal(one[2].degraded, other.degraded)
     assert torch.equal(one[2].weights, other.weights)
     assert not torch.equal(one[0].clean, one[1].clean)
 
 
+def test_processes_make_the_same_batches(folder: Path) -> None:
+    made = trainer_of(folder).maker
+    ahead = Ahead(made, 2, 6)
+    for step in (3, 4, 5, 6, 2):
+        found = ahead.of(step)
+        assert torch.equal(found.degraded, made[step].degraded)
+        assert np.array_equal(found.moved, made[step].moved)
+
+
 def test_a_face_is_shown_no_larger_than_it_was_taken() -> None:
     rng = np.random.default_rng(0)
     busy = rng.integers(0, 256, (1, 128, 128, 3)).astype(np.uint8)
-    large, small = (maker(busy, [native], zoom=[1.0, 1.0], mirror=False) for native in (128, 64))
-    assert torch.equal(large.of(1, 64, 2).clean, large.of(1, 64, 2).degraded)
+    large, small = (maker(busy, [native], Plan(9, 64, 8), zoom=[1.0, 1.0], mirror=False)[1] for native in (128, 64))
+    assert torch.equal(large.clean, large.degraded)
     # Noise that is reduced to 70 pixels has lost most of its contrast.
-    assert small.of(1, 64, 8).clean.std() < 0.75 * large.of(1, 64, 8).clean.std()
+    assert small.clean.std() < 0.75 * large.clean.std()
 
 
 def test_whole_pictures_are_those_that_were_taken_large_enough() -> None:
     pictures = np.stack([np.full((64, 64, 3), tone, np.uint8) for tone in (0, 255)])
-    shown = maker(pictures, [40, 60]).of(1, 64, 12).clean
+    shown = maker(pictures, [40, 60], Plan(9, 64, 12))[1].clean
     assert (shown == 1).all()
     assert 60 * HONEST >= 64 > 40 * HONEST
 
@@ -201,8 +213,8 @@ def test_weights_of_pixels_follow_eyes_and_mouth() -> None:
 
 def test_only_persons_of_the_training_part_are_learnt_from(folder: Path) -> None:
     trainer = trainer_of(folder)
-    assert {part_of(row.person) for row in trainer.rows} == {"training"}
-    assert len(trainer.rows) == sum(part_of(f"n_{index}") == "training" for index in range(30))
+    assert {part_of(row.person) for row in trainer.album.rows} == {"training"}
+    assert len(trainer.album.rows) == sum(part_of(f"n_{index}") == "training" for index in range(30))
 
 
 def test_a_stopped_run_goes_on_to_the_same_losses(folder: Path, tmp_path: Path) -> None:
@@ -212,6 +224,59 @@ def test_a_stopped_run_goes_on_to_the_same_losses(folder: Path, tmp_path: Path) 
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
     assert [int(row["pictures"]) for row in rows(tmp_path / "whole")] == [4, 8, 12, 16, 18, 20, 22, 24]
     assert [bool(row.get("texture")) for row in rows(tmp_path / "whole")] == [False] * 4 + [True] * 4
+
+
+def test_a_run_stops_when_its_time_is_up_and_goes_on(folder: Path, tmp_path: Path) -> None:
+    assert run(trainer_of(folder), tmp_path, time_limit=0.0) == 1
+    assert run(trainer_of(folder), tmp_path, time_limit=0.0) == 2
+    assert run(trainer_of(folder), tmp_path) == 8
+    assert len(rows(tmp_path)) == 8
+
+
+def test_a_run_that_is_taken_elsewhere_goes_on_with_a_new_optimiser(folder: Path, tmp_path: Path) -> None:
+    recipe = folder / "mine.toml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    train(recipe, data=folder / "faces", out=tmp_path / "here", device="cpu", until=5)
+    shutil.copytree(tmp_path / "here" / LIGHT, tmp_path / "there" / LIGHT)
+    trainer, before = trainer_of(folder), trainer_of(folder)
+    assert take_up(before, tmp_path / "here") == 5
+    assert take_up(trainer, tmp_path / "there") == 5
+    for ours, theirs in zip(trainer.network.parameters(), before.network.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+    assert not trainer.optimiser.state
+    assert (trainer.rate(6), before.rate(6)) == (0.001, 0.002)  # it warms up again
+    assert run(trainer, tmp_path / "there", until=6) == 6
+    again = trainer_of(folder)
+    assert take_up(again, tmp_path / "there") == 6
+    assert again.warm_from == 5
+
+
+def test_what_a_recipe_reads_goes_into_one_folder(folder: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace("[data]", '[data]\nfolder = "people"')
+    (folder / "packed.toml").write_text(text, encoding="utf-8")
+    size = pack(folder / "packed.toml", tmp_path / "packed", data=folder / "faces")
+    assert 0 < size < LIMIT
+    here = trainer_of(folder, text)
+    there = make_trainer(load_recipe(tmp_path / "packed" / "recipe.toml"), None, CPU)
+    assert isinstance(there, FaceUNetTrainer)
+    assert (tmp_path / "packed" / "recipe.toml").read_text(encoding="utf-8") == text
+    assert {path.name for path in (tmp_path / "packed" / "photos").iterdir()} == {"wood.png"}
+    assert [row.person for row in there.album.rows] == [row.person for row in here.album.rows]
+    assert torch.equal(there.squares.of(2).degraded, here.squares.of(2).degraded)
+    with pytest.raises(UsageError, match="exists already"):
+        pack(folder / "packed.toml", tmp_path / "packed", data=folder / "faces")
+
+
+def test_too_much_is_not_packed_nor_what_lies_elsewhere(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = RECIPE.replace("[data]", '[data]\nfolder = "../elsewhere"')
+    with pytest.raises(UsageError, match="not below"):
+        trainer_of(folder, text).pack(tmp_path / "packed")
+    monkeypatch.setattr("restorer.training.packing.LIMIT", 1000)
+    with pytest.raises(UsageError, match="may be packed"):
+        trainer_of(folder, text.replace("../elsewhere", "faces")).pack(tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
 
 
 def test_it_learns(folder: Path, tmp_path: Path) -> None:

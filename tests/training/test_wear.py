@@ -135,18 +135,16 @@ def test_drawn_damage_covers_a_little(kind: str) -> None:
         assert 0 < (mask > 0.2).mean() < 0.5
 
 
-def test_masks_come_from_a_folder_and_are_laid_on(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no masks"):
-        damage.read_masks(tmp_path)
+def test_masks_come_from_files_and_are_laid_on(tmp_path: Path) -> None:
     Image.fromarray(np.full((900, 600), 255, np.uint8)).save(tmp_path / "spot.png")
-    (mask,) = damage.read_masks(tmp_path, 300)
+    (mask,) = damage.read_masks([tmp_path / "spot.png"], 300)
     assert mask.shape == (300, 200)
     laid = damage.from_masks(np.random.default_rng(0), 64, 64, [mask])
     assert laid.shape == (64, 64)
     assert laid.max() == 1
     (tmp_path / "torn.png").write_bytes(b"no picture")
     with pytest.raises(UsageError, match=r"torn\.png cannot be read"):
-        damage.read_masks(tmp_path)
+        damage.read_masks([tmp_path / "torn.png"])
 
 
 def test_damage_hides_where_its_mask_is_and_nothing_else() -> None:

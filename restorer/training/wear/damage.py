@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,14 +17,14 @@ Mask = NDArray[np.uint8]
 _SHIFT = 4
 
 
-def read_masks(folder: Path, side: int = 512) -> list[Mask]:
-    """Return the grey masks of a folder and its subfolders, white = damage, none larger than `side` pixels.
+def read_masks(files: Iterable[Path], side: int = 512) -> list[Mask]:
+    """Return grey masks, white = damage, none larger than `side` pixels.
 
     Raises:
-        UsageError: there are none.
+        UsageError: a file is no picture.
     """
     masks = []
-    for path in sorted(folder.rglob("*.png")):
+    for path in files:
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise UsageError(f"The mask {path} cannot be read.", "Take it out of the folder.")
@@ -32,8 +32,6 @@ def read_masks(folder: Path, side: int = 512) -> list[Mask]:
         if scale < 1:
             mask = cv2.resize(mask, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         masks.append(np.asarray(mask, np.uint8))
-    if not masks:
-        raise UsageError(f"The folder {folder} holds no masks.", "It has to hold grey PNG files, white = damage.")
     return masks
 
 
