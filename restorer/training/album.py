@@ -43,7 +43,7 @@ class Album:
         self._recipe = recipe
         self._data = data
         self._folder = folder
-        rules = Rules(*(data[name] for name in ("grades", "without", "inferred", "died_by")))
+        rules = Rules.of(data)
         known = read_manifest(folder)
         self.rows = chosen(known, rules, "training")
         self.choosing = chosen(known, rules, "choosing")

@@ -26,7 +26,7 @@ from restorer.training.export import write_model
 from restorer.training.identity import identity_crops, load_identity
 from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
 from restorer.training.losses import identity_loss, texture_loss
-from restorer.training.people import attributions
+from restorer.training.people import PAPERS, attributions
 from restorer.training.recipe import Recipe, Values
 from restorer.training.squares import DRAWS, Ahead, Plan, SquareMaker, Squares
 from restorer.training.wear.mixture import DEFAULTS, Mixture
@@ -50,10 +50,8 @@ class FaceUNetTrainer(Trainer):
             "photo_names": [],
             "photo_share": 0.1,
             "masks": "",
+            **PAPERS,
             "grades": ["A", "B"],
-            "without": [],
-            "inferred": [],
-            "died_by": 0,
             **DRAWS,
         },
         "often": {"dark": 1.0, "beard": 1.0, "glasses": 1.0, "wall": 1.0},

@@ -28,6 +28,7 @@ from restorer.storage.pictures import save_picture
 from restorer.training.checkpoints import CHECKPOINT, take_up, write_checkpoint
 from restorer.training.curves import Losses, plot_losses
 from restorer.training.datasets import Reader, picture_files, read_square
+from restorer.training.people import HONEST, Rules, chosen, read_manifest
 from restorer.training.recipe import Recipe, Values
 
 LOSSES = "losses.csv"
@@ -114,9 +115,16 @@ class Trainer(ABC):
     def find_pictures(self, size: int) -> tuple[list[Path], Reader]:
         """Return the files to train on and how to read them: middle squares, or aligned faces (`data.align`).
 
+        Where the recipe has rules for a manifest (`PAPERS`), they are those of its training part that were taken large
+        enough.
+
         Args:
             size: side of the largest pictures that will be asked for.
         """
+        data = self.values["data"]
+        if data.get("grades"):
+            rows = chosen(read_manifest(self.folder), Rules.of(data), "training")
+            return [row.file for row in rows if row.native * HONEST >= size], read_square
         files = picture_files(self.folder)
         if not self.values["data"]["align"]:
             return files, read_square

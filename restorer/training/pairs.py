@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,29 @@ from torch import Tensor
 from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_tensor
 from restorer.training.datasets import PictureSet
-from restorer.training.degradations import Degradation
 from restorer.training.geometry import jitter, warp
 from restorer.training.recipe import Values
+
+
+class Degrade(Protocol):
+    """What is needed of a degradation: called with a picture (h, w, 3) and a generator, it gives a worse one."""
+
+    def __call__(self, picture: Picture, rng: np.random.Generator, /) -> Worse:
+        """Return the worse picture."""
+        ...
+
+
+class Worse(Protocol):
+    """A degraded picture."""
+
+    def enlarged(self) -> Picture:
+        """Return it at its former size."""
+        ...
+
+    def truth(self, picture: Picture, /) -> Picture:
+        """Return what should be made of it, given what it was."""
+        ...
+
 
 _STILL = np.array([[1.0, 0, 0], [0, 1, 0]])
 
@@ -43,7 +64,7 @@ class PairMaker:
     def __init__(
         self,
         pictures: PictureSet,
-        degradation: Degradation,
+        degradation: Degrade,
         data: Values,
         batch: int,
         rng: Callable[[int], np.random.Generator],
@@ -80,7 +101,7 @@ class PairMaker:
         return Pairs(to_tensor(degraded), to_tensor(clean), np.stack(moved))
 
 
-def fixed_pairs(pictures: PictureSet, degradation: Degradation, count: int, seed: int) -> Pairs:
+def fixed_pairs(pictures: PictureSet, degradation: Degrade, count: int, seed: int) -> Pairs:
     """Return the first pictures of a set, each degraded as its place and the seed say: for sheets and evaluations."""
     clean, degraded = [], []
     for index in range(min(count, len(pictures))):

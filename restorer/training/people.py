@@ -8,18 +8,25 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from restorer.errors import UsageError
+from restorer.training.recipe import Values
 
 MANIFEST = "MANIFEST.csv"
 COLUMNS = ("file", "person", "grade", "licence", "attribution", "native_px", "flags")
 Part = Literal["training", "choosing", "reporting"]
 CHOOSING, REPORTING = 0.07, 0.07
 """Shares of the persons that a training never sees: by some it is chosen, by the others it is reported."""
+
+PAPERS: Values = {"grades": [], "without": [], "inferred": [], "died_by": 0}
+"""The keys of a recipe's data table that say which rows may be learnt from (see `Rules`); without grades the folder's
+manifest, if it has one, is not looked at."""
+HONEST = 1.1
+"""How much larger than it was taken a face may be shown."""
 
 _DIED = re.compile(r"sitter died (\d{4})")
 
@@ -68,6 +75,11 @@ class Rules:
     without: Sequence[str] = ()
     inferred: Sequence[str] = ()
     died_by: int = 0
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Rules:
+        """Return the rules of a recipe's data table."""
+        return cls(data["grades"], data["without"], data["inferred"], data["died_by"])
 
     def admit(self, row: Portrait) -> bool:
         """Return whether a row may be learnt from."""

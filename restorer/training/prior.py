@@ -35,6 +35,7 @@ from restorer.training.losses import (
     path_lengths,
     r1_penalty,
 )
+from restorer.training.people import PAPERS
 from restorer.training.recipe import Recipe, Values
 
 STAGE: Values = {
@@ -57,7 +58,7 @@ class PriorTrainer(Trainer):
 
     kind = "prior"
     defaults: ClassVar[Values] = {
-        "data": {"folder": "", "validation": 0, "mirror": True, "align": ""},
+        "data": {"folder": "", "validation": 0, "mirror": True, "align": "", **PAPERS},
         "network": {"style_dim": 512, "n_mlp": 8, "channel_multiplier": 2.0, "narrow": 1.0},
         "discriminator": {"channel_multiplier": 2.0, "narrow": 1.0, "stddev_group": 4},
         "stages": [],

@@ -37,8 +37,11 @@ from restorer.training.losses import (
     r1_penalty,
     texture_loss,
 )
-from restorer.training.pairs import PairMaker, Pairs, fixed_pairs
+from restorer.training.pairs import Degrade, PairMaker, Pairs, fixed_pairs
+from restorer.training.people import PAPERS
 from restorer.training.recipe import Recipe, Values
+from restorer.training.wear.mixture import DEFAULTS as MIXTURE
+from restorer.training.wear.mixture import Mixture
 
 RESTORER_DEFAULTS: Values = {
     "data": {
@@ -46,12 +49,14 @@ RESTORER_DEFAULTS: Values = {
         "validation": 0,
         "mirror": True,
         "align": "",
+        **PAPERS,
         "jitter": 0.0,
         "zoom": 0.1,
         "shift": 0.03,
         "turn": 5.0,
     },
     "degradation": DEFAULTS,
+    "real_world": False,
     "network": {},
     "prior": {"file": "", "discriminator": "", "frozen": True},
     "discriminator": {"channel_multiplier": 2.0, "narrow": 1.0, "stddev_group": 4},
@@ -133,7 +138,7 @@ class RestorerTrainer(Trainer):
 
         files, read = self.find_pictures(self.size)
         training, kept = split(files, values["data"]["validation"], recipe.seed)
-        degradation = Degradation.of(values["degradation"], self.size)
+        degradation = self._degradation()
         batch = self.per_process(values["batch"])
         self.pairs = PairMaker(PictureSet(training, self.size, read), degradation, values["data"], batch, self.rng)
         # Without pictures kept for validation the sheets show the first of the training.
@@ -280,6 +285,13 @@ class RestorerTrainer(Trainer):
         return output[..., rows, columns], clean[..., rows, columns]
 
     # ------------------------------------------------------------------------------------------------ parts
+
+    def _degradation(self) -> Degrade:
+        """Return the recipe's degradation: GFP-GAN's formula, or with `real_world` the mixture that it is a part of."""
+        values = self.values["degradation"]
+        if not self.values["real_world"]:
+            return Degradation.of(values, self.size)
+        return Mixture.of({**MIXTURE, "grey": values["grey"], "classic": {**values, "grey": 0.0}}, self.size)
 
     def _rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""

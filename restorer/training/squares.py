@@ -23,12 +23,11 @@ from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_tensor
 from restorer.models.templates import FACEXLIB
 from restorer.training.geometry import Matrix, jitter, warp
+from restorer.training.people import HONEST
 from restorer.training.recipe import Values
 from restorer.training.targets import single_core
 from restorer.training.wear.mixture import Mixture
 
-HONEST = 1.1
-"""How much larger than it was taken a face may be shown."""
 EYES, MOUTH = 0.11, (0.16, 0.10)
 """Half the extents of an eye's and the mouth's region, as fractions of the picture's side."""
 DRAWS = {"mirror": True, "zoom": [0.75, 1.1], "jitter": 0.5, "turn": 10.0, "shift": 0.03}

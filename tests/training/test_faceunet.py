@@ -21,9 +21,9 @@ from restorer.training.checkpoints import LIGHT, take_up
 from restorer.training.faceunet import NOTICE, FaceUNetTrainer
 from restorer.training.loop import LOSSES, Place, run
 from restorer.training.packing import LIMIT
-from restorer.training.people import COLUMNS, MANIFEST, part_of
+from restorer.training.people import COLUMNS, HONEST, MANIFEST, part_of
 from restorer.training.recipe import load_recipe, parse_recipe
-from restorer.training.squares import DRAWS, HONEST, Ahead, Plan, Shown, SquareMaker, emphasised
+from restorer.training.squares import DRAWS, Ahead, Plan, Shown, SquareMaker, emphasised
 from restorer.training.train import make_trainer, pack, train
 from restorer.training.wear.mixture import DEFAULTS, Mixture
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from restorer.errors import UsageError
 from restorer.models.templates import FACEXLIB
+from restorer.training.loop import Place
 from restorer.training.people import (
     COLUMNS,
     MANIFEST,
@@ -23,6 +25,9 @@ from restorer.training.people import (
     part_of,
     read_manifest,
 )
+from restorer.training.prior import PriorTrainer
+from restorer.training.recipe import parse_recipe
+from restorer.training.train import make_trainer
 from restorer.training.traits import traits, weight
 
 ROW = Portrait(Path("vv_1.webp"), "n_anna", "A", "CC0", "", 256, frozenset())
@@ -150,3 +155,37 @@ def test_a_blue_wall_is_seen_and_drawn_less_often() -> None:
     assert weight(wall, factors) == 0.5
     assert weight(plain, factors) == 1.0
     assert weight(traits(face((85, 55, 40))), factors) == 2.0
+
+
+# --------------------------------------------------------------------------------------------------- trainings
+
+
+PRIOR = """
+recipe = "prior"
+name = "mine"
+[data]
+folder = "."
+grades = ["A"]
+[network]
+style_dim = 8
+n_mlp = 1
+narrow = 0.03125
+channel_multiplier = 1.0
+[discriminator]
+narrow = 0.03125
+channel_multiplier = 1.0
+[[stages]]
+size = 8
+pictures = 4
+batch = 4
+"""
+
+
+def test_a_prior_learns_from_the_rows_that_may_be_learnt_from(tmp_path: Path) -> None:
+    common = {"grade": "A", "licence": "CC0"}
+    rows = [{"file": f"x_{i}.png", "person": f"n_{i}", "native_px": 8, **common} for i in range(8)]
+    rows += [{**rows[0], "file": "small.png", "native_px": 4}, {**rows[0], "file": "bought.png", "grade": "C"}]
+    write_rows(tmp_path, *rows)
+    trainer = make_trainer(parse_recipe(PRIOR, tmp_path, "test"), None, Place(torch.device("cpu")))
+    assert isinstance(trainer, PriorTrainer)
+    assert [path.name for path in trainer.files] == ["x_0.png", "x_1.png", "x_3.png", "x_5.png", "x_7.png"]

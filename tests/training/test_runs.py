@@ -25,6 +25,7 @@ from restorer.training.loop import LOSSES, Place, Trainer, run
 from restorer.training.recipe import load_recipe, parse_recipe, recipe_names
 from restorer.training.restoring import RestorerTrainer
 from restorer.training.train import TRAINERS, make_trainer, train
+from restorer.training.wear.mixture import Mixture
 
 CPU = Place(torch.device("cpu"))
 
@@ -237,6 +238,13 @@ def test_the_texture_loss_waits_for_its_step(pictures: Path, tmp_path: Path) -> 
     text = f"{text}[losses]\nmse = 1.0\ntexture = 0.1\n"
     run(trainer_of(text, pictures), tmp_path)
     assert [bool(row["texture"]) for row in rows(tmp_path)] == [False, False, True, True]
+
+
+def test_a_restorer_learns_from_the_mixture_too(pictures: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(recipe_of("lightglean", steps=3).replace("lr_end", "real_world = true\nlr_end"), pictures)
+    assert isinstance(trainer, RestorerTrainer)
+    assert isinstance(trainer._degradation(), Mixture)
+    assert run(trainer, tmp_path) == 3
 
 
 @pytest.mark.parametrize("kind", ["prior", "dcgan"])
