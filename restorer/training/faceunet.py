@@ -28,10 +28,11 @@ from restorer.training.loop import Place, Trainer, adam, backward, follow, place
 from restorer.training.losses import identity_loss, texture_loss
 from restorer.training.people import PAPERS, attributions
 from restorer.training.recipe import Recipe, Values
+from restorer.training.spectrum import spectral_loss
 from restorer.training.squares import DRAWS, Ahead, Plan, SquareMaker, Squares
 from restorer.training.wear.mixture import DEFAULTS, Mixture
 
-PHASE: Values = {"side": 128, "batch": 24, "steps": 0, "l1": 1.0, "texture": 0.0, "identity": 0.0}
+PHASE: Values = {"side": 128, "batch": 24, "steps": 0, "l1": 1.0, "texture": 0.0, "spectrum": 0.0, "identity": 0.0}
 """What a phase may set: the side of its squares, pictures a step, and the weights of its losses."""
 
 NOTICE = "ATTRIBUTIONS.txt"
@@ -210,12 +211,16 @@ class FaceUNetTrainer(Trainer):
         if phase["l1"]:
             weights = squares.weights.to(output.device)
             losses["l1"] = ((output - clean).abs() * weights).mean() / weights.mean()
-        if phase["texture"]:
-            # Its windows are 64 px, so a square of 128 px shows it enough of a larger picture.
+        if phase["texture"] or phase["spectrum"]:
+            # Their windows are 64 px, so a square of 128 px shows them enough of a larger picture.
             seen = min(128, phase["side"])
             top, left = (int(number) for number in torch.randint(0, phase["side"] - seen + 1, (2,)))
             rows, columns = slice(top, top + seen), slice(left, left + seen)
-            losses["texture"] = texture_loss(output[..., rows, columns], clean[..., rows, columns])
+            found, wanted = output[..., rows, columns], clean[..., rows, columns]
+            if phase["texture"]:
+                losses["texture"] = texture_loss(found, wanted)
+            if phase["spectrum"]:
+                losses["spectrum"] = spectral_loss(found, wanted)
         faces = np.flatnonzero(squares.faces)
         if phase["identity"] and self.identity is not None and len(faces):
             matrices = identity_crops(phase["side"], squares.moved[faces]).to(output.device)

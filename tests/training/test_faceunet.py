@@ -69,6 +69,7 @@ side = 64
 batch = 2
 steps = 4
 texture = 0.1
+spectrum = 0.02
 """
 
 
@@ -223,7 +224,8 @@ def test_a_stopped_run_goes_on_to_the_same_losses(folder: Path, tmp_path: Path) 
         run(trainer_of(folder), tmp_path / "parts", until=until)
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
     assert [int(row["pictures"]) for row in rows(tmp_path / "whole")] == [4, 8, 12, 16, 18, 20, 22, 24]
-    assert [bool(row.get("texture")) for row in rows(tmp_path / "whole")] == [False] * 4 + [True] * 4
+    for name in ("texture", "spectrum"):
+        assert [bool(row.get(name)) for row in rows(tmp_path / "whole")] == [False] * 4 + [True] * 4
 
 
 def test_a_run_stops_when_its_time_is_up_and_goes_on(folder: Path, tmp_path: Path) -> None:
