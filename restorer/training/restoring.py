@@ -138,7 +138,7 @@ class RestorerTrainer(Trainer):
 
         files, read = self.find_pictures(self.size)
         training, kept = split(files, values["data"]["validation"], recipe.seed)
-        degradation = self._degradation()
+        degradation = degradation_of(values, self.size)
         batch = self.per_process(values["batch"])
         self.pairs = PairMaker(PictureSet(training, self.size, read), degradation, values["data"], batch, self.rng)
         # Without pictures kept for validation the sheets show the first of the training.
@@ -286,13 +286,6 @@ class RestorerTrainer(Trainer):
 
     # ------------------------------------------------------------------------------------------------ parts
 
-    def _degradation(self) -> Degrade:
-        """Return the recipe's degradation: GFP-GAN's formula, or with `real_world` the mixture that it is a part of."""
-        values = self.values["degradation"]
-        if not self.values["real_world"]:
-            return Degradation.of(values, self.size)
-        return Mixture.of({**MIXTURE, "grey": values["grey"], "classic": {**values, "grey": 0.0}}, self.size)
-
     def _rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""
         values = self.values
@@ -349,6 +342,14 @@ class RestorerTrainer(Trainer):
 
     def _pyramid_heads(self) -> PyramidHeads:
         raise UsageError(f"{self.architecture!r} has no pyramid loss.", "Set losses.pyramid to 0.")
+
+
+def degradation_of(values: Values, size: int) -> Degrade:
+    """Return a recipe's degradation: GFP-GAN's formula, or with `real_world` the mixture that it is a part of."""
+    formula = values["degradation"]
+    if not values["real_world"]:
+        return Degradation.of(formula, size)
+    return Mixture.of({**MIXTURE, "grey": formula["grey"], "classic": {**formula, "grey": 0.0}}, size)
 
 
 def _psnr(pictures: Tensor, wanted: Tensor) -> Tensor:

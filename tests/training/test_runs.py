@@ -23,7 +23,7 @@ from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture
 from restorer.training.loop import LOSSES, Place, Trainer, run
 from restorer.training.recipe import load_recipe, parse_recipe, recipe_names
-from restorer.training.restoring import RestorerTrainer
+from restorer.training.restoring import RestorerTrainer, degradation_of
 from restorer.training.train import TRAINERS, make_trainer, train
 from restorer.training.wear.mixture import Mixture
 
@@ -243,7 +243,7 @@ def test_the_texture_loss_waits_for_its_step(pictures: Path, tmp_path: Path) -> 
 def test_a_restorer_learns_from_the_mixture_too(pictures: Path, tmp_path: Path) -> None:
     trainer = trainer_of(recipe_of("lightglean", steps=3).replace("lr_end", "real_world = true\nlr_end"), pictures)
     assert isinstance(trainer, RestorerTrainer)
-    assert isinstance(trainer._degradation(), Mixture)
+    assert isinstance(degradation_of(trainer.values, 32), Mixture)
     assert run(trainer, tmp_path) == 3
 
 
