@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from restorer.bench import floor
+from tests.support.basicsr import needs_basicsr
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def test_it_begins_with_the_identity_and_its_loss_falls() -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
+@needs_basicsr
 def test_it_trains_on_the_recipe_s_pictures_and_stands_below_the_model(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

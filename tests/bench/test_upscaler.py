@@ -11,6 +11,7 @@ from PIL import Image
 
 from restorer.bench.upscaler import bicubic, measure_pairs, overshoot
 from restorer.imaging.sheets import Picture
+from tests.support.basicsr import needs_basicsr
 
 
 def _nearest(picture: Picture, size: tuple[int, int]) -> Picture:
@@ -27,6 +28,7 @@ def test_ringing_is_counted(factor: int) -> None:
     assert min(overshoot(bicubic, factor), overshoot(_lanczos, factor)) > 5
 
 
+@needs_basicsr
 def test_psnr_and_a_shift_of_colour_are_counted_for_both_factors(tmp_path: Path) -> None:
     smooth = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (67, 90, 3), np.uint8), (0, 0), 4)
     Image.fromarray(smooth).save(tmp_path / "a.png")

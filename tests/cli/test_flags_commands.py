@@ -17,6 +17,7 @@ from restorer.pipeline.components import Components
 from restorer.weights import about, resolve
 from restorer.weights.table import shipped_file
 from tests.support import standins
+from tests.support.basicsr import needs_basicsr
 from tests.support.in_process import restore
 from tests.support.parts import Detector, face_at
 from tests.support.weights_tools import hub_of_this_process
@@ -246,6 +247,7 @@ def clean() -> str:
     return "clean"
 
 
+@needs_basicsr
 def test_evaluate(clean: str, capsys: Capture) -> None:
     Path("keeps.toml").write_text('recipe = "glean"\nname = "keeps"\n[data]\nvalidation = 2\n', encoding="utf-8")
     asked: tuple[str, ...] = ("evaluate", "tiny", clean, "--json", "--device", "cpu")
@@ -261,6 +263,7 @@ def test_evaluate(clean: str, capsys: Capture) -> None:
     assert "cuda:99" in restore(capsys, "evaluate", "tiny", clean, "--device", "cuda:99", code=2).err
 
 
+@needs_basicsr
 def test_evaluate_with_more_weights(clean: str, identity: str, capsys: Capture) -> None:
     shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
     alexnet = {f"features.{n}.weight": torch.randn(o, i, k, k) / (i * k * k) ** 0.5 for n, (o, i, k) in shapes.items()}
@@ -288,6 +291,7 @@ def test_evaluate_with_more_weights(clean: str, identity: str, capsys: Capture) 
     assert "face detector" in restore(capsys, *asked, code=2).err
 
 
+@needs_basicsr
 def test_sample_and_evaluate_offline(leaky: Path, clean: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     with hub_of_this_process(monkeypatch) as hub:
         source = hub.add("owner/repo", "leaky.pth", leaky.read_bytes())

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.basicsr import needs_basicsr
+
 PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 SMALLER = (
     (r"seed = 0\n", "seed = 0\nlog_every = 1\n"),
@@ -39,6 +41,7 @@ def run(module: str, arguments: list[str]) -> object:
         return end.code
 
 
+@needs_basicsr
 def test_the_page_takes_a_folder_of_pictures_to_a_restored_photo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

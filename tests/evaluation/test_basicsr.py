@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from restorer.evaluation import basicsr_compat
 from restorer.evaluation.basicsr_compat import import_basicsr
+from tests.support.basicsr import needs_basicsr
 
-pytestmark = pytest.mark.skipif(basicsr_compat.folders() is None, reason="basicsr is not installed")
+pytestmark = needs_basicsr
 
 
 def test_modules_load_once_and_leave_no_trace() -> None:

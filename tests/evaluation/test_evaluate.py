@@ -25,6 +25,7 @@ from restorer.training.datasets import picture_files, read_square
 from restorer.training.restorers import LightGLEANTrainer
 from restorer.weights.native_file import FileHeader, write
 from restorer.weights.table import Table
+from tests.support.basicsr import needs_basicsr
 from tests.support.networks import at_work
 from tests.training.test_runs import GLEAN, RESTORER
 
@@ -66,6 +67,7 @@ def measured(clean: Path, recipe: Path, size: int = 96, input_size: int = 96) ->
     return evaluate(Same(input_size, size), "same", picture_files(clean), degrade=recipe)
 
 
+@needs_basicsr
 def test_the_rows_and_their_figures(clean: Path, recipe: Path) -> None:
     result = measured(clean, recipe)
     rows = {row.method: row for row in result.rows}
@@ -83,6 +85,7 @@ def test_the_rows_and_their_figures(clean: Path, recipe: Path) -> None:
     assert result.contact_sheet().size == (4 * 96, 16 + 3 * 96)
 
 
+@needs_basicsr
 def test_the_same_seed_measures_the_same(clean: Path, recipe: Path) -> None:
     first, again = measured(clean, recipe).as_json(), measured(clean, recipe).as_json()
     for row in [*first["rows"], *again["rows"]]:
@@ -91,6 +94,7 @@ def test_the_same_seed_measures_the_same(clean: Path, recipe: Path) -> None:
     assert first == again
 
 
+@needs_basicsr
 def test_a_restorer_that_enlarges_gets_a_reduced_input(clean: Path, recipe: Path) -> None:
     rows = {row.method: row for row in measured(clean, recipe, input_size=24).rows}
     assert rows["same"].psnr is not None
@@ -98,6 +102,7 @@ def test_a_restorer_that_enlarges_gets_a_reduced_input(clean: Path, recipe: Path
     assert rows["same"].psnr < rows["input"].psnr
 
 
+@needs_basicsr
 def test_figures_of_equal_and_unequal_pictures() -> None:
     rng = np.random.default_rng(0)
     a = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
@@ -137,6 +142,7 @@ def test_lpips_is_the_weighted_distance_of_unit_features(tmp_path: Path) -> None
         load_lpips(tmp_path / "lin.pth", tmp_path / "alex.pth")
 
 
+@needs_basicsr
 def test_no_pictures_and_no_detector_are_errors(clean: Path) -> None:
     with pytest.raises(UsageError):
         evaluate(Same(8, 8), "same", [])
@@ -148,6 +154,7 @@ def command(name: str, *arguments: str) -> None:
     importlib.import_module(f"restorer.cli.{name}").app(list(arguments), standalone_mode=False)
 
 
+@needs_basicsr
 def test_the_command_prints_the_promised_json(
     clean: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +191,7 @@ def test_the_command_prints_the_promised_json(
     assert "gaussian" in capsys.readouterr().out
 
 
+@needs_basicsr
 def test_auto_means_a_detector_for_the_identity_figure(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class ReachedError(Exception):
         pass

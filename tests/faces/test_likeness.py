@@ -218,7 +218,7 @@ def test_a_second_run_with_another_gate_is_other_work(stand_in: Path, tmp_path: 
     arguments = (str(tmp_path / "a.png"), "--model", "tiny", "--background", "lanczos", "--offline", "--min-likeness")
     restore(capsys, *arguments, "0.4")
     assert "done already" in restore(capsys, *arguments, "0.4").out
-    assert "was not made from this photo with these options" in restore(capsys, *arguments, "0.5", code=1).err
+    assert "was made with --min-likeness 0.4, not 0.5" in restore(capsys, *arguments, "0.5", code=1).err
 
 
 # ----------------------------------------------------------------------------------------------------- what is seen
