@@ -211,7 +211,8 @@ def join_jpeg(
         step = _SEGMENT - len(_PHOTOSHOP_HEADER)
         pieces = [photoshop[at : at + step] for at in range(0, len(photoshop), step)]
         out += [_segment(0xED, _PHOTOSHOP_HEADER + piece) for piece in pieces]
-    out += [_segment(0xFE, comment[:_SEGMENT]) for comment in comments]
+    for comment in comments:
+        out += [_segment(0xFE, comment[at : at + _SEGMENT]) for at in range(0, max(len(comment), 1), _SEGMENT)]
     behind = 2
     for marker, _, end in jpeg_segments(picture):
         if marker != 0xE0:

@@ -15,7 +15,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 PNG_COLOUR_KINDS = frozenset({"PNG gAMA", "PNG cHRM", "PNG sRGB", "PNG cICP", "PNG mDCV", "PNG cLLI"})
 """Kinds of `Photo.format_specific` that tell how a picture's colours are meant."""
-_MOST_INFLATED = 256 * 2**20
+_MOST_INFLATED, _MOST_TEXT = 2**27, 2**24
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
@@ -42,11 +42,11 @@ def png_chunk(kind: bytes, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
 
 
-def inflate(packed: bytes) -> bytes:
-    """Return zlib data unpacked; raises ValueError when it is damaged or unpacks to more than 256 MiB."""
+def inflate(packed: bytes, most: int = _MOST_INFLATED) -> bytes:
+    """Return zlib data unpacked; raises ValueError when it is damaged or unpacks to more than `most` bytes."""
     inflater = zlib.decompressobj()
     try:
-        unpacked = inflater.decompress(packed, _MOST_INFLATED)
+        unpacked = inflater.decompress(packed, most)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not inflater.eof:
@@ -58,14 +58,14 @@ def png_text(kind: bytes, payload: bytes) -> tuple[str, bytes]:
     """Return keyword and text bytes of a tEXt, zTXt or iTXt chunk; raises ValueError when it is damaged."""
     keyword, _, rest = payload.partition(b"\0")
     if kind == b"zTXt":
-        rest = inflate(rest[1:])
+        rest = inflate(rest[1:], _MOST_TEXT)
     elif kind == b"iTXt":
         if len(rest) < 2:
             raise ValueError("it is cut off")
         packed, rest = rest[0], rest[2:]
         rest = rest.partition(b"\0")[2].partition(b"\0")[2]
         if packed:
-            rest = inflate(rest)
+            rest = inflate(rest, _MOST_TEXT)
     return keyword.decode("latin-1"), rest
 
 

@@ -6,7 +6,7 @@ A packet is kept as the XML tree that came, with its own prefixes and order; onl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.dom import XMLNS_NAMESPACE, Node, minidom
 from xml.parsers import expat
 
@@ -24,7 +24,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 # XMP nests a dozen levels deep at most; what reads, copies and writes the tree calls itself for each level.
-_DEEPEST, _MOST_ELEMENTS = 100, 500_000
+_DEEPEST, _MOST_NODES, _LARGEST = 100, 200_000, 2**26
 
 
 class DamagedXmpError(ValueError):
@@ -35,10 +35,12 @@ class _Guard:
     """Runs through XML before a tree is made of it, and refuses what would swell or nest without end."""
 
     def __init__(self) -> None:
-        self._depth = self._elements = 0
+        self._depth = self._nodes = 0
 
     def check(self, text: bytes) -> None:
         """Raise `DamagedXmpError` for entities, elements nested too deep or too many, or what is no XML."""
+        if len(text) > _LARGEST:
+            raise DamagedXmpError(f"it is larger than {_LARGEST // 2**20} MiB")
         parser = expat.ParserCreate()
         parser.StartDoctypeDeclHandler = self._doctype
         parser.StartElementHandler = self._start
@@ -51,13 +53,13 @@ class _Guard:
     def _doctype(self, *_: object) -> None:
         raise DamagedXmpError("it declares entities")
 
-    def _start(self, *_: object) -> None:
+    def _start(self, _name: str, attributes: Mapping[str, str]) -> None:
         self._depth += 1
-        self._elements += 1
+        self._nodes += 1 + len(attributes)
         if self._depth > _DEEPEST:
             raise DamagedXmpError(f"its elements are nested more than {_DEEPEST} deep")
-        if self._elements > _MOST_ELEMENTS:
-            raise DamagedXmpError(f"it has more than {_MOST_ELEMENTS:,} elements")
+        if self._nodes > _MOST_NODES:
+            raise DamagedXmpError(f"it has more than {_MOST_NODES:,} elements and attributes")
 
     def _end(self, *_: object) -> None:
         self._depth -= 1

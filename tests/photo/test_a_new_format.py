@@ -95,48 +95,72 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(copy: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "restorer", *arguments, "--offline", "--model", "none", "--background", "lanczos"]
+DRIVER = """
+import contextlib, io, json, sys
+from restorer.cli import main
+for line in sys.stdin:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([*json.loads(line), "--offline", "--model", "none", "--background", "lanczos"])
+        except SystemExit as ended:
+            code = ended.code or 0
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+def run(copy: Path, *commands: list[str], code: int = 0) -> list[str]:
+    """Carry out commands by the copied package, in one process; return what each printed, errors behind the rest."""
+    lines = "".join(json.dumps(command) + "\n" for command in commands)
+    done = python(copy, DRIVER, lines)
+    texts = []
+    for command, line in zip(commands, done.splitlines(), strict=True):
+        ended, out, err = json.loads(line)
+        assert ended == code, (command, out, err)
+        texts.append(out + err)
+    return texts
+
+
+def python(copy: Path, script: str, given: str = "") -> str:
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=copy, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, cwd=copy, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_it_is_found_read_written_and_recognised_when_it_is_done(copy: Path, tmp_path: Path) -> None:
-    album = tmp_path / "album"
+    album, out = tmp_path / "album", tmp_path / "out"
     album.mkdir()
-    pixels = bytes(range(48)) * 48
-    (album / "a.plain").write_bytes(b"PLAIN 32 24\n" + pixels)
-    out = tmp_path / "out"
-    first = json.loads(run(copy, str(album), "-o", str(out), "--json").stdout.splitlines()[0])
-    assert (first["status"], first["input_size"], first["output_size"]) == ("ok", [32, 24], [64, 48])
+    (album / "a.plain").write_bytes(b"PLAIN 32 24\n" + bytes(range(48)) * 48)
+    first, again = run(copy, *[[str(album), "-o", str(out), "--json"]] * 2)
+    record = json.loads(first.splitlines()[0])
+    assert (record["status"], record["input_size"], record["output_size"]) == ("ok", [32, 24], [64, 48])
     assert (out / "a_restored.plain").read_bytes().startswith(b"PLAIN 64 48\n")
-    again = json.loads(run(copy, str(album), "-o", str(out), "--json").stdout.splitlines()[0])
-    assert again["status"] == "skipped"
+    assert json.loads(again.splitlines()[0])["status"] == "skipped"
     # By its content alone, and by the note in its own result.
     shutil.copy(album / "a.plain", album / "without a name")
     shutil.copy(out / "a_restored.plain", album / "a result.plain")
-    records = [
-        json.loads(line) for line in run(copy, str(album), "-o", str(tmp_path / "o2"), "--json").stdout.splitlines()
-    ]
+    (text,) = run(copy, [str(album), "-o", str(tmp_path / "o2"), "--json"])
+    records = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert {Path(record["input"]).name for record in records} == {"a.plain", "without a name"}
 
 
 def test_it_is_asked_for_by_name_and_by_suffix(copy: Path, tmp_path: Path) -> None:
-    source = tmp_path / "a.plain"
+    source, png = tmp_path / "a.plain", str(tmp_path / "b.png")
     source.write_bytes(b"PLAIN 32 24\n" + bytes(32 * 24 * 3))
-    run(copy, str(source), "-o", str(tmp_path / "b.png"))
-    run(copy, str(tmp_path / "b.png"), "-o", str(tmp_path), "--format", "plain", "--name", "c")
-    run(copy, str(tmp_path / "b.png"), "-o", str(tmp_path / "d.plain"))
+    run(
+        copy,
+        [str(source), "-o", png],
+        [png, "-o", str(tmp_path), "--format", "plain", "--name", "c"],
+        [png, "-o", str(tmp_path / "d.plain")],
+    )
     assert (tmp_path / "c.plain").read_bytes()[:12] == (tmp_path / "d.plain").read_bytes()[:12] == b"PLAIN 128 96"
-    refused = run(copy, str(tmp_path / "b.png"), "-o", str(tmp_path), "--format", "plane", code=2)
-    assert "plain" in refused.stderr
-    (tmp_path / "cut.plain").write_bytes(b"PLAIN 32 24\nabc")
-    assert "cut off" in run(copy, str(tmp_path / "cut.plain"), "-o", str(tmp_path / "e.png"), code=1).stderr
+    (refused,) = run(copy, [png, "-o", str(tmp_path), "--format", "plane"], code=2)
+    assert "plain" in refused
 
 
-def test_its_limits_and_its_costs_are_known(copy: Path, tmp_path: Path) -> None:
+def test_its_limits_its_costs_and_its_damage_are_known(copy: Path, tmp_path: Path) -> None:
     script = """
 from restorer.batch.estimate import expected_bytes
 from restorer.photo import PICTURE_SUFFIXES, format_requests
@@ -144,11 +168,10 @@ from restorer.cli.declared import names_of
 print(expected_bytes("PLAIN", 1000, 2.0), ".plain" in PICTURE_SUFFIXES)
 print("plain" in format_requests(), "plain" in names_of("picture format"))
 """
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=copy, check=True
-    )
-    assert done.stdout.split() == ["3000.0", "True", "True", "True"]
-    source = tmp_path / "a.plain"
-    source.write_bytes(b"PLAIN 1600 2\n" + bytes(1600 * 2 * 3))
-    assert "at most 3,000 px a side" in run(copy, str(source), "-o", str(tmp_path / "b.plain"), code=1).stderr
+    assert python(copy, script).split() == ["3000.0", "True", "True", "True"]
+    (tmp_path / "wide.plain").write_bytes(b"PLAIN 1600 2\n" + bytes(1600 * 2 * 3))
+    (tmp_path / "cut.plain").write_bytes(b"PLAIN 32 24\nabc")
+    out = str(tmp_path / "out.plain")
+    large, cut = run(copy, *([str(tmp_path / name), "-o", out] for name in ("wide.plain", "cut.plain")), code=1)
+    assert "at most 3,000 px a side" in large
+    assert "cut off" in cut

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,9 @@ def test_a_note_whose_options_nest_without_end_is_none() -> None:
 
 def test_too_many_elements_are_refused_before_a_tree_is_made() -> None:
     with pytest.raises(xmp.DamagedXmpError, match="elements"):
-        xmp.Packet(packet(b"<d:b/>" * 600_000))
+        xmp.Packet(packet(b"<d:b/>" * 300_000))
+    with pytest.raises(xmp.DamagedXmpError, match="attributes"):
+        xmp.Packet(packet(b"<d:b " + b" ".join(b'd:a%d="1"' % number for number in range(300_000)) + b"/>"))
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,3 +92,11 @@ def test_one_files_metadata_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFi
     done = restore(capsys, str(album), *arguments)
     assert "Traceback" not in done.out + done.err
     assert len(list((tmp_path / "out").glob("*.jpg"))) == len(HOSTILE) + 1
+
+
+def test_texts_that_swell_are_dropped_and_the_picture_is_read() -> None:
+    bomb = zlib.compress(bytes(2**26), 9)
+    chunks = [(b"zTXt", b"Comment\0\0" + bomb), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb)] * 8
+    photo = read_photo(png_chunks.join_png(saved(Image.fromarray(scene()), "PNG"), chunks))
+    assert (photo.size, photo.xmp, photo.format_specific) == ((48, 32), None, ())
+    assert any("too large" in warning for warning in photo.warnings)

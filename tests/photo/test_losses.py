@@ -131,6 +131,14 @@ def test_a_gifs_comment_is_kept(text: bytes) -> None:
     assert "GIF comment" in written(photo, "WEBP")[1][0]
 
 
+def test_a_comment_beyond_one_jpeg_segment_is_continued() -> None:
+    text = bytes(range(1, 128)) * 700
+    photo = read_photo(gif(extension(0xFE, *[text[at : at + 255] for at in range(0, len(text), 255)])))
+    parts = [payload for _, payload in again(photo, "JPEG").format_specific]
+    assert len(parts) == 2
+    assert b"".join(parts) == text
+
+
 def test_the_rest_of_a_gif() -> None:
     packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
     magic = b"\x01" + bytes(range(255, -1, -1))
