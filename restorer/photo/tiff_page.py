@@ -19,7 +19,7 @@ _SUBFILE, _PLANAR, _PREDICTOR, _TILE_OFFSETS, _TILE_COUNTS, EXTRA_SAMPLES, _FORM
 _OLD_SUBFILE, _COLOUR_MAP, _TILE_WIDTH = 255, 320, 322
 _SUB_DIRECTORIES, _LAYERS, _DNG_VERSION, _CREDENTIALS = 330, 37724, 50706, 52545
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 4, 5, 6, 8
-_UNSIGNED, _FLOAT = 1, 3
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _ASSOCIATED = 1
 _NO_PREDICTOR, _DIFFERENCES = 1, 2
 _COMMON = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
@@ -64,6 +64,10 @@ _FOR_DECODERS = frozenset(
         532,
     }
 )
+
+
+class _UnknownKindError(UndecodableError):
+    """Raised for values that have no meaning here, however they are compressed."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,7 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
         raise
     except DAMAGE as error:
         method = directory.integer(COMPRESSION, 1)
-        if method in _COMMON:
+        if method in _COMMON or isinstance(error, _UnknownKindError):
             raise
         name = _METHODS.get(method, f"a method of the number {method}")
         reason = f"it is compressed by {name}, which cannot be decoded here at {page.bits} bits, or it is damaged"
@@ -259,6 +263,8 @@ def _decoded(page: Page, profile: bytes | None, photometric: int) -> Decoded:
     formats = set(directory.integers(_FORMAT, (_UNSIGNED,)))
     planar = samples > 1 and directory.integer(_PLANAR, 1) == 2
     ordinary = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and formats == {_UNSIGNED}
+    if _SIGNED in formats and page.bits <= 8:
+        raise _UnknownKindError(f"it has {page.bits} bits a channel with a sign, which has no meaning as a photo")
     if _FLOAT in formats:
         decoded = _decode_float(page)
     elif ordinary and (page.bits == 16 or (page.bits == 8 and planar)):
@@ -269,7 +275,7 @@ def _decoded(page: Page, profile: bytes | None, photometric: int) -> Decoded:
         decoded = _decode_plain(page, profile)
         decoded.warnings.append("16-bit CMYK was reduced to 8 bits a channel.")
     else:
-        raise UndecodableError(f"it has {page.bits} bits a channel of a kind that cannot be read; 8 and 16 bits can")
+        raise _UnknownKindError(f"it has {page.bits} bits a channel of a kind that cannot be read; 8 and 16 bits can")
     return decoded
 
 
@@ -298,7 +304,7 @@ def _decode_plain(page: Page, profile: bytes | None) -> Decoded:
 def _decode_float(page: Page) -> Decoded:
     samples = page.directory.integer(SAMPLES, 1)
     if page.bits != 32 or samples not in (1, 3) or (samples > 1 and page.directory.integer(_PLANAR, 1) != 1):
-        raise UndecodableError(f"it holds {page.bits}-bit floating-point values in {samples} channels")
+        raise _UnknownKindError(f"it holds {page.bits}-bit floating-point values in {samples} channels")
     if samples == 1:
         return _decode_plain(page, None)
     return decoding.from_float(decoding.from_opencv(page.picture))

@@ -350,6 +350,15 @@ def test_a_compression_that_cannot_be_read_is_named() -> None:
         read_photo(tiff((RGB, {259: ifd.shorts(12345)})))
 
 
+def test_values_without_a_meaning_are_refused_whatever_compresses_them() -> None:
+    grey = np.ascontiguousarray(RGB[..., 0])
+    with pytest.raises(UnreadablePhotoError, match="sign"):
+        read_photo(tiff((grey, {339: ifd.shorts(2)})))
+    whole = saved(Image.fromarray(grey.astype(np.int32) * 1000), "TIFF", compression="zstd")
+    with pytest.raises(UnreadablePhotoError, match="32 bits a channel of a kind"):
+        read_photo(whole)
+
+
 def test_tiffs_credentials_and_inner_pictures() -> None:
     photo = read_photo(tiff((RGB, {52545: ifd.Value(7, b"jumb data")})))
     assert any("Content Credentials" in w for w in photo.warnings)
