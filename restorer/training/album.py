@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 
 import numpy as np
-from PIL import Image
 
 from restorer.errors import UsageError
 from restorer.imaging.sheets import Picture
-from restorer.training.datasets import SUFFIXES, read_square
+from restorer.training.datasets import SUFFIXES, read_picture, read_square
 from restorer.training.packing import below, pack
 from restorer.training.people import Rules, chosen, read_manifest
 from restorer.training.recipe import Recipe, Values
@@ -118,8 +117,7 @@ class Album:
         """Return those of the photographs that are large enough to cut squares of a face's size from."""
         pictures = []
         for path in self._photo_files:
-            with Image.open(path) as image:
-                picture = np.asarray(image.convert("RGB"))
+            picture = read_picture(path)
             if min(picture.shape[:2]) >= size:
                 pictures.append(picture)
         return pictures

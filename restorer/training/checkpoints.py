@@ -90,11 +90,14 @@ def write_light(trainer: Stateful, step: int, folder: Path) -> None:
 
 
 def read_light(trainer: Stateful, folder: Path) -> int:
-    """Restore a trainer from a light state and return how many steps were done; its optimisers begin anew."""
+    """Restore a trainer from a light state and return how many steps were done; its optimisers begin anew.
+
+    A network's file may have been left behind where its average is there, to carry less.
+    """
     from safetensors.torch import load_file
 
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    modules = {name: part for name, part in trainer.parts().items() if isinstance(part, nn.Module)}
-    parts = {name: load_file(folder / f"{name}.safetensors") for name in modules}
+    files = {name: folder / f"{name}.safetensors" for name in trainer.parts()}
+    parts = {name: load_file(file) for name, file in files.items() if file.is_file()}
     trainer.restore({"step": state["step"], "extra": state["extra"], "parts": parts})
     return int(state["step"])

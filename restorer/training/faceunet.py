@@ -123,11 +123,12 @@ class FaceUNetTrainer(Trainer):
         return {"warm_from": self.warm_from}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        parts = self.parts()
-        if "optimiser" not in state["parts"]:  # a light state: the optimiser has to learn its scales again
+        parts, given = self.parts(), dict(state["parts"])
+        if "optimiser" not in given:  # a light state: the optimiser has to learn its scales again
             parts.pop("optimiser")
+        given.setdefault("network", given["average"])
         for name, part in parts.items():
-            part.load_state_dict(state["parts"][name])
+            part.load_state_dict(given[name])
         self.warm_from = state["extra"].get("warm_from", 0) if "optimiser" in parts else int(state["step"])
 
     def step(self, step: int) -> dict[str, Tensor]:

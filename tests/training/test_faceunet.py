@@ -17,7 +17,7 @@ from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture
 from restorer.models.faceunet import FaceUNetArchitecture
 from restorer.networks.faceunet import FaceUNet
-from restorer.training.checkpoints import LIGHT, take_up
+from restorer.training.checkpoints import CHECKPOINT, LIGHT, take_up
 from restorer.training.faceunet import NOTICE, FaceUNetTrainer
 from restorer.training.loop import LOSSES, Place, run
 from restorer.training.packing import LIMIT
@@ -251,6 +251,11 @@ def test_a_run_that_is_taken_elsewhere_goes_on_with_a_new_optimiser(folder: Path
     again = trainer_of(folder)
     assert take_up(again, tmp_path / "there") == 6
     assert again.warm_from == 5
+    (tmp_path / "there" / CHECKPOINT).unlink()
+    (tmp_path / "there" / LIGHT / "network.safetensors").unlink()
+    assert take_up(again, tmp_path / "there") == 5
+    for ours, theirs in zip(again.network.parameters(), again.average_network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_what_a_recipe_reads_goes_into_one_folder(folder: Path, tmp_path: Path) -> None:
