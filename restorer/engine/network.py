@@ -24,7 +24,8 @@ class Network(Protocol):
         arguments: of its architecture, all of them.
         device: where it runs.
         precision: in which it computes: the device's where its architecture bears that, else "fp32".
-        notes: what it had to do otherwise since it was loaded, for example that memory did not suffice; for the record.
+        notes: what it had to do otherwise since it was loaded, for example that memory did not suffice, and how many
+            times; the record of a photo holds what was said during its own way.
     """
 
     @property
@@ -40,7 +41,7 @@ class Network(Protocol):
     @property
     def precision(self) -> Precision: ...
     @property
-    def notes(self) -> tuple[str, ...]: ...
+    def notes(self) -> Mapping[str, int]: ...
 
     def __call__(
         self, *tensors: torch.Tensor, precision: Precision | None = None, shrinks: bool = False, **controls: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class TorchNetwork:
         self.device = device
         self.precision: Precision = _allowed(loaded.architecture, device.precision)
         self._loaded = loaded
-        self._notes: dict[str, None] = {}
+        self._notes: Counter[str] = Counter()
         self._on_cpu: TorchNetwork | None = None
         self._guard = threading.Lock()
         if loaded.architecture.channels_last and device.kind == "cpu":
@@ -56,9 +57,9 @@ class TorchNetwork:
         return f"<{self.name} by torch on {self.device.name}, {self.precision}>"
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What it had to do otherwise since it was loaded."""
-        return tuple(self._notes)
+    def notes(self) -> Mapping[str, int]:
+        """What it had to do otherwise since it was loaded, and how many times."""
+        return dict(self._notes)
 
     def __call__(
         self, *tensors: torch.Tensor, precision: Precision | None = None, shrinks: bool = False, **controls: Any
@@ -113,7 +114,7 @@ class TorchNetwork:
             return self._on_cpu
 
     def _note(self, what: str) -> None:
-        self._notes[f"{self.name}: {what}."] = None
+        self._notes[f"{self.name}: {what}."] += 1
 
     # ------------------------------------------------------------------------------------------------- precision
 

@@ -100,7 +100,7 @@ def _target(
 
 
 def _reduce_mask(mask: np.ndarray, to_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Reduce a mask to about the canvas's pitch, by area averaging, when it is finer."""
+    """Reduce a mask to about the canvas's resolution, by area averaging, when it is finer."""
     size = round(mask.shape[0] / warp.sampling_step(to_mask))
     if size >= mask.shape[0]:
         return mask, to_mask

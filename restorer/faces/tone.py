@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from restorer.imaging.colour import LUMA
+
 _COARSE = 64  # colours are compared without detail, which a restoration is meant to change
 # A larger difference of the mean is no cast but another picture, and only taken in part. Chosen by eye, not measured.
 _FARTHEST = 0.15
@@ -12,7 +14,7 @@ _NO_COLOUR = 1e-5  # colour differences that are but rounding: float32 gives up 
 _SPREAD = (0.5, 1.5)  # by which factors the spread of the colours may be changed; chosen by eye, not measured
 
 # RGB to luma and two colour differences (ITU-R BT.601), and back.
-_TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+_TO_YCC = np.array([LUMA, [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 _TO_RGB = np.linalg.inv(_TO_YCC).astype(np.float32)
 
 

@@ -54,7 +54,7 @@ def bounds(matrix: np.ndarray, box: tuple[float, float, float, float]) -> tuple[
 
 
 def reduce(source: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Reduce a source to about the target's pitch, antialiased by Lanczos, when the target is coarser.
+    """Reduce a source to about the target's resolution, antialiased by Lanczos, when the target is coarser.
 
     Args:
         source: (h, w, 3), of any real type.

@@ -33,13 +33,13 @@ ENLARGED_TO = 800
 UP_TO = 180  # pixels in a view, but for the coarsest
 SURE_FROM = 20  # pixels in a view
 VOTES_AT = 0.65  # intersection over union with the best cell's box from which a cell has a say about the landmarks
-MARGIN = 1.5  # of the first look's logit below what is asked for: what is less likely is not looked at again
+MARGIN = 1.5  # of the first scan's logit below what is asked for: what is less likely is not scanned again
 # Mean distance of the landmarks of one face found twice, as a share of their mean distance from the middle; chosen by
 # eye, no measurement of it is recorded.
 SAME = 0.6
-SECOND_COUNTS = 0.35  # share of the second look in the score
+SECOND_COUNTS = 0.35  # share of the second scan in the score
 SIZES = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the crops in which landmarks are placed; their errors differ
-AT_MOST = 500  # finds of a view that are looked at again
+AT_MOST = 500  # detections of a view that are scanned again
 
 
 class TinyDetectorArchitecture(DetectorArchitecture):
@@ -114,7 +114,7 @@ class TinyDetectorArchitecture(DetectorArchitecture):
             boxes, scores, seen = boxes[kept], scores[kept], seen[torch.from_numpy(kept)]
             landmarks = landmarks[:0]
             if len(seen):
-                # They bring a face nearer to where the second look expects it: once more, at some sizes.
+                # They bring a face nearer to where the second scan expects it: once more, at some sizes.
                 landmarks = network(tensor, landmarks=seen, sizes=SIZES)[0].numpy()
         back = np.array([width / wide, height / high])  # the scale that rounding left, for each axis
         for box, spots, score in zip(boxes, landmarks, scores, strict=True):

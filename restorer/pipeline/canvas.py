@@ -91,8 +91,8 @@ class Work:
 
     @cached_property
     def stays_grey(self) -> bool:
-        """Whether faces are made black and white: they keep the colours of the photo, unless asked otherwise."""
-        return self.options.match_color and looks_grey(self.photo.pixels)
+        """Whether faces are made black and white: they keep the colours of what they are cut from, if not told to."""
+        return self.options.match_color and looks_grey(self.photo.pixels if self.source is None else self.source)
 
     def number_of(self, entry: FaceRecord) -> int:
         """Return a face's number, from 1."""

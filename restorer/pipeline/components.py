@@ -6,6 +6,7 @@ replaced. A photo without faces costs no face network.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -68,11 +69,14 @@ class Components(Decisions):
         """Whether the face restorer is there: loaded, or given."""
         return self._face_model is not None
 
-    def notes(self) -> list[str]:
-        """Return what networks had to do otherwise so far: smaller batches or tiles, the CPU in place of a GPU."""
+    def notes(self) -> Counter[str]:
+        """Return how often networks had to do otherwise so far: smaller batches or tiles, the CPU in place of a GPU."""
         with self._lock:
             parts = [*self._networks.values(), *self._backgrounds.values()]
-        return list(dict.fromkeys(note for part in parts for note in getattr(part, "notes", ())))
+        found: Counter[str] = Counter()
+        for part in parts:
+            found.update(getattr(part, "notes", {}))
+        return found
 
     @alone
     def fallbacks(self) -> list[str]:

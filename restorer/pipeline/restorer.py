@@ -165,6 +165,7 @@ class Restorer:
         options = components.options
         record = record or self.new_record(str(source) if isinstance(source, Path) else "-", options)
         progress = on_stage or unheard
+        before = components.notes()
         with record.timed("total"):
             with record.timed("read"):
                 opened = _open(source)
@@ -185,6 +186,7 @@ class Restorer:
                     progress(stage.name, 0)
                     work.tell = partial(progress, stage.name)
                     canvas = stage.run(canvas, work)
+            record.warn(*components.fallbacks(), *(components.notes() - before))
             self._conclude(record, components, size)
         return Result(
             canvas.pixels,
@@ -198,7 +200,6 @@ class Restorer:
 
     def _conclude(self, record: Record, components: Components, size: tuple[int, int]) -> None:
         """Write into the record with what the work was done, which "auto" may have decided on the way."""
-        record.warn(*components.fallbacks(), *components.notes())
         record.model, record.detector = components.model, components.detector_name()
         device = components.used_device()
         record.device, record.precision = device.name, device.precision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class NetworkUpscaler:
             raise TypeError(f"{network.name} is no upscaler")
         self.name = network.name
         self.network = network
-        self.notes: tuple[str, ...] = ()
+        self.notes: Counter[str] = Counter()
         self._factors = architecture.factors(network.arguments)
         self._grid = architecture.grid
         self._overlap = architecture.overlap
@@ -57,12 +58,15 @@ class NetworkUpscaler:
         tile, grey = self._tile, looks_grey(pixels)
         while True:
             try:
-                return self._tiled(pixels, size, tile, grey, on_tile)
+                result = self._tiled(pixels, size, tile, grey, on_tile)
             except OutOfMemoryError:
                 if tile <= SMALLEST_TILE:  # the CPU was tried
                     raise
                 tile //= 2
-                self.notes = (f"{self.name}: the memory of {self.network.device.name} asked for tiles of {tile} px.",)
+                continue
+            if tile < self._tile:
+                self.notes[f"{self.name}: the memory of {self.network.device.name} asked for tiles of {tile} px."] += 1
+            return result
 
     def _tiled(
         self, pixels: np.ndarray, size: tuple[int, int], tile: int, grey: bool, on_tile: OnTile | None

@@ -19,6 +19,9 @@ from restorer.errors import FaceNotRestoredError, UsageError
 from restorer.imaging.resize import resize
 from restorer.models.base import Face
 from restorer.photo import read_photo
+from restorer.pipeline import restorer as story
+from restorer.pipeline.canvas import Canvas, Work
+from restorer.pipeline.stages import Stage, stages
 from restorer.upscaling.lanczos import Lanczos
 from tests.support.parts import Colour, Detector, Everything, Identity, face_at
 
@@ -443,3 +446,46 @@ def test_a_result_tells_which_pixels_were_invented() -> None:
     differs = (result.image != plain.image).any(2)
     assert differs.any()
     assert not (differs & (result.changed == 0)).any()
+
+
+def test_a_record_repeats_the_notes_of_its_own_photo_only() -> None:
+    """Networks are shared and keep their notes; the photos after one that did not fit are not said to lack memory."""
+    run = Restorer("none", background="tiny-upscaler", scale=2, device="cpu")
+    upscaler, _ = run.components.background((40, 40))
+
+    class Full:
+        def __init__(self) -> None:
+            self.full = [False, True, False, True]
+            self.work = upscaler.upscale
+
+        def __call__(self, pixels: np.ndarray, size: tuple[int, int], on_tile: Any = None) -> np.ndarray:
+            upscaler.notes["it did not fit"] += self.full.pop(0)  # type: ignore[attr-defined]
+            return self.work(pixels, size, on_tile)
+
+    upscaler.upscale = Full()  # type: ignore[method-assign]
+    records = [run.restore(smooth_photo(40)).record for _ in range(4)]
+    assert ["it did not fit" in record["warnings"] for record in records] == [False, True, False, True]
+
+
+class _Colouring(Stage):
+    """Makes the left half of a black-and-white photo reddish and the right half bluish, before anything else."""
+
+    name = words = "colouring"
+    order, weight, steps = 100, 0.1, ()
+
+    def is_wanted(self, work: Work) -> bool:
+        return True
+
+    def run(self, canvas: Canvas, work: Work) -> Canvas:
+        left = (np.arange(canvas.size[0]) < canvas.size[0] // 2)[:, None]
+        return Canvas((canvas.pixels * np.where(left, [1, 0.8, 0.6], [0.6, 0.8, 1])).astype(np.uint8), canvas.alpha)
+
+
+def test_faces_keep_the_colours_that_a_stage_before_gave_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.repeat(smooth_photo(200)[..., :1], 3, axis=2)
+    run = restorer(Identity(128), [face_at((100, 100), 40)], scale=1)
+    assert np.ptp(run.restore(grey).image, axis=2).max() == 0
+    monkeypatch.setattr(story, "stages", lambda: (_Colouring(), *stages()))
+    left, right = run.restore(grey).image[80:120, 80:120].reshape(40, 2, 20, 3).mean(axis=(0, 2))
+    assert left[0] > left[2] + 20
+    assert right[2] > right[0] + 20

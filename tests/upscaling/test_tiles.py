@@ -100,7 +100,7 @@ def test_a_tile_that_does_not_fit_into_memory_is_halved() -> None:
     result = upscaler.upscale(_photo(200, 150), (400, 300))
     assert result.shape == (300, 400, 3)
     assert max(network.shapes[-1][2:]) <= 128 + 2 * 16
-    assert upscaler.notes == ("test-upscaler: the memory of cpu asked for tiles of 128 px.",)
+    assert upscaler.notes == {"test-upscaler: the memory of cpu asked for tiles of 128 px.": 1}
 
 
 class _Coloured(_Cubic):
