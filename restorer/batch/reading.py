@@ -8,6 +8,7 @@ from restorer.batch.discovery import Job
 from restorer.batch.outputs import identity, is_original
 from restorer.batch.results import Results, Work, target_of
 from restorer.photo import read_photo
+from restorer.photo.header import measured
 from restorer.storage.digest import sha256_of
 
 FAILED_BEFORE = "it failed in an earlier run; --retry-failed tries it again"
@@ -37,7 +38,7 @@ class Reader:
             if job.problem is not None:
                 raise job.problem
             if not self._is_settled(work):
-                size = job.header.size or (0, 0)
+                size = measured(job.header, job.source).size or (0, 0)
                 if ahead and size[0] * size[1] > self._large:
                     work.postponed = True
                 else:

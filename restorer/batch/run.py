@@ -18,7 +18,7 @@ from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.writing import Writer
 from restorer.photo import output_format, read_note
-from restorer.photo.header import read_header
+from restorer.photo.header import glance, measured
 from restorer.pipeline.events import OnStage
 from restorer.pipeline.restorer import Restorer, Wrap
 from restorer.pipeline.result import Result
@@ -103,13 +103,13 @@ class Batch:
             UsageError: the template has an unknown field, or would put a result into another folder.
         """
         template = NameTemplate(name, self._restorer.components.model, self._restorer.options.scale)
-        seen = [replace(job, header=read_header(job.source)) for job in jobs]
+        seen = [replace(job, header=glance(job.source)) for job in jobs]
         planned = assign(seen, template, requested=self._restorer.options.format, owned=self._results.owns)
         # `restore *.jpg` names the results of its first run as well, the second time.
         targets = {key(job.target) for job in planned if job.target}
         planned = [job for job in planned if key(job.source) not in targets or read_note(job.source) is None]
         self._results.photos = frozenset(found for job in planned if (found := identity(job.source)) is not None)
-        return planned
+        return [job if self.is_there(job) else replace(job, header=measured(job.header, job.source)) for job in planned]
 
     def is_there(self, job: Job) -> bool:
         """Return whether a photo will only be compared with its result, as far as can be told without reading it."""

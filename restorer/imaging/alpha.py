@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from restorer.imaging.libraries import np
 from restorer.imaging.resize import to_type
 
 _LEVELS = 5

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from restorer.imaging.libraries import np
 
-Pixels = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Pixels: TypeAlias = "npt.NDArray[Any]"
 """uint8 or uint16."""
 
 GREY_TINT = 6 / 255
 """Difference between the channels that a black-and-white photo has at most, up to one pixel in a thousand."""
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
+
+
+@cache
+def luma() -> Pixels:
+    """Return how much red, green and blue add to a pixel's brightness, float32: ITU-R BT.601, as in JPEG."""
+    return np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def top_of(dtype: np.dtype[Any]) -> int:

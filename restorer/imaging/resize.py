@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
+from restorer.imaging.libraries import Image, np
 
 from restorer.imaging.colour import top_of
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from restorer.imaging.colour import Pixels
+from restorer.imaging.libraries import Image, np
 from restorer.photo import exif
 from restorer.photo.base import EncodeInput
 

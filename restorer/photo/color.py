@@ -6,8 +6,7 @@ import io
 import struct
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, ImageCms
+from restorer.imaging.libraries import Image, ImageCms, np
 
 if TYPE_CHECKING:
     from restorer.imaging.colour import Pixels

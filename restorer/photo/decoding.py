@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from restorer.imaging.colour import grey_to_rgb, is_grey
+from restorer.imaging.libraries import Image, np
 from restorer.photo import color
 
 if TYPE_CHECKING:

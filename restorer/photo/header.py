@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from restorer.photo import formats
@@ -15,7 +15,7 @@ class Header:
 
     Attributes:
         format: as in `Photo.format`, by content; None when it is no picture.
-        size: width and height in pixels, not turned upright; None when they cannot be told.
+        size: width and height in pixels, not turned upright; None when they cannot be told, or not `measured`.
         bytes: of the file.
     """
 
@@ -26,6 +26,11 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Return what a file's header tells; an empty `Header` for what cannot be opened or is no plain file."""
+    return measured(glance(path), path)
+
+
+def glance(path: Path) -> Header:
+    """Return what a file's header tells without any library: all but its size in pixels; see `read_header`."""
     try:
         if not path.is_file():
             return Header()
@@ -34,7 +39,14 @@ def read_header(path: Path) -> Header:
             kind = formats.sniff(stream.read(64))
     except OSError:
         return Header()
-    return Header(kind, None if kind is None else _size(path, kind), length)
+    return Header(kind, None, length)
+
+
+def measured(header: Header, path: Path) -> Header:
+    """Return a header with the size in pixels, for which libraries must be loaded."""
+    if header.format is None or header.size is not None:
+        return header
+    return replace(header, size=_size(path, header.format))
 
 
 def _size(path: Path, kind: str) -> tuple[int, int] | None:

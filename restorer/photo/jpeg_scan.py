@@ -13,19 +13,16 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-
-import numpy as np
-from PIL import Image
+from functools import cache
 
 from restorer.imaging.colour import Pixels
+from restorer.imaging.libraries import Image, np
 from restorer.photo.damage import DAMAGE, is_blanked
 
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _END = b"\xff\xd9"
 # Behind the data, bits that are no code at all: the decoder looks ahead by up to eight bytes, and uses none of these.
 _BEYOND = b"\xff\x00" * 9
-# Bytes in place of others, or behind them, that decode as something; none is FF, which would begin a marker.
-_NOISE = np.random.default_rng(7).integers(1, 255, 64, np.uint8).tobytes()
 _TAIL, _SCAN_TAIL = 8, 48
 """Bytes at the end of a part, and of a scan of a progressive JPEG, whose change must show in the picture."""
 _JUNK = 4
@@ -205,14 +202,14 @@ def check(picture: Coded, pixels: Pixels) -> Soundness:
         return Soundness()
     if picture.disordered:
         return Soundness(too_short=True)
-    longer = _decoded(_rebuilt(picture, dict.fromkeys(range(len(picture.parts)), _NOISE), keep=True))
+    longer = _decoded(_rebuilt(picture, dict.fromkeys(range(len(picture.parts)), _noise()), keep=True))
     if longer is None or not np.array_equal(longer, pixels):
         return Soundness(too_short=True)
     if picture.frame == 0xC2 or not picture.restarts:
         if picture.restarts or pixels.shape[0] * pixels.shape[1] > _MOST_CHECKED:
             return Soundness()
         return Soundness(too_long=any(_idle(picture, number, pixels) for number in _long_parts(picture, _SCAN_TAIL)))
-    changed = _decoded(_rebuilt(picture, dict.fromkeys(_long_parts(picture, _TAIL), _NOISE[:_TAIL]), keep=False))
+    changed = _decoded(_rebuilt(picture, dict.fromkeys(_long_parts(picture, _TAIL), _noise()[:_TAIL]), keep=False))
     return Soundness(too_long=changed is not None and _some_unchanged(picture, pixels, changed))
 
 
@@ -222,7 +219,7 @@ def _long_parts(picture: Coded, tail: int) -> Iterator[int]:
 
 def _idle(picture: Coded, number: int, pixels: Pixels) -> bool:
     """Whether a part's last bytes can be others without any change."""
-    changed = _decoded(_rebuilt(picture, {number: _NOISE[:_SCAN_TAIL]}, keep=False))
+    changed = _decoded(_rebuilt(picture, {number: _noise()[:_SCAN_TAIL]}, keep=False))
     return changed is not None and np.array_equal(changed, pixels)
 
 
@@ -286,3 +283,9 @@ def _grid(data: bytes) -> tuple[int, int, int]:
             if len(factors) > 1:  # a single component is coded block by block, whatever its factors
                 wide, high = 8 * max(f >> 4 for f in factors), 8 * max(f & 15 for f in factors)
     return interval, wide, high
+
+
+@cache
+def _noise() -> bytes:
+    """Return bytes in place of others, or behind them, that decode as something; none is FF, which begins a marker."""
+    return np.random.default_rng(7).integers(1, 255, 64, np.uint8).tobytes()

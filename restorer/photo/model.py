@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from restorer.errors import UsageError
 from restorer.imaging.colour import Pixels, grey_to_rgb
+from restorer.imaging.libraries import np
 
 
 @dataclass(eq=False)

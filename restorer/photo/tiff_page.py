@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from restorer.imaging.colour import Pixels, grey_to_rgb
+from restorer.imaging.libraries import np
 from restorer.photo import decoding, exif, ifd, jpeg_scan
 from restorer.photo.damage import DAMAGE, is_blanked, look_at_it
 from restorer.photo.decoding import Decoded, UndecodableError

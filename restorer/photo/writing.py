@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-import numpy as np
-from PIL import ImageCms
-
 from restorer.errors import UnwritableOutputError, UsageError
 from restorer.imaging.colour import Pixels, is_grey
+from restorer.imaging.libraries import ImageCms, np
 from restorer.photo import color, exif, exif_pixels, formats, photoshop, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.channels import to_bits

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -176,16 +177,32 @@ def table_of_file(path: Path) -> Table:
 
 
 def read_tables(path: Path) -> dict[str, Table]:
-    """Return the tables of one weights.toml; raises `InvalidTableError` with the file, the table and the reason."""
+    """Return the tables of one weights.toml; raises `InvalidTableError` with the file, the table and the reason.
+
+    A file is read once a process, and again when it has changed.
+    """
+    try:
+        found = path.stat()
+        return dict(_read_tables(path, (found.st_ino, found.st_size, found.st_mtime_ns)))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+@lru_cache(maxsize=16)
+def _read_tables(path: Path, _state: tuple[int, ...]) -> Mapping[str, Table]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidTableError(
-            str(path),
-            f"{path} cannot be read: {error}.",
-            "Correct the file; docs/models.md shows what a table looks like.",
-        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _unreadable(path, error) from error
     return {name: _read(name, fields, path) for name, fields in content.items()}
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidTableError:
+    return InvalidTableError(
+        str(path),
+        f"{path} cannot be read: {error}.",
+        "Correct the file; docs/models.md shows what a table looks like.",
+    )
 
 
 def _read(name: str, fields: Any, path: Path) -> Table:

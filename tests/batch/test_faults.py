@@ -197,7 +197,7 @@ def test_an_interrupt_in_the_middle_of_planning_is_one_too(
         raise KeyboardInterrupt
 
     picture(tmp_path / "a.png")
-    monkeypatch.setattr("restorer.batch.run.read_header", interrupt)
+    monkeypatch.setattr("restorer.batch.run.glance", interrupt)
     assert "Interrupted" in restore(capsys, str(tmp_path / "a.png"), *PLAIN, code=130).err
 
 

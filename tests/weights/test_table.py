@@ -215,3 +215,22 @@ def test_any_text_and_number_survives_the_user_file(name: str, text: str, number
         "sources": [],
     }
     assert user.remove_table(name)
+
+
+def test_a_file_is_read_once_and_again_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "weights.toml"
+    table = '["mine"]\narchitecture = "gfpgan"\nsources = []\nlicense = "{}"\n'
+    file.write_text(table.format("one"))
+    read = []
+    loads = tomllib.loads
+    monkeypatch.setattr("restorer.weights.table.tomllib.loads", lambda text: read.append(text) or loads(text))
+    for _ in range(3):
+        assert read_tables(file)["mine"].license == "one"
+    assert len(read) == 1
+    file.write_text(table.format("another"))
+    read_tables(file).clear()
+    assert read_tables(file)["mine"].license == "another"
+    assert len(read) == 2
+    file.unlink()
+    with pytest.raises(InvalidTableError, match="cannot be read"):
+        read_tables(file)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from PIL import features
-
 from restorer.photo import decoding, isobmff
 from restorer.photo.base import Format
 from restorer.photo.builder import PhotoBuilder, take_pillow_info
@@ -12,6 +10,8 @@ from restorer.photo.model import Photo
 
 
 def _read_avif(data: bytes) -> Photo:
+    from PIL import features
+
     if not features.check("avif"):
         raise UndecodableError("this installation of Pillow was built without AVIF")
     builder = PhotoBuilder("AVIF")

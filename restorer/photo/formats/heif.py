@@ -7,10 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from restorer.errors import MissingSupportError
 from restorer.imaging.colour import Pixels, grey_to_rgb
+from restorer.imaging.libraries import np
 from restorer.photo import decoding, isobmff
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder

@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import numpy as np
-
+from restorer.imaging.libraries import np
 from restorer.photo import decoding, exif, jpeg_scan, jpeg_segments, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, pillow_dpi

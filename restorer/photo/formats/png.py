@@ -6,8 +6,7 @@ import struct
 import zlib
 from typing import Any
 
-import numpy as np
-
+from restorer.imaging.libraries import np
 from restorer.photo import decoding, png_chunks
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder

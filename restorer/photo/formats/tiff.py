@@ -6,8 +6,7 @@ import mmap
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from restorer.imaging.libraries import np
 from restorer.photo import exif, ifd, photoshop, tiff_page
 from restorer.photo.base import FOUR_GIB, EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder

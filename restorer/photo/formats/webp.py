@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from restorer.imaging.libraries import np
 from restorer.photo import decoding, riff
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, take_pillow_info
