@@ -9,6 +9,7 @@ from typer.core import TyperCommand
 
 from restorer.cli import declared
 from restorer.cli import restore_toml as config
+from restorer.cli.plain_values import read_plainly
 from restorer.cli.request import PHOTO_OPTIONS
 from restorer.cli.signatures import Parameter, parameters
 from restorer.errors import RestorerError
@@ -37,7 +38,14 @@ class Configured(TyperCommand):
             mine = [each for each in parameters(self.callback) if each.long in settings]
             extra["default_map"] = {each.name: settings[each.long].value for each in mine}
             extra["obj"] = {each.name: (each.long, settings[each.long]) for each in mine}
+            read_plainly(self.params)
         return super().make_context(info_name, args, parent, **extra)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return --help, which is an option like the others."""
+        option = super().get_help_option(ctx)
+        read_plainly([] if option is None else [option])
+        return option
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error about an option names the file that set it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restorer.faces import align
-from restorer.imaging.colour import luma, top_of
+from restorer.imaging.colour import LUMA, top_of
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def stacked(crops: list[np.ndarray]) -> torch.Tensor:
 def to_picture(output: torch.Tensor, *, monochrome: bool) -> np.ndarray:
     """Return a network's output (3, S, S) in about [-1, 1] as float32 (S, S, 3) in [0, 1]."""
     picture: np.ndarray = (output.clamp(-1, 1) * 0.5 + 0.5).permute(1, 2, 0).numpy()
-    return np.repeat((picture @ luma())[..., None], 3, axis=2) if monochrome else picture
+    return np.repeat((picture @ LUMA)[..., None], 3, axis=2) if monochrome else picture
 
 
 def scale_of(matrix: np.ndarray) -> float:

@@ -16,10 +16,15 @@ Pixels: TypeAlias = "npt.NDArray[Any]"
 GREY_TINT = 6 / 255
 """Difference between the channels that a black-and-white photo has at most, up to one pixel in a thousand."""
 
+LUMA: Pixels
+"""How much red, green and blue add to a pixel's brightness, float32: ITU-R BT.601, as in JPEG."""
+
 
 @cache
-def luma() -> Pixels:
-    """Return how much red, green and blue add to a pixel's brightness, float32: ITU-R BT.601, as in JPEG."""
+def __getattr__(name: str) -> Any:
+    """Make `LUMA` when it is first asked for: NumPy is not loaded before."""
+    if name != "LUMA":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return np.array([0.299, 0.587, 0.114], np.float32)
 
 

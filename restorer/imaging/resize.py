@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from restorer.imaging.libraries import Image, np
-
 from restorer.imaging.colour import top_of
+from restorer.imaging.libraries import Image, np
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

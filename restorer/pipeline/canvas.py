@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from restorer.imaging.colour import looks_grey
+from restorer.imaging.libraries import np
 from restorer.options import Options
 from restorer.photo import Photo
 from restorer.record import FaceRecord, Record

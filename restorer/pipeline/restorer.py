@@ -12,11 +12,10 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from restorer import weights
+from restorer.imaging.libraries import np
 from restorer.models.base import Detector, Face, FaceRestorer
 from restorer.options import OptionFields, Options
 from restorer.photo import Note, Photo, photo_from_array, read_photo, requested_format
@@ -33,7 +32,7 @@ from restorer.version import __version__
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Source = Path | bytes | np.ndarray | Photo
+Source: TypeAlias = "Path | bytes | np.ndarray | Photo"
 Wrap = Callable[[FaceRestorer], FaceRestorer]
 """Puts something around a face restorer, so that several photos share its batches."""
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
+from restorer.imaging.libraries import np
 from restorer.photo import Note, Photo, check_output_size, output_format, write_photo
 from restorer.record import FaceRecord
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-
+from restorer.imaging.libraries import np
 from restorer.imaging.resize import resize
 
 OnTile = Callable[[int, int], None]

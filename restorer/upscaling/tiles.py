@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restorer.errors import OutOfMemoryError
-from restorer.imaging.colour import looks_grey, luma, top_of
+from restorer.imaging.colour import LUMA, looks_grey, top_of
 from restorer.imaging.resize import resize_box, to_type
 from restorer.models.base import UpscalerArchitecture
 from restorer.upscaling.lanczos import OnTile
@@ -148,7 +148,7 @@ def _without_new_colour(enlarged: np.ndarray, seen: np.ndarray) -> np.ndarray:
     plain: np.ndarray = cv2.resize(
         np.multiply(seen, 1 / top, dtype=np.float32), enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR
     )
-    plain += ((enlarged - plain) @ luma())[..., None]
+    plain += ((enlarged - plain) @ LUMA)[..., None]
     np.clip(plain, 0, 1, out=plain)
     return plain
 

@@ -15,9 +15,10 @@ from PIL import Image
 
 from restorer.photo import read_photo
 from tests.conftest import Restore
-from tests.support import golden, standins
+from tests.support import golden, in_process, standins
 from tests.support.hub import Hub
 
+Capture = pytest.CaptureFixture[str]
 PLAIN = ("--model", "none", "--background", "lanczos")
 
 
@@ -54,6 +55,44 @@ def test_help_loads_nothing_heavy(restore: Restore) -> None:
     for option in ("--scale", "--model", "--background", "--strength", "--offline", "--json", "gfpgan-1.4"):
         assert option in text
     assert not loaded("--help") & HEAVY
+
+
+def test_a_rerun_of_finished_photos_loads_no_library_of_pictures(tmp_path: Path) -> None:
+    for suffix in ("png", "jpg", "tif", "webp"):
+        picture(tmp_path / "in" / f"{suffix}.{suffix}")
+    run = (str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", "tiny", "--scale", "2", "--offline")
+    loaded(*run)
+    again = loaded(*run)
+    assert "restorer.batch.reading" in again
+    assert not again & ((HEAVY - {"PIL"}) | {"PIL.Image", "pydantic", "rich.markdown"})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [
+        ("--scale", "+2.50", 0), ("--scale", ".5", 0), ("--scale", "1e0", 0), ("--scale", "2,5", 2), ("--scale", "", 2),
+        ("--scale", "\u0662", 2), ("--max-faces", "3", 0), ("--max-faces", "3.5", 2), ("--max-faces", " 3", 0),
+        ("--max-faces", "9" * 30, 0), ("--name", "{stem}-x", 0), ("--seed", "99999999999999999999", 2),
+    ],
+)  # fmt: skip
+def test_plain_values_are_read_as_typer_reads_them(
+    option: str,
+    value: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo = picture(tmp_path / "a.png")
+    said = []
+    for plainly in (True, False):
+        with monkeypatch.context() as patch:
+            if not plainly:
+                patch.setattr("restorer.cli.settings.read_plainly", lambda _params: None)
+            done = in_process.restore(capsys, str(photo), option, value, "--model", "none", "--dry-run", code=None)
+        said.append((done.code, done.out, done.err))
+    assert said[0] == said[1]
+    assert said[0][0] == code
 
 
 def test_no_arguments_show_the_help(restore: Restore) -> None:
