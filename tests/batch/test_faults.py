@@ -67,10 +67,10 @@ SLOW = """
         linger(30000 if photo.path.name in {stuck!r} else 0)
         return restore(self, photo, **rest)
 
-    def slow_write(self, target):
+    def slow_write(self, target, **rest):
         say("writing " + target.name)
         linger({writing})
-        write(self, target)
+        write(self, target, **rest)
 
     def noted_stop(self):
         stop(self)
@@ -627,11 +627,11 @@ def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
         say(f"-restore {photo.path.name[0]}")
         return result
 
-    def slow_write(self: temporary.Part, target: Path) -> None:
+    def slow_write(self: temporary.Part, target: Path, **rest: Any) -> None:
         say(f"+write {target.name[0]}")
         if slow == "writing":
             time.sleep(0.1)  # long enough for the others to go too far, if they may
-        saved(self, target)
+        saved(self, target, **rest)
         say(f"-write {target.name[0]}")
 
     monkeypatch.setattr("restorer.batch.reading.read_photo", slow_read)
@@ -670,9 +670,9 @@ def test_large_photos_are_neither_read_ahead_nor_written_behind(
         events.append(f"+{photo.path.name[0]}")
         return restored(self, photo, **rest)
 
-    def noted_move(self: temporary.Part, target: Path) -> None:
+    def noted_move(self: temporary.Part, target: Path, **rest: Any) -> None:
         time.sleep(0.05)
-        move(self, target)
+        move(self, target, **rest)
         events.append(f"wrote {target.name[0]}")
 
     monkeypatch.setattr("restorer.batch.reading.read_photo", noted_read)
