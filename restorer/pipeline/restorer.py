@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Source: TypeAlias = "Path | bytes | np.ndarray | Photo"
 Wrap = Callable[[FaceRestorer], FaceRestorer]
 """Puts something around a face restorer, so that several photos share its batches."""
+OTHERS = 16
+"""Sets of other options that a restorer keeps components for; those that were made first go."""
 
 
 class Restorer:
@@ -70,7 +72,6 @@ class Restorer:
         names = {"model": model, "detector": detector, "background": background}
         named: dict[str, Any] = {key: value for key, value in names.items() if isinstance(value, str)}
         self.options = Options.of(**named, **options)
-        requested_format(self.options.format)  # an unknown one is no error of a photo
         self._notify = notify or (lambda _line: None)
         self._on_download = on_download
         self._given = Given(
@@ -84,6 +85,7 @@ class Restorer:
         self.components = self._components(self.options)
 
     def _components(self, options: Options) -> Components:
+        requested_format(options.format)  # an unknown one is no error of a photo
         return Components(options, self._notify, on_download=self._on_download, given=self._given)
 
     def components_for(self, options: Options | None) -> Components:
@@ -93,6 +95,8 @@ class Restorer:
         with self._guard:
             if options not in self._others:
                 self._others[options] = self._components(options)
+                if len(self._others) > OTHERS:
+                    del self._others[next(iter(self._others))]
             return self._others[options]
 
     # -------------------------------------------------------------------------------------------- from file to file
@@ -187,13 +191,15 @@ class Restorer:
                     canvas = stage.run(canvas, work)
             record.warn(*components.fallbacks(), *(components.notes() - before))
             self._conclude(record, components, size)
+            if faces is not None:
+                record.detector = None
         return Result(
             canvas.pixels,
             canvas.alpha,
             opened,
             tuple(record.faces),
             record.as_dict(),
-            self.note(opened.sha256, options),
+            self.note(opened.sha256, options, faces),
             canvas.changed,
         )
 
@@ -202,7 +208,7 @@ class Restorer:
         record.model, record.detector = components.model, components.detector_name()
         device = components.used_device()
         record.device, record.precision = device.name, device.precision
-        record.output_size = size
+        record.scale, record.output_size = components.options.scale, size
 
     def output_size(self, size: tuple[int, int], options: Options | None = None) -> tuple[int, int]:
         """Return the size (width, height) of the result for a photo of `size`; at least one pixel."""
@@ -218,8 +224,14 @@ class Restorer:
             source, model=components.model, detector=components.detector_name(), scale=components.options.scale
         )
 
-    def note(self, input_sha256: str, options: Options | None = None) -> Note:
-        """Return the note that the result carries: what was done, by what, and a fingerprint of input and weights."""
+    def note(self, input_sha256: str, options: Options | None = None, faces: Sequence[Face] | None = None) -> Note:
+        """Return the note that the result carries: what was done, by what, and a fingerprint of input and weights.
+
+        Args:
+            input_sha256: of the photo's bytes.
+            options: other ones than the restorer's.
+            faces: those that the caller knew; then they are part of the fingerprint.
+        """
         components = self.components_for(options)
         chosen = components.options
         named = {
@@ -229,9 +241,16 @@ class Restorer:
             "background": chosen.background,
         }
         model = components.model
-        facts = {"input": input_sha256, "options": named, "model": model, "weights": components.model_hash()}
+        facts: dict[str, Any] = {
+            "input": input_sha256,
+            "options": named,
+            "model": model,
+            "weights": components.model_hash(),
+        }
         if chosen.min_likeness is not None:
             facts["likeness"] = components.likeness_hash()
+        if faces is not None:
+            facts["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
         digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
         return Note(tool="restorer", version=__version__, model=model, options=named, fingerprint=digest)
 

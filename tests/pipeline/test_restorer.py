@@ -425,6 +425,30 @@ def test_known_faces_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(run.components.detector(), "detect", refuse)
     result = run.restore(smooth_photo(200), faces=[face_at((60, 60), 20), face_at((140, 60), 20)])
     assert [face.restored for face in result.faces] == [True, True]
+    assert result.record["detector"] is None
+    assert restorer(Identity(64), []).restore(smooth_photo(200), faces=[]).record["warnings"] == []
+
+
+def test_known_faces_are_part_of_the_fingerprint() -> None:
+    """A run that looks for faces by itself does not take such a result for its own."""
+    run, photo = restorer(Identity(64), [face_at((60, 60), 20)]), smooth_photo(200)
+    given: list[list[Face] | None] = [None, [], [face_at((60, 60), 20)], [face_at((61, 60), 20)]]
+    found = [run.restore(photo, faces=faces).note.fingerprint for faces in given]
+    assert len(set(found)) == len(given)
+    assert found[0] == run.note(run.restore(photo).photo.sha256).fingerprint
+
+
+def test_other_options_are_checked_told_and_not_kept_without_end() -> None:
+    run, photo = Restorer("none", background="lanczos", device="cpu"), smooth_photo(20)
+    with pytest.raises(UsageError, match="--format xyz is not known"):
+        run.restore(photo, options=replace(run.options, format="xyz"))
+    begun = run.new_record("a.png")
+    assert run.restore(photo, options=replace(run.options, scale=3.0), record=begun).record["scale"] == 3.0
+    first = run.components_for(replace(run.options, scale=3.0))
+    for number in range(story.OTHERS):
+        assert run.components_for(replace(run.options, scale=3.0)) is first
+        run.components_for(replace(run.options, scale=4.0 + number))
+    assert run.components_for(replace(run.options, scale=3.0)) is not first
 
 
 def test_other_options_for_one_photo_load_nothing_again() -> None:

@@ -37,7 +37,9 @@ class DetectStage(Stage):
         return canvas
 
     def _found(self, pixels: np.ndarray, work: Work) -> list[Face]:
-        found = work.faces if work.faces is not None else work.components.detector().detect(pixels)
+        if work.faces is not None:
+            return work.faces
+        found = work.components.detector().detect(pixels)
         if not found:
             work.record.warn("No face was found; only the picture as a whole was enlarged.")
         return list(found)
