@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from restorer.batch.discovery import Discovery, Job, find_photos, shard
-from restorer.batch.estimate import Estimate, load_of
-from restorer.batch.forecast import Forecast, forecast
+from restorer.batch.estimate import Estimate, RunEstimate, estimate_run, load_of
 from restorer.batch.reading import FAILED_BEFORE
 from restorer.batch.run import Batch, Summary
 from restorer.cli.console import json_text, messages, results, shown
@@ -77,7 +76,7 @@ class PhotosCommand:
         scale = self._restorer.options.scale
         loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
         several = len(jobs) >= LONG_RUN and not self._quiet
-        expected = forecast(self._restorer, jobs, loads, trial=several)
+        expected = estimate_run(self._restorer, jobs, loads, trial=several)
         if several:
             self._say_expected(expected, jobs)
         try:
@@ -142,7 +141,7 @@ class PhotosCommand:
             own = f" ({_plural(found.own, 'result')} of this tool passed over)" if found.own else ""
             messages.print(f"No photos were found{own}.")
 
-    def _say_expected(self, expected: Forecast, jobs: Sequence[Job]) -> None:
+    def _say_expected(self, expected: RunEstimate, jobs: Sequence[Job]) -> None:
         """Say how many photos there are, how long they take and how much disk."""
         there = f", {expected.there} of them looked at in an earlier run" if expected.there else ""
         need = expected.megabytes * 1e6
