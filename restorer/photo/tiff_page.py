@@ -1,42 +1,24 @@
-"""TIFF pages: what kind of picture one is, and its pixels at their own depth."""
+"""TIFF pages: which one is the photo, and the file that decoders are given of it."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from restorer.imaging.colour import Pixels, grey_to_rgb
-from restorer.imaging.libraries import np
-from restorer.photo import decoding, exif, ifd, jpeg_scan
-from restorer.photo.damage import DAMAGE, is_blanked, look_at_it
-from restorer.photo.decoding import Decoded, UndecodableError
+from restorer.photo import exif, ifd
+from restorer.photo.decoding import UndecodableError
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, SAMPLES, COUNTS = 256, 257, 258, 259, 262, 273, 277, 279
-_SUBFILE, _PLANAR, _PREDICTOR, _TILE_OFFSETS, _TILE_COUNTS, EXTRA_SAMPLES, _FORMAT = 254, 284, 317, 324, 325, 338, 339
-_OLD_SUBFILE, _COLOUR_MAP, _TILE_WIDTH = 255, 320, 322
+_SUBFILE, PLANAR, PREDICTOR, TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, FORMAT = 254, 284, 317, 324, 325, 338, 339
+_OLD_SUBFILE, _ROWS, _COLOUR_MAP, TILE_WIDTH = 255, 278, 320, 322
 _SUB_DIRECTORIES, _LAYERS, _DNG_VERSION, _CREDENTIALS = 330, 37724, 50706, 52545
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 4, 5, 6, 8
-_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_ASSOCIATED = 1
-_NO_PREDICTOR, _DIFFERENCES = 1, 2
-_COMMON = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
-_DEFLATE = (8, 32946)
-_JPEG, _JPEG_TABLES = 7, 347
-_WITHOUT_ZEROS = frozenset({5, 32773, 34925, 34926, 50000, 50001})  # LZW, PackBits, LZMA, Zstandard, WebP
-_MOST_OF_A_STRIP = 2**28  # bytes that are unpacked for a check
-_METHODS = {
-    32809: "ThunderScan", 33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34676: "SGI LogLuv",
-    34677: "SGI LogLuv", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG (DNG)", 34925: "LZMA",
-    34926: "Zstandard", 34927: "WebP", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
-}  # fmt: skip
-
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, _MASK, CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 4, 5, 6, 8
 
 # What a decoder needs to know; it is given files with these tags alone, so that no other can disturb it.
-_FOR_DECODERS = frozenset(
-    {_SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, SAMPLES, COUNTS, _PLANAR, _PREDICTOR}
-    | {_TILE_OFFSETS, _TILE_COUNTS, EXTRA_SAMPLES, _FORMAT}
+FOR_DECODERS = frozenset(
+    {_SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, SAMPLES, COUNTS, PLANAR, PREDICTOR}
+    | {TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, FORMAT}
     | {
         266,
         278,
@@ -63,10 +45,6 @@ _FOR_DECODERS = frozenset(
         532,
     }
 )
-
-
-class _UnknownKindError(UndecodableError):
-    """Raised for values that have no meaning here, however they are compressed."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +115,7 @@ def _is_reduced_at(data: bytes, position: int, page: ifd.Directory) -> bool:
 
 
 def _is_mask(page: ifd.Directory) -> bool:
-    return bool(page.integer(_SUBFILE, 0) & 4) or page.integer(PHOTOMETRIC, _BLACK_IS_ZERO) == _MASK
+    return bool(page.integer(_SUBFILE, 0) & 4) or page.integer(PHOTOMETRIC, BLACK_IS_ZERO) == _MASK
 
 
 def open_page(data: bytes) -> Page:
@@ -177,13 +155,37 @@ def _bare(data: bytes, chosen: ifd.Directory) -> bytes:
     changes: ifd.Tree = {}
     if (palette := _stretched_palette(chosen)) is not None:
         changes[_COLOUR_MAP] = ifd.shorts(*palette)
-    return ifd.append_directory(data, chosen, changes, set(chosen.entries) - _FOR_DECODERS)
+    counts = strip_counts(chosen, len(data))
+    if counts != chosen.integers(COUNTS):
+        changes[COUNTS] = ifd.longs(*counts)
+    return ifd.append_directory(data, chosen, changes, set(chosen.entries) - FOR_DECODERS)
+
+
+def strip_counts(page: ifd.Directory, size: int) -> tuple[int, ...]:
+    """Return how many bytes each strip has; some writers claim more for the last one than it needs, and the file has.
+
+    Args:
+        page: the page's directory.
+        size: of the file in bytes.
+    """
+    offsets, counts = page.integers(OFFSETS), page.integers(COUNTS)
+    if page.integer(COMPRESSION, 1) != 1:
+        return counts
+    length, samples = page.integer(LENGTH, 0), page.integer(SAMPLES, 1) if page.integer(PLANAR, 1) == 1 else 1
+    row = (page.integer(WIDTH, 0) * samples * max(page.integers(BITS, (1,))) + 7) // 8
+    rows = max(min(page.integer(_ROWS, length), length), 1)
+    strips = max(-(-length // rows), 1)
+    found = []
+    for number, (at, count) in enumerate(zip(offsets, counts, strict=False)):
+        needed = row * min(rows, length - number % strips * rows)
+        found.append(min(count, needed) if at + count > size else count)
+    return tuple(found)
 
 
 def _stretched_palette(page: ifd.Directory) -> list[int] | None:
     """Return a palette's entries as 16-bit values where old scanners wrote 8-bit ones, else None."""
     entries = page.integers(_COLOUR_MAP)
-    if page.integer(PHOTOMETRIC, _BLACK_IS_ZERO) != _PALETTE or not entries or max(entries) > 255:
+    if page.integer(PHOTOMETRIC, BLACK_IS_ZERO) != PALETTE or not entries or max(entries) > 255:
         return None
     return [value * 257 for value in entries]
 
@@ -200,199 +202,3 @@ def _patched_big(data: bytes, chosen: ifd.Directory) -> bytes:
     if entry is not None and (palette := _stretched_palette(chosen)) is not None:
         ifd.overwrite(changed, entry, entry.packed(palette))
     return bytes(changed)
-
-
-def decode(page: Page, profile: bytes | None) -> Decoded:
-    """Return the page's pixels, not yet upright."""
-    directory = page.directory
-    photometric = directory.integer(PHOTOMETRIC, _BLACK_IS_ZERO)
-    width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
-    decoding.check_size(width, height)
-    _check_whole(page)
-    try:
-        decoded = _decoded(page, profile, photometric)
-    except MemoryError:
-        raise
-    except DAMAGE as error:
-        method = directory.integer(COMPRESSION, 1)
-        if method in _COMMON or isinstance(error, _UnknownKindError):
-            raise
-        name = _METHODS.get(method, f"a method of the number {method}")
-        reason = f"it is compressed by {name}, which cannot be decoded here at {page.bits} bits, or it is damaged"
-        raise UndecodableError(reason) from error
-    if _is_damaged(page):
-        decoded.warnings.append(look_at_it("TIFF"))
-    decoded.warnings += page.warnings
-    return decoded
-
-
-def _is_damaged(page: Page) -> bool:
-    """Whether a strip or tile that was decoded fails its own check sum, or has zeros where its coder writes none."""
-    method = page.directory.integer(COMPRESSION, 1)
-    for offsets, counts in ((OFFSETS, COUNTS), (_TILE_OFFSETS, _TILE_COUNTS)):
-        for at, count in zip(page.directory.integers(offsets), page.directory.integers(counts), strict=False):
-            if method in _DEFLATE and not _inflates(page.data[at : at + count]):
-                return True
-            if method == _JPEG and _coded(page, at, count).blanked:
-                return True
-            if method in _WITHOUT_ZEROS and is_blanked(page.data, at, at + count):
-                return True
-    return False
-
-
-def _coded(page: Page, at: int, count: int) -> jpeg_scan.Coded:
-    """Return the JPEG of a strip or tile, with the tables that stand in a tag of their own."""
-    tables = page.bytes_of(_JPEG_TABLES) or b"\xff\xd8\xff\xd9"
-    return jpeg_scan.coded(tables[:-2] + page.data[at + 2 : at + count])
-
-
-def _inflates(packed: bytes) -> bool:
-    """Whether zlib data unpack to what their check sum says; what is missing at their end is for the decoder to say."""
-    inflater = zlib.decompressobj()
-    try:
-        inflater.decompress(packed, _MOST_OF_A_STRIP)
-    except zlib.error:
-        return False
-    return True
-
-
-def _decoded(page: Page, profile: bytes | None, photometric: int) -> Decoded:
-    directory = page.directory
-    samples = directory.integer(SAMPLES, 1)
-    formats = set(directory.integers(_FORMAT, (_UNSIGNED,)))
-    planar = samples > 1 and directory.integer(_PLANAR, 1) == 2
-    ordinary = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and formats == {_UNSIGNED}
-    if _SIGNED in formats and page.bits <= 8:
-        raise _UnknownKindError(f"it has {page.bits} bits a channel with a sign, which has no meaning as a photo")
-    if _FLOAT in formats:
-        decoded = _decode_float(page)
-    elif ordinary and (page.bits == 16 or (page.bits == 8 and planar)):
-        decoded = _decode_channels(page, samples, photometric, planar=planar)
-    elif page.bits == 8 or (page.bits < 8 and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE)):
-        decoded = _decode_plain(page, profile)
-    elif page.bits == 16 and photometric == _CMYK and formats == {_UNSIGNED}:
-        decoded = _decode_plain(page, profile)
-        decoded.warnings.append("16-bit CMYK was reduced to 8 bits a channel.")
-    else:
-        raise _UnknownKindError(f"it has {page.bits} bits a channel of a kind that cannot be read; 8 and 16 bits can")
-    return decoded
-
-
-def _check_whole(page: Page) -> None:
-    """Raise when strips or tiles lie beyond the end of the file, before a decoder meets them."""
-    for offsets, counts in ((OFFSETS, COUNTS), (_TILE_OFFSETS, _TILE_COUNTS)):
-        pairs = zip(page.directory.integers(offsets), page.directory.integers(counts), strict=False)
-        if any(at + count > len(page.data) for at, count in pairs):
-            raise UndecodableError("it is cut off before its last pixels")
-
-
-def _decode_plain(page: Page, profile: bytes | None) -> Decoded:
-    with decoding.opened(page.picture, "TIFF") as image:
-        decoded = decoding.from_pillow(image, profile)
-    used = 1 if decoded.grey else 3
-    if page.directory.integer(PHOTOMETRIC, 1) == _CMYK:
-        used = 4
-    spare = page.directory.integer(SAMPLES, 1) - used - (decoded.alpha is not None)
-    if spare > 0 and page.directory.integer(PHOTOMETRIC, 1) != _PALETTE:
-        decoded.warnings.append(
-            f"{spare} extra channel{'s' * (spare > 1)} of the TIFF without a known meaning dropped."
-        )
-    return decoded
-
-
-def _decode_float(page: Page) -> Decoded:
-    samples = page.directory.integer(SAMPLES, 1)
-    if page.bits != 32 or samples not in (1, 3) or (samples > 1 and page.directory.integer(_PLANAR, 1) != 1):
-        raise _UnknownKindError(f"it holds {page.bits}-bit floating-point values in {samples} channels")
-    if samples == 1:
-        return _decode_plain(page, None)
-    return decoding.from_float(decoding.from_opencv(page.picture))
-
-
-def _decode_channels(page: Page, samples: int, photometric: int, *, planar: bool) -> Decoded:
-    """Decode grey or RGB, with or without alpha, at the page's own depth: 16-bit pages, and planar ones of 8 bits."""
-    colours = 3 if photometric == _RGB else 1
-    if samples < colours:
-        raise UndecodableError(f"it claims {samples} channels, and {colours} are needed")
-    if planar:
-        channels = np.dstack([_decode_plane(page, number) for number in range(samples)])
-    elif samples == 1:
-        channels = _grey_of(page.picture)[..., None]
-    elif samples in (3, 4) and page.directory.integer(COMPRESSION, 1) in _COMMON:
-        channels = decoding.from_opencv(page.picture)
-    else:
-        channels = _decode_interleaved(page, samples)
-    expected = (page.directory.integer(LENGTH, 0), page.directory.integer(WIDTH, 0), samples)
-    if channels.itemsize * 8 != page.bits or channels.shape != expected:
-        shape = f"{channels.shape} of {channels.itemsize * 8} bits"
-        raise UndecodableError(f"it was decoded as {shape}, not as {expected} of {page.bits} bits")
-    pixels = channels[..., :colours]
-    if photometric == _WHITE_IS_ZERO:
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    kinds = page.directory.integers(EXTRA_SAMPLES)
-    # Writers that leave the tag out, as OpenCV does, mean alpha by a fourth channel; 0 says that it has no meaning.
-    has_alpha = samples > colours and (kinds[:1] or (2,))[0] in (1, 2)
-    decoded = Decoded(
-        grey_to_rgb(pixels[..., 0]) if colours == 1 else np.ascontiguousarray(pixels),
-        np.ascontiguousarray(channels[..., colours]) if has_alpha else None,
-        colours == 1,
-    )
-    spare = samples - colours - has_alpha
-    if spare:
-        decoded.warnings.append(
-            f"{spare} extra channel{'s' * (spare > 1)} of the TIFF without a known meaning dropped."
-        )
-    return decoding.unmultiplied(decoded) if has_alpha and kinds[:1] == (_ASSOCIATED,) else decoded
-
-
-def _as_grey(page: Page, changes: ifd.Tree, remove: Collection[int] = ()) -> Pixels:
-    """Decode the page's data as if it were one grey picture with these tags."""
-    grey: ifd.Tree = {BITS: ifd.shorts(page.bits), PHOTOMETRIC: ifd.shorts(_BLACK_IS_ZERO), SAMPLES: ifd.shorts(1)}
-    remove = {EXTRA_SAMPLES, _PLANAR, _FORMAT, *remove, *(set(page.directory.entries) - _FOR_DECODERS)}
-    try:
-        data = ifd.append_directory(page.data, page.directory, {**grey, **changes}, remove)
-    except ifd.DamagedDirectoryError as error:
-        raise UndecodableError(f"its channels cannot be taken apart: {error}") from error
-    return _grey_of(data)
-
-
-def _grey_of(picture: bytes) -> Pixels:
-    """Decode a grey TIFF of 8 or 16 bits by OpenCV, or by Pillow, whose libtiff knows other compressions."""
-    try:
-        return decoding.from_opencv(picture)
-    except UndecodableError as refused:
-        try:
-            with decoding.opened(picture, "TIFF") as image:
-                values = np.asarray(image)
-        except DAMAGE:
-            raise refused from None
-        if image.mode == "L" or image.mode.startswith("I;16"):
-            return values.astype(np.uint8 if image.mode == "L" else np.uint16)
-        raise
-
-
-def _decode_plane(page: Page, number: int) -> Pixels:
-    """Decode one channel of a picture that is stored plane by plane (libraries mix the planes up)."""
-    changes: ifd.Tree = {}
-    for tag in (OFFSETS, COUNTS, _TILE_OFFSETS, _TILE_COUNTS):
-        values = page.directory.integers(tag)
-        each = len(values) // page.directory.integer(SAMPLES, 1)
-        if each:
-            changes[tag] = ifd.longs(*values[number * each : (number + 1) * each])
-    return _as_grey(page, changes)
-
-
-def _decode_interleaved(page: Page, samples: int) -> Pixels:
-    """Decode interleaved 16-bit channels that no library reads (grey with alpha) as one wider grey picture."""
-    directory = page.directory
-    width, predictor = directory.integer(WIDTH, 0), directory.integer(_PREDICTOR, _NO_PREDICTOR)
-    changes: ifd.Tree = {WIDTH: ifd.shorts(samples * width)}
-    tile = directory.integer(_TILE_WIDTH, 0) if _TILE_OFFSETS in directory.entries else width
-    if tile != width:
-        changes[_TILE_WIDTH] = ifd.shorts(samples * tile)
-    channels = _as_grey(page, changes, {_PREDICTOR}).reshape(-1, width, samples)
-    if predictor == _DIFFERENCES:  # each pixel holds the difference from its left neighbour in the tile, modulo 65536
-        for left in range(0, width, max(tile, 1)):
-            part = channels[:, left : left + tile]
-            part[...] = np.cumsum(part, axis=1, dtype=np.uint16)
-    return channels

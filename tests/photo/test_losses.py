@@ -350,6 +350,14 @@ def test_a_compression_that_cannot_be_read_is_named() -> None:
         read_photo(tiff((RGB, {259: ifd.shorts(12345)})))
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_strip_that_claims_more_than_it_needs_is_read(deep: bool) -> None:
+    pixels = scene(deep=deep)
+    assert np.array_equal(read_photo(tiff((pixels, {279: ifd.longs(pixels.nbytes + 9000)}))).pixels, pixels)
+    with pytest.raises(UnreadablePhotoError, match="cut off"):
+        read_photo(tiff((pixels, {279: ifd.longs(pixels.nbytes + 9000), 257: ifd.longs(2000), 278: ifd.longs(2000)})))
+
+
 def test_values_without_a_meaning_are_refused_whatever_compresses_them() -> None:
     grey = np.ascontiguousarray(RGB[..., 0])
     with pytest.raises(UnreadablePhotoError, match="sign"):

@@ -1,4 +1,4 @@
-"""TIFF: the metadata of its tags, and its writing; what its pages hold is read by `restorer.photo.tiff_page`."""
+"""TIFF: the metadata of its tags, and its writing; its pages are the matter of `restorer.photo.tiff_page`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from restorer.imaging.libraries import np
-from restorer.photo import exif, ifd, photoshop, tiff_page
+from restorer.photo import exif, ifd, photoshop, tiff_page, tiff_pixels
 from restorer.photo.base import FOUR_GIB, EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, opencv_file, with_rgb_for_alpha
@@ -30,7 +30,7 @@ def _read_tiff(data: bytes) -> Photo:
     record = page.bytes_of(_IPTC)
     if record is not None and photoshop.iptc_of(builder.photoshop or b"") is None:
         builder.photoshop = (builder.photoshop or b"") + photoshop.iptc_resource(record)
-    decoded = tiff_page.decode(page, builder.icc_profile)
+    decoded = tiff_pixels.decode(page, builder.icc_profile)
     told = page.orientation if exif.ORIENTATION in page.directory.entries else None
     return builder.photo(decoded, orientation=told)
 
