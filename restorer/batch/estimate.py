@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from restorer import weights
+from restorer.engine import memory
+from restorer.engine.device import Device
 from restorer.errors import PhotoTooLargeError
 from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture, UpscalerArchitecture
@@ -23,9 +25,9 @@ from restorer.upscaling import RESAMPLERS
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
-    from restorer.engine.device import Device
     from restorer.models.base import Architecture
     from restorer.pipeline.restorer import Restorer
+    from restorer.weights import Table
 
 FACE_STEPS = tuple(step.name for step in steps() if step.cost == "face")
 """Keys of a record's `seconds` that grow with the faces; all others grow with the megapixels."""
@@ -335,7 +337,7 @@ def _background_operations(restorer: Restorer, size: tuple[int, int]) -> float:
     name = restorer.components.background_name(size)
     if name in RESAMPLERS:
         return 0.0
-    table = weights.resolve(name)
+    table = restorer.components.background_table(name)
     architecture = REGISTRY.of_role(UpscalerArchitecture, table)
     return architecture.flops(REGISTRY.arguments(table)) * size[0] * size[1]
 
@@ -349,16 +351,14 @@ def _face_operations(restorer: Restorer) -> tuple[float, float]:
     architecture, arguments = REGISTRY.of_role(FaceArchitecture, table), REGISTRY.arguments(table)
     side = architecture.crop(arguments).input_size
     face = _operations(architecture, arguments, (side, side))
-    detector = components.detector_name()
-    if detector is None:
+    if components.detector_name() is None:
         return 0.0, face
-    return _operations_of(detector, DETECTOR_VIEW), face + (
-        _operations_of(components.mask_name, PARSER_VIEW) if components.mask_name != LANDMARKS else 0.0
-    )
+    if components.mask_name != LANDMARKS:
+        face += _operations_of(weights.resolve(components.mask_name), PARSER_VIEW)
+    return _operations_of(components.detector_table(), DETECTOR_VIEW), face
 
 
-def _operations_of(name: str, view: tuple[int, int]) -> float:
-    table = weights.resolve(name)
+def _operations_of(table: Table, view: tuple[int, int]) -> float:
     return _operations(REGISTRY.architecture_of(table), REGISTRY.arguments(table), view)
 
 
@@ -381,12 +381,17 @@ def _operations_per_second(device: Device) -> float:
     import torch
 
     channels, side = 64, 256 if device.kind == "cpu" else 1024
-    layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(device.name)
-    picture = torch.zeros(1, channels, side, side, device=device.name)
     best = float("inf")
-    with torch.inference_mode(), device.autocast():
-        for _ in range(4):
-            begin = time.perf_counter()
-            layer(picture)[0, 0, 0, 0].item()  # waits for a GPU
-            best = min(best, time.perf_counter() - begin)
+    try:
+        layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(device.name)
+        picture = torch.zeros(1, channels, side, side, device=device.name)
+        with torch.inference_mode(), device.autocast():
+            for _ in range(4):
+                begin = time.perf_counter()
+                layer(picture)[0, 0, 0, 0].item()  # waits for a GPU
+                best = min(best, time.perf_counter() - begin)
+    except RuntimeError as error:
+        if device.kind == "cpu" or not memory.is_exhausted(error):
+            raise
+        return _operations_per_second(Device("cpu", "fp32"))  # which will do what a full GPU cannot
     return 2 * 9 * channels**2 * side**2 / best

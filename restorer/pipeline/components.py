@@ -56,7 +56,7 @@ class Components(Decisions):
         super().__init__(options, notify, given)
         self._on_download = on_download
         self._pool = pool
-        self._networks: dict[str, Network] = {}
+        self._networks: dict[tuple[str, str], Network] = {}
         self._detector = self.given.detector
         self._face_model = self.given.face_model
         self._mask = self.given.mask
@@ -97,15 +97,16 @@ class Components(Decisions):
     @alone
     def network(self, table: Table, device: Device | None = None) -> Network:
         """Return the network of a table, fetched, verified and on the device of the run, or on another one."""
-        if table.name not in self._networks:
+        key = table.name, table.wanted_hash  # two files of one's own may have one name
+        if key not in self._networks:
             if self.options.device != AUTO:
                 self.device  # noqa: B018 - one that is not there is an error before any download
             # Before torch is loaded, which takes seconds: missing weights are said at once.
             weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
-            self._networks[table.name] = self._pool.get(
+            self._networks[key] = self._pool.get(
                 table, device or self.device, offline=self.options.offline, on_progress=self._on_download
             )
-        return self._networks[table.name]
+        return self._networks[key]
 
     @alone
     def detector(self) -> Detector:
@@ -199,7 +200,6 @@ class Components(Decisions):
             else:
                 from restorer.upscaling.tiles import NetworkUpscaler
 
-                asked = self.options.background
-                table = weights.resolve(asked if asked != AUTO and name not in self._available.tables else name)
-                self._backgrounds[name] = NetworkUpscaler(self.network(table), self.options.tile)
+                network = self.network(self.background_table(name))
+                self._backgrounds[name] = NetworkUpscaler(network, self.options.tile)
         return self._backgrounds[name]

@@ -125,7 +125,9 @@ class Decisions:
         if given.face_model is not None:
             model = name_of(given.face_model)
         elif model not in (AUTO, NONE):
-            model = weights.resolve(model).name
+            table = weights.resolve(model)
+            # A file of one's own is not the table of that name: `restore train tiny` writes a tiny.safetensors.
+            model = table.name if self._available.tables.get(table.name) == table else model
         if given.detector is not None:
             detector = name_of(given.detector)
         elif detector != AUTO:
@@ -178,6 +180,14 @@ class Decisions:
     def model_table(self) -> Table:
         """Return the face restorer's table, also of a file of one's own."""
         return weights.resolve(self.options.model if self.options.model != AUTO else self.model)
+
+    def detector_table(self) -> Table:
+        """Return the detector's table, also of a file of one's own; there must be one."""
+        return weights.resolve(self.options.detector if self.options.detector != AUTO else str(self.choice().detector))
+
+    def background_table(self, name: str) -> Table:
+        """Return the table of an upscaler that `background_name` gave, also of a file of one's own."""
+        return weights.resolve(self.options.background if self.options.background != AUTO else name)
 
     def likeness_hash(self) -> str | None:
         """Return what pins the weights that faces are compared by; None where they are not compared."""
