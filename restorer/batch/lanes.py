@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -34,6 +35,17 @@ R = TypeVar("R")
 
 class Cancelled(BaseException):
     """Raised in a lane whose photo is not wanted any more; no error of the photo, so that no handler records it."""
+
+
+def wait_until_done(future: Future[R]) -> Future[R]:
+    """Wait for a future and return it; an interrupt is heard within half a second in any case.
+
+    One that comes just before a wait without end would be heard only after it: Python looks for signals between two
+    instructions, and is woken only by those that come while it waits.
+    """
+    while not future.done():
+        wait_for([future], timeout=0.5)
+    return future
 
 
 @dataclass(eq=False)
@@ -111,7 +123,8 @@ class FaceBatcher:
     def wait(self) -> None:
         """Wait until no thread is at work."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._lanes)
+            while self._lanes:
+                self._changed.wait(0.5)  # see `wait_until_done`
 
     @property
     def closed(self) -> bool:
@@ -300,7 +313,7 @@ class Lanes(Generic[W, R]):
 
     def _take(self) -> None:
         """Hand on the first photo, once it is ready; the next one is the first then."""
-        result = self._turns[0].result.result()
+        result = wait_until_done(self._turns[0].result).result()
         turn = self._turns.popleft()
         if self._turns:
             self._turns[0].on_stage = self._turns[0].on_start()

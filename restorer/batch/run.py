@@ -6,12 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from restorer.batch.discovery import Job
-from restorer.batch.lanes import FACES, LANES, Lanes
+from restorer.batch.lanes import FACES, LANES, Lanes, wait_until_done
 from restorer.batch.naming import NameTemplate, assign, key
 from restorer.batch.outputs import identity
 from restorer.batch.reading import Reader
@@ -180,7 +179,7 @@ class _Course:
         """Take the photos in their order, until all are written."""
         ahead = [self._reading.submit(self._reader.read, job) for job in jobs[:1]]
         for number, job in enumerate(jobs, 1):
-            work = ahead.pop().result()
+            work = wait_until_done(ahead.pop()).result()
             ahead = [self._reading.submit(self._reader.read, following) for following in jobs[number : number + 1]]
             start = partial(on_start, job) if on_start else _unheard
             pixels = self._pixels(work)
@@ -209,7 +208,7 @@ class _Course:
     def _report(self, *, wait: bool) -> None:
         """Take in the records of the photos that are finished, or of all."""
         while self._under_way and (wait or self._under_way[0].done()):
-            wait_for([self._under_way[0]])  # if this is interrupted, the photo stays in the queue
+            wait_until_done(self._under_way[0])  # if this is interrupted, the photo stays in the queue
             record = self._under_way.popleft().result()
             self._summary.records.append(record)
             if self._on_record:
