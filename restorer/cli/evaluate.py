@@ -61,9 +61,8 @@ def evaluate(
     options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
     configure_threads()
     components = Components(options, notify=say)
-    whole = Components(
-        replace(options, aligned=False), notify=say
-    )  # "auto" means a detector where faces are looked for
+    # "auto" means a detector where faces are looked for; a model for aligned crops only would be refused there.
+    finding = Components(replace(options, model="none", aligned=False), notify=say)
     files = picture_files(folder)
     if kept_by is not None:
         recipe = load_recipe(kept_by)
@@ -76,7 +75,7 @@ def evaluate(
         seed=seed,
         identity=identity_weights,
         lpips=lpips_weights,
-        detector=whole.detector() if identity_weights is not None else None,
+        detector=finding.detector() if identity_weights is not None else None,
         progress=lambda line: messages.print(line, style="dim"),
     )
     if sheet is not None:
