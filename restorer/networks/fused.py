@@ -32,11 +32,17 @@ def available() -> bool:
     return hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
+def _has_bf16() -> bool:
+    """Return whether the operator knows bf16 on this processor; elsewhere it raises, where torch itself emulates."""
+    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return known is not None and bool(known())
+
+
 def _fuses(convolution: nn.Conv2d, features: torch.Tensor) -> bool:
     """Return whether the operator is there, and computes in the type in which the convolution would."""
     weight = convolution.weight
     if weight.device.type != "cpu" or torch.is_grad_enabled() or not available():
         return False
     if torch.is_autocast_enabled("cpu"):
-        return weight.dtype == torch.get_autocast_dtype("cpu")
+        return weight.dtype == torch.get_autocast_dtype("cpu") and (weight.dtype != torch.bfloat16 or _has_bf16())
     return weight.dtype == features.dtype == torch.float32

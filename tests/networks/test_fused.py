@@ -47,7 +47,7 @@ def test_fused_it_is_the_same_in_bf16_when_the_weights_were_cast(calls: list[boo
         uncast = conv_relu(layer, x)
         cast_weights(layer, torch.bfloat16)
         found, expected = conv_relu(layer, x), F.relu(layer(x))
-    assert calls == [False, True]
+    assert calls == [False, fused._has_bf16()], "on a processor without bf16 torch emulates it, and the operator raises"
     assert found.dtype == expected.dtype == uncast.dtype == torch.bfloat16
     assert torch.allclose(found.float(), expected.float(), atol=0.02)
     assert torch.allclose(uncast.float(), expected.float(), atol=0.02)
