@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from restorer.pipeline.events import BATCH_ON_GPU
+
 if TYPE_CHECKING:
     import torch
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 LANES = 4
 """Photos that are worked on at the same time on a GPU."""
-FACES = 16
+FACES = BATCH_ON_GPU
 """Faces of a batch on a GPU, where --batch-size does not say otherwise."""
 
 _log = logging.getLogger(__name__)

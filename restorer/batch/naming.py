@@ -121,7 +121,8 @@ def assign(
     mark made of its path. Only a photo that has the name from an earlier run keeps it.
 
     Args:
-        jobs: all photos of the run, with their headers; parts of a run (`finding.shard`) then agree on names.
+        jobs: all photos of the run, with their headers; parts of a run (`restorer.batch.discovery.shard`) then agree
+            on names.
         template: what results are called.
         requested: `--format`.
         owned: whether an earlier run made this file from this photo.

@@ -67,11 +67,10 @@ class Writer:
     def _write(self, work: Work, result: Result) -> str:
         """Write a result, unless another run was quicker; return the hash of its bytes."""
         job, record, target, results = work.job, work.record, target_of(work.job), self._results
-        options = results.restorer.options
         assert job.format is not None
         assert work.fingerprint is not None
         content = io.BytesIO()
-        lost = result.save(content, format=job.format, quality=options.quality, strip_metadata=options.strip_metadata)
+        lost = result.save(content, format=job.format)
         sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
         with ExitStack() as alone:
             self._announce(work, sha256, alone)

@@ -45,6 +45,7 @@ def faces(
     ] = Options.min_face,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of that name.")] = False,
     device: Annotated[str, shared("device")] = Options.device,
+    precision: Annotated[str, shared("precision")] = Options.precision,
     offline: Annotated[bool, shared("offline")] = Options.offline,
 ) -> None:
     """Number the faces of a photo.
@@ -59,7 +60,13 @@ def faces(
     from restorer.pipeline.components import Components
 
     options = Options(
-        model="none", detector=detector, min_score=min_score, min_face=min_face, device=device, offline=offline
+        model="none",
+        detector=detector,
+        min_score=min_score,
+        min_face=min_face,
+        device=device,
+        precision=precision,
+        offline=offline,
     )
     stdin = str(photo) == "-"
     opened = read_photo(sys.stdin.buffer.read() if stdin else photo)
@@ -140,7 +147,7 @@ def _explain(photo: Path, target: Path | None, reasons: list[str | None], option
     chosen = [number for number, reason in enumerate(reasons, 1) if reason is None][:2] or [1]
     # What decides which faces are found decides their numbers too.
     words = ["restore", str(photo), "--faces", ",".join(map(str, chosen))]
-    for name in ("detector", "min_score", "min_face"):
+    for name in ("detector", "min_score", "min_face", "precision"):
         option, value = declared(Options)[name], getattr(options, name)
         if value != option.default:
             words += [f"--{option.long}", f"{value:g}" if option.kind is float else value]

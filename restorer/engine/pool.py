@@ -63,6 +63,8 @@ class Pool:
             WeightsError: the weights cannot be had, or do not fit their table.
             UsageError: there is no such engine.
         """
+        if engine not in engines():
+            raise UsageError(f"There is no engine {engine!r}.", f"Use one of: {', '.join(engines())}.")
         path = fetch(table, offline=offline, on_progress=on_progress)
         key = _key(table, path, device, engine)
         with self._guard:
@@ -70,8 +72,6 @@ class Pool:
         with lock:
             found = self._networks.get(key)
             if found is None:
-                if engine not in engines():
-                    raise UsageError(f"There is no engine {engine!r}.", f"Use one of: {', '.join(engines())}.")
                 found = engines()[engine].load(table, path, device)
                 self._networks[key] = found
             return found

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from restorer.imaging import warp
+from restorer.imaging.colour import top_of
 
 if TYPE_CHECKING:
     from restorer.models.base import Template
@@ -78,7 +79,7 @@ def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     crop = np.empty((size, size, 3), np.float32)
     for rows, columns in warp.tiles((0, 0, size, size)):
         crop[rows, columns] = warp.sample_tile(region, to_region, rows, columns, 3)
-    crop /= np.iinfo(pixels.dtype).max
+    crop /= top_of(pixels.dtype)
     np.clip(crop, 0, 1, out=crop)
     if left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
         _fade(crop, inverse, (pixels.shape[1], pixels.shape[0]))

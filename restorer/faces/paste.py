@@ -7,6 +7,7 @@ import numpy as np
 
 from restorer.faces.mask import border_feather
 from restorer.imaging import warp
+from restorer.imaging.colour import top_of
 
 _DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 
@@ -42,7 +43,7 @@ def paste(
     """
     _check(canvas, face, mask)
     depth = canvas.dtype
-    top_value = float(np.iinfo(depth).max)
+    top_value = float(top_of(depth))
     enlarged = canvas.shape[1] / photo_size[0], canvas.shape[0] / photo_size[1]
     to_crop = warp.scaled(matrix, source=enlarged)  # from the canvas to the crop at align_size
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REGISTRY = Registry(
     architecture
     for module in pkgutil.iter_modules(__path__)
+    if not module.ispkg  # what uses the registry, such as the importer
     for architecture in getattr(importlib.import_module(f"{__name__}.{module.name}"), "ARCHITECTURES", ())
 )
 """Every architecture of this package: what each of its modules names in `ARCHITECTURES`."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from restorer.models.base import Shapes, StateDict
+    from restorer.models.base import StateDict
     from restorer.weights import Table
 
 A = TypeVar("A", bound=Architecture)
@@ -89,15 +89,24 @@ class Registry(Mapping[str, Architecture]):
             )
         return found
 
-    def arguments(self, table: Table, shapes: Shapes | None = None) -> dict[str, Any]:
-        """Return all arguments of a table's network, as `load` takes them.
+    def arguments(self, table: Table) -> dict[str, Any]:
+        """Return all arguments of a table's network, as `load` takes them, without loading anything.
 
-        Args:
-            table: the table.
-            shapes: of its checkpoint, which tell what the table leaves out; None = the official values stand for it.
+        What the table leaves out is told by the file where it is here and its header says shapes (safetensors); the
+        official values stand for it elsewhere.
         """
+        from restorer.weights import peek
+
         architecture = self.architecture_of(table)
-        found = {} if shapes is None else architecture.infer(shapes)
+        found: Mapping[str, Any] = {}
+        seen = peek(table)
+        if seen is not None:
+            own, shapes = seen
+            found = own.arguments if own is not None and own.architecture == architecture.name else {}
+            try:
+                found = found or architecture.infer(shapes)
+            except (KeyError, IndexError, ValueError, TypeError) as error:  # `load` says what does not fit
+                _log.debug("%s tells no arguments: %s", table.name, error)
         return {**architecture.defaults, **found, **table.arguments}
 
     def load(self, table: Table, path: Path, device: str | torch.device = "cpu") -> LoadedNetwork:

@@ -87,6 +87,8 @@ class RetinaFaceArchitecture(DetectorArchitecture):
         import numpy as np
         import torch
 
+        from restorer.imaging.colour import top_of
+
         height, width = region.shape[:2]
         wide, high = max(1, round(width * view.scale)), max(1, round(height * view.scale))
         shrinks = view.scale < 1
@@ -94,7 +96,7 @@ class RetinaFaceArchitecture(DetectorArchitecture):
         frame = round(view.frame * max(wide, high))
         framed = np.empty((multiple(high + 2 * frame), multiple(wide + 2 * frame), 3), np.float32)
         framed[:] = MEAN_RGB
-        framed[frame : frame + high, frame : frame + wide] = picture * np.float32(255 / np.iinfo(region.dtype).max)
+        framed[frame : frame + high, frame : frame + wide] = picture * np.float32(255 / top_of(region.dtype))
         found = network(torch.from_numpy(framed).permute(2, 0, 1)[None] / 127.5 - 1)[0].numpy()
         numbers = np.flatnonzero(found[:, 4] >= min_score)
         rows = found[numbers]

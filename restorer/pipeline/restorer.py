@@ -127,10 +127,7 @@ class Restorer:
         with record.capturing(source if isinstance(source, Path) else None):
             result = self.restore(source if photo is None else photo, record=record, format=format, on_stage=on_stage)
             with record.timed("total"), record.timed("write"):
-                options = self.options
-                lost = result.save(
-                    target, format=format, quality=options.quality, strip_metadata=options.strip_metadata
-                )
+                lost = result.save(target, format=format)
             record.warn(*lost)
             record.output = str(target) if isinstance(target, Path) else "-"
         return record
@@ -201,6 +198,7 @@ class Restorer:
             record.as_dict(),
             self.note(opened.sha256, options, faces),
             canvas.changed,
+            options,
         )
 
     def _conclude(self, record: Record, components: Components, size: tuple[int, int]) -> None:

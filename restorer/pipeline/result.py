@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from restorer.imaging.libraries import np
+from restorer.options import Options
 from restorer.photo import Note, Photo, check_output_size, output_format, write_photo
 from restorer.record import FaceRecord
 
@@ -23,6 +24,7 @@ class Result:
         record: the record of the photo as plain values, as `--json` prints it.
         note: what the file will say of how it was made.
         changed: (H, W) uint8, how much of each pixel was invented, 255 = all; None where nothing was.
+        options: the choices that it was made with.
     """
 
     image: np.ndarray
@@ -32,6 +34,7 @@ class Result:
     record: dict[str, Any]
     note: Note
     changed: np.ndarray | None = None
+    options: Options = field(default_factory=Options, repr=False)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -44,15 +47,16 @@ class Result:
         *,
         format: str | None = None,
         quality: int | None = None,
-        strip_metadata: bool = False,
+        strip_metadata: bool | None = None,
     ) -> list[str]:
         """Write the photo with everything that the input carried; return warnings about what the format cannot hold.
 
         Args:
             target: a file, written beside and renamed, or a binary stream.
             format: "JPEG", "PNG", "WEBP", "TIFF", "BMP" or "HEIF"; None = by the file's suffix, PNG without one.
-            quality: of JPEG, WebP and HEIC, 1 to 100; None = 95, and a lossless WebP stays lossless.
-            strip_metadata: drop everything but the colour profile.
+            quality: of JPEG, WebP and HEIC, 1 to 100; None = the options', where 95 stands for none, and a lossless
+                WebP stays lossless.
+            strip_metadata: drop everything but the colour profile; None = as the options say.
 
         Raises:
             UnwritableOutputError: the file cannot be written; nothing is left of it.
@@ -71,9 +75,9 @@ class Result:
             like=self.photo,
             format=format,
             alpha=self.alpha,
-            quality=quality,
+            quality=self.options.quality if quality is None else quality,
             note=self.note,
-            strip_metadata=strip_metadata,
+            strip_metadata=self.options.strip_metadata if strip_metadata is None else strip_metadata,
         )
 
 

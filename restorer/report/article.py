@@ -140,7 +140,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         "Faces restored by": record.get("model"),
         "Faces found by": record.get("detector"),
         "Everything else by": record.get("background"),
-        "Faces outlined by": record.get("mask"),
+        "Faces outlined by": record.get("mask_name") or record.get("mask"),
         "Scale": f"{record['scale']:g}" if record.get("scale") else None,
         "Computed on": " in ".join(filter(None, [record.get("device"), record.get("precision")])),
     }

@@ -121,7 +121,7 @@ class NetworkUpscaler:
         block = resize_box(enlarged, (x1 - x0, y1 - y0), box)
         target = canvas[y0:y1, x0:x1]
         if np.issubdtype(canvas.dtype, np.integer):
-            block *= np.iinfo(canvas.dtype).max
+            block *= top_of(canvas.dtype)
         if band_x or band_y:
             weight = np.outer(_ramp(y1 - y0, band_y), _ramp(x1 - x0, band_x))[..., None]
             known = weight < 1

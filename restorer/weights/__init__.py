@@ -8,7 +8,7 @@ Light to import: torch and huggingface_hub are imported when a file is loaded or
 """
 
 from restorer.weights.checkpoint import aligned, load_state_dict
-from restorer.weights.fetching import cached, fetch, fingerprint, missing
+from restorer.weights.fetching import cached, fetch, fingerprint, missing, peek
 from restorer.weights.native_file import FileHeader, write
 from restorer.weights.native_file import read as about
 from restorer.weights.progress import OnProgress, Progress, announcement
@@ -27,6 +27,7 @@ __all__ = [
     "fingerprint",
     "load_state_dict",
     "missing",
+    "peek",
     "resolve",
     "tables",
     "write",

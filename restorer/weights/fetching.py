@@ -6,9 +6,10 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from restorer.errors import HashMismatchError, RestorerError, UnwritableOutputError, WeightsUnavailableError
+from restorer.errors import HashMismatchError, RestorerError, WeightsUnavailableError
 from restorer.storage import digest as digests
 from restorer.storage.folders import cache_folder, hub_endpoint, is_offline
 from restorer.weights import hub, mirror
@@ -45,6 +46,35 @@ def located(table: Table) -> list[tuple[Source, Path]]:
         if path is not None and path.is_file():
             found.append((source, path))
     return found
+
+
+def peek(table: Table) -> tuple[own.FileHeader | None, dict[str, tuple[int, ...]]] | None:
+    """Return what the header of a table's file says, where it is here: about itself, and the shapes of its tensors.
+
+    Nothing is verified and no tensor is read; `fetch` and the loader see to both before a network is made of it. None
+    where there is no such file, or one whose shapes only a full reading would tell.
+    """
+    for _source, path in located(table):
+        try:
+            status = path.stat()
+            return _header(path, status.st_mtime_ns, status.st_size)
+        except OSError as error:
+            _log.info("%s cannot be read: %s", path, error)
+    return None
+
+
+@lru_cache(maxsize=64)
+def _header(path: Path, changed: int, size: int) -> tuple[own.FileHeader | None, dict[str, tuple[int, ...]]] | None:
+    """Read a header once as long as its file stays what it is."""
+    found = own.header(path)
+    if found is None:
+        return None
+    shapes = {
+        key: tuple(entry["shape"])
+        for key, entry in found[1].items()
+        if isinstance(entry, dict) and isinstance(entry.get("shape"), list)
+    }
+    return own.read(path), shapes
 
 
 def actual_hash(table: Table, path: Path, *, fresh: bool = False) -> str:
@@ -237,8 +267,10 @@ def _lock(table: Table, source: RemoteSource, tell: OnProgress) -> Iterator[None
             tell(Progress(table.name, _host(source), "wait"))
             lock.acquire()
     except OSError as error:
-        raise UnwritableOutputError(
-            path, f"{path} cannot be written: {error}.", "Let RESTORER_CACHE name a folder that can be written."
+        raise WeightsUnavailableError(
+            table.name,
+            f"{table.name} cannot be downloaded: {path} cannot be written: {error}.",
+            "Let RESTORER_CACHE name a folder that can be written.",
         ) from error
     try:
         yield

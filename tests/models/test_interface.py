@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from restorer import weights
 from restorer.engine.device import Device
@@ -152,3 +153,27 @@ def test_a_role_is_asked_for_by_its_class() -> None:
     assert REGISTRY.of_role(FaceArchitecture, tables["tiny"]).name == tables["tiny"].architecture
     with pytest.raises(UsageError, match="tiny-detector is a face detector, not a face restorer"):
         REGISTRY.of_role(FaceArchitecture, tables["tiny-detector"])
+
+
+def test_what_a_table_leaves_out_the_files_header_tells(tmp_path: Path) -> None:
+    """So that crops, checks and estimates are those of the network that will be loaded."""
+    own = REGISTRY["glean"]
+    arguments = {**own.defaults, "in_size": 32, "out_size": 64, "rrdb_channels": 8, "num_rrdbs": 1, "template": "none"}
+    network = own.build(arguments)
+    file = tmp_path / "cat.safetensors"
+    weights.write(network.state_dict(), file, weights.FileHeader("glean", arguments))
+    table = weights.Table("cat", "glean", sources=(f"file:{file}",), origin=tmp_path / "weights.toml")
+    found = REGISTRY.arguments(table)
+    assert (found["in_size"], found["out_size"], found["template"]) == (32, 64, "none")
+    assert REGISTRY.of_role(FaceArchitecture, table).crop(found).template is None
+    absent = weights.Table("absent", "glean", sources=(f"file:{tmp_path / 'absent.safetensors'}",))
+    assert REGISTRY.arguments(absent) == dict(own.defaults)
+
+
+def test_shapes_tell_what_an_upstream_file_is(tmp_path: Path) -> None:
+    kind = REGISTRY["srvggnet"]
+    state = kind.build({**kind.defaults, "num_feat": 10, "num_conv": 3, "upscale": 2}).state_dict()
+    save_file({key.removeprefix("net."): value for key, value in state.items()}, tmp_path / "up.safetensors")
+    table = weights.Table("up", "srvggnet", sources=(f"file:{tmp_path / 'up.safetensors'}",))
+    found = REGISTRY.arguments(table)
+    assert (found["num_feat"], found["num_conv"], found["upscale"]) == (10, 3, 2)

@@ -513,3 +513,13 @@ def test_faces_keep_the_colours_that_a_stage_before_gave_the_photo(monkeypatch: 
     left, right = run.restore(grey).image[80:120, 80:120].reshape(40, 2, 20, 3).mean(axis=(0, 2))
     assert left[0] > left[2] + 20
     assert right[2] > right[0] + 20
+
+
+def test_a_result_is_saved_as_its_own_options_say(tmp_path: Path) -> None:
+    run = restorer(Identity(), [], quality=30)
+    run.restore(smooth_photo(200)).save(tmp_path / "low.jpg")
+    run.restore(smooth_photo(200), options=replace(run.options, quality=95)).save(tmp_path / "high.jpg")
+    run.restore(smooth_photo(200)).save(tmp_path / "asked.jpg", quality=95)
+    sizes = {name: (tmp_path / f"{name}.jpg").stat().st_size for name in ("low", "high", "asked")}
+    assert sizes["low"] < 0.8 * sizes["high"]
+    assert abs(sizes["asked"] - sizes["high"]) < 200  # the notes differ

@@ -221,9 +221,14 @@ def test_a_file_is_read_once_and_again_when_it_has_changed(tmp_path: Path, monke
     file = tmp_path / "weights.toml"
     table = '["mine"]\narchitecture = "gfpgan"\nsources = []\nlicense = "{}"\n'
     file.write_text(table.format("one"))
-    read = []
+    read: list[str] = []
     loads = tomllib.loads
-    monkeypatch.setattr("restorer.weights.table.tomllib.loads", lambda text: read.append(text) or loads(text))
+
+    def noted(text: str) -> dict[str, object]:
+        read.append(text)
+        return loads(text)
+
+    monkeypatch.setattr("restorer.weights.table.tomllib.loads", noted)
     for _ in range(3):
         assert read_tables(file)["mine"].license == "one"
     assert len(read) == 1

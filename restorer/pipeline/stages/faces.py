@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.pipeline.canvas import Canvas, Detection, Work
-from restorer.pipeline.events import Step
+from restorer.pipeline.events import BATCH_ON_GPU, Step
 from restorer.pipeline.stages import Stage
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from restorer.faces.placement import Placement
     from restorer.models.base import CropSpec, FaceRestorer
-
-BATCH_ON_GPU = 16
-"""Faces of a batch on a GPU, where the options do not say otherwise; on a CPU a batch is no quicker."""
 
 
 class FacesStage(Stage):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restorer import models  # its registry is there once all its modules are, this one among them
 from restorer.errors import OutputExistsError, UsageError
-from restorer.models import registry
+from restorer.models import REGISTRY, registry
 from restorer.models.base import Architecture
 from restorer.storage.digest import sha256_of
 from restorer.version import __version__
@@ -85,7 +84,7 @@ def import_checkpoint(
         registry.check_arguments(path.name, kind, given)
         _, state, found = registry.fit(kind, checkpoint.state, given, path.name, path)
     else:
-        kind, state, found = models.REGISTRY.recognise(checkpoint.state, given, path)
+        kind, state, found = REGISTRY.recognise(checkpoint.state, given, path)
     origin = sha256_of(path)
     known = next((table for table in tables().values() if matches(table, origin)), None)
     write(
@@ -116,7 +115,7 @@ def import_checkpoint(
 
 def _named(name: str) -> Architecture:
     """Return the architecture of a name."""
-    known = models.REGISTRY
+    known = REGISTRY
     if name not in known:
         raise UsageError(f"There is no architecture {name!r}.", f"Use one of: {', '.join(sorted(known))}.")
     return known[name]
