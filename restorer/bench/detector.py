@@ -21,7 +21,7 @@ import numpy as np
 from restorer.imaging.boxes import pairwise_iou
 from restorer.models.base import Detector
 from restorer.training.datasets import read_picture
-from restorer.training.labelling import Known, known_faces
+from restorer.training.labelling import Labels, known_faces
 
 MATCH = 0.4
 SURE = 0.9
@@ -29,7 +29,7 @@ DOUBTFUL = 0.5
 HEIGHT = 40.0
 MEGAPIXEL = 1_000_000
 
-Detect = Callable[[np.ndarray], Known]
+Detect = Callable[[np.ndarray], Labels]
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Counts:
         return float(np.median(self.off)) if self.off else float("nan")
 
 
-def compare(found: Known, truth: Known) -> tuple[Counts, list[int], list[int]]:
+def compare(found: Labels, truth: Labels) -> tuple[Counts, list[int], list[int]]:
     """Return the counts of one photo, the wrong finds and the missed faces (indices).
 
     Each find, best first, takes the face that it shares most with, of those that are still free.
@@ -113,9 +113,9 @@ def total(parts: Sequence[Counts]) -> Counts:
 def by_network(teacher: Detector) -> Detect:
     """Return a detector of this package as a function."""
 
-    def detect(pixels: np.ndarray) -> Known:
+    def detect(pixels: np.ndarray) -> Labels:
         faces = teacher.detect(pixels)
-        return Known(
+        return Labels(
             np.array([face.box for face in faces], np.float32).reshape(-1, 4),
             np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
             np.array([face.score for face in faces], np.float32),
@@ -128,12 +128,12 @@ def by_yunet(file: Path) -> Detect:
     """Return OpenCV's YuNet as a function: another small detector, for comparison (score 0.7, photos at their size)."""
     yunet = cv2.FaceDetectorYN.create(str(file), "", (320, 320), 0.7, 0.4, 5000)
 
-    def detect(pixels: np.ndarray) -> Known:
+    def detect(pixels: np.ndarray) -> Labels:
         yunet.setInputSize((pixels.shape[1], pixels.shape[0]))
         found = yunet.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
         rows = np.asarray(np.zeros((0, 15)) if found is None else found, np.float32)
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
-        return Known(boxes, rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14])
+        return Labels(boxes, rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14])
 
     return detect
 
@@ -155,7 +155,7 @@ def milliseconds(detect: Detect, pictures: Sequence[np.ndarray], repeats: int = 
     return float(np.median(times)) if times else float("nan")
 
 
-def drawn(picture: np.ndarray, found: Known, truth: Known, wrong: Sequence[int], missed: Sequence[int]) -> np.ndarray:
+def drawn(picture: np.ndarray, found: Labels, truth: Labels, wrong: Sequence[int], missed: Sequence[int]) -> np.ndarray:
     """Return the photo with finds in green, wrong ones in red, missed faces in yellow, landmarks as dots."""
     factor = min(1.0, 1000 / max(picture.shape[:2]))
     size = (round(picture.shape[1] * factor), round(picture.shape[0] * factor))

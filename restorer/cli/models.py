@@ -22,8 +22,7 @@ from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture, UpscalerArchitecture
 from restorer.storage.digest import sha256_of
 from restorer.storage.folders import is_offline
-from restorer.weights import fetching, terms, user
-from restorer.weights import ledger as ours
+from restorer.weights import fetching, ledger, terms, user
 from restorer.weights.progress import megabytes
 from restorer.weights.sources import FileSource
 
@@ -281,7 +280,9 @@ def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="
         found = fetching.located(table)
         imported = user.has_imported(table.name)
         mine = [
-            (source, file) for source, file in found if ours.is_ours(source, file) or _imported(imported, source, file)
+            (source, file)
+            for source, file in found
+            if ledger.is_ours(source, file) or _imported(imported, source, file)
         ]
         for source, file in found:
             if (source, file) not in mine:
@@ -300,7 +301,7 @@ def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="
             if isinstance(source, FileSource):
                 file.unlink()
             else:
-                ours.remove(source, file)
+                ledger.remove(source, file)
         if imported:
             user.remove_table(table.name)
         say(f"Deleted {table.name}.")

@@ -143,7 +143,7 @@ class PhotosCommand:
 
     def _say_expected(self, expected: RunEstimate, jobs: Sequence[Job]) -> None:
         """Say how many photos there are, how long they take and how much disk."""
-        there = f", {expected.there} of them looked at in an earlier run" if expected.there else ""
+        there = f", {expected.there} of them from an earlier run" if expected.there else ""
         need = expected.megabytes * 1e6
         messages.print(
             f"{_plural(len(jobs), 'photo')}{there}: about {duration(expected.seconds)}, about {_size(need)} on disk."

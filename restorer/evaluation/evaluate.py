@@ -111,7 +111,8 @@ def degradation_of(recipe: str | Path | None) -> tuple[str, Mapping[str, Any]]:
     unknown = sorted(set(given) - set(DEFAULTS))
     if unknown:
         raise UsageError(
-            f"The degradation of {loaded.name!r} sets {unknown[0]}, which is unknown.", f"Known: {', '.join(DEFAULTS)}."
+            f"The degradation of {loaded.name!r} sets {unknown[0]}, which is unknown.",
+            f"Known: {', '.join(DEFAULTS)}.",
         )
     return loaded.name, {**DEFAULTS, **given}
 

@@ -26,7 +26,7 @@ MIRRORED = [1, 0, 2, 4, 3]  # the landmarks of a mirrored face
 
 
 @dataclass(frozen=True)
-class Known:
+class Labels:
     """The faces of one picture, best first, in its pixels (edge coordinates).
 
     Attributes:
@@ -40,7 +40,7 @@ class Known:
     scores: np.ndarray
 
 
-class Steady:
+class TestTimeAugmented:
     """A teacher whose landmarks are the mean of several looks: at other sizes, and mirrored.
 
     One look is off by some twentieths of the distance of the eyes, in another direction at each size; a network that
@@ -93,7 +93,7 @@ class Steady:
 
 def known_faces(
     files: Sequence[Path], folder: Path, labels: Path | None, teacher: Callable[[], Detector]
-) -> dict[Path, Known]:
+) -> dict[Path, Labels]:
     """Return the faces of each file, from the file of labels where it has them, otherwise from the teacher.
 
     Args:
@@ -124,9 +124,9 @@ def known_faces(
     return {path: _known(held[names[path]]) for path in files}
 
 
-def _known(rows: Sequence[Sequence[float]]) -> Known:
+def _known(rows: Sequence[Sequence[float]]) -> Labels:
     values = np.array(rows, np.float32).reshape(-1, 15)
-    return Known(values[:, :4], values[:, 4:14].reshape(-1, 5, 2), values[:, 14])
+    return Labels(values[:, :4], values[:, 4:14].reshape(-1, 5, 2), values[:, 14])
 
 
 def _read(path: Path) -> dict[str, list[list[float]]]:

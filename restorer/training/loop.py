@@ -272,7 +272,7 @@ def run(
         report: called with (step, total, seconds, mean losses) whenever a row of losses is written.
 
     Raises:
-        RestorerError: a loss is not a number; the last good checkpoint stays.
+        RestorerError: a loss is NaN or infinite; the last good checkpoint stays.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint, first = out / CHECKPOINT, trainer.place.rank == 0
@@ -335,7 +335,7 @@ def _check(means: Mapping[str, float], step: int, checkpoint: Path) -> None:
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if bad:
         raise RestorerError(
-            f"The loss {bad[0]!r} is not a number at step {step}.",
+            f"The loss {bad[0]!r} is NaN or infinite at step {step}.",
             f"Lower the learning rate; {checkpoint} still holds the last good state.",
         )
 

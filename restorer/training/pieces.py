@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restorer.training.labelling import Known
+from restorer.training.labelling import Labels
 
 Picture = NDArray[np.uint8]
 SIDE = 256  # of a face crop
@@ -117,14 +117,14 @@ def pattern(rng: np.random.Generator, size: int) -> Picture:
     return picture
 
 
-def pyramid(picture: Picture, known: Known) -> list[tuple[Picture, Known]]:
+def pyramid(picture: Picture, known: Labels) -> list[tuple[Picture, Labels]]:
     """Return a photograph at its size, half and a quarter of it, with its faces."""
     levels = [(picture, known)]
     while len(levels) < 3 and min(levels[-1][0].shape[:2]) > 320:
         above, faces = levels[-1]
         size = (above.shape[1] // 2, above.shape[0] // 2)
         smaller = np.asarray(cv2.resize(above, size, interpolation=cv2.INTER_AREA)).astype(np.uint8)
-        levels.append((smaller, Known(faces.boxes / 2, faces.landmarks / 2, faces.scores)))
+        levels.append((smaller, Labels(faces.boxes / 2, faces.landmarks / 2, faces.scores)))
     return levels
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from restorer.errors import UsageError
 from restorer.models.base import Detector
 from restorer.training.datasets import picture_files, read_picture, split
-from restorer.training.labelling import LOWEST, Known, Steady, known_faces
+from restorer.training.labelling import LOWEST, Labels, TestTimeAugmented, known_faces
 from restorer.training.pieces import SIDE, Picture
 from restorer.training.recipe import Recipe, Values
 from restorer.training.scenes import Composer
@@ -64,8 +64,8 @@ class Scenery:
     def _composer(
         self,
         files: list[Path],
-        known: dict[Path, Known],
-        backgrounds: list[tuple[Picture, Known]],
+        known: dict[Path, Labels],
+        backgrounds: list[tuple[Picture, Labels]],
         others: list[Picture],
     ) -> Composer:
         faces, boxes, landmarks = [], [], []
@@ -76,7 +76,7 @@ class Scenery:
             landmarks.append(known[path].landmarks[0] * factor)
         return Composer(faces, np.stack(boxes), np.stack(landmarks), backgrounds, others, self._size, self._smallest)
 
-    def _backgrounds(self) -> list[tuple[Picture, Known]]:
+    def _backgrounds(self) -> list[tuple[Picture, Labels]]:
         """Return the photographs for backgrounds, with the faces that the teacher finds in them."""
         data = self._data
         if not data["backgrounds"]:
@@ -113,7 +113,7 @@ class Scenery:
                 'Set data.teacher to a detector, such as "retinaface-r50".',
             )
         options = Options(model="none", detector=name, min_score=LOWEST, device=self._device)
-        return Steady(Components(options).detector(), self._data["teacher_sizes"])
+        return TestTimeAugmented(Components(options).detector(), self._data["teacher_sizes"])
 
 
 def _crop(path: Path) -> tuple[Picture, float]:

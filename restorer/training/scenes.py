@@ -15,7 +15,7 @@ import numpy as np
 
 from restorer.training import pieces
 from restorer.training.ageing import Ageing
-from restorer.training.labelling import MIRRORED, Known
+from restorer.training.labelling import MIRRORED, Labels
 from restorer.training.pieces import SIDE, Picture
 
 SURE, MAYBE = 0.93, 0.7  # the teacher's scores: a face; not to be learnt as background
@@ -85,7 +85,7 @@ class Composer:
         faces: Sequence[Picture],
         boxes: np.ndarray,
         landmarks: np.ndarray,
-        backgrounds: Sequence[tuple[Picture, Known]],
+        backgrounds: Sequence[tuple[Picture, Labels]],
         others: Sequence[Picture],
         size: int,
         smallest: float,

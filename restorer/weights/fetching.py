@@ -12,9 +12,7 @@ from pathlib import Path
 from restorer.errors import HashMismatchError, RestorerError, WeightsUnavailableError
 from restorer.storage import digest as digests
 from restorer.storage.folders import cache_folder, hub_endpoint, is_offline
-from restorer.weights import hub, mirror
-from restorer.weights import ledger as ours
-from restorer.weights import native_file as own
+from restorer.weights import hub, ledger, mirror, native_file
 from restorer.weights.progress import OnProgress, Progress, announcement, megabytes
 from restorer.weights.reach import SourceError, unreachable
 from restorer.weights.sources import FileSource, HubSource, PackageSource, RemoteSource, Source, UrlSource
@@ -22,6 +20,8 @@ from restorer.weights.table import Table
 from restorer.weights.terms import acknowledged
 
 _log = logging.getLogger(__name__)
+Peeked = tuple[native_file.FileHeader | None, dict[str, tuple[int, ...]]]
+"""What a file says about itself, if anything, and the shapes of its tensors."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def located(table: Table) -> list[tuple[Source, Path]]:
     return found
 
 
-def peek(table: Table) -> tuple[own.FileHeader | None, dict[str, tuple[int, ...]]] | None:
+def peek(table: Table) -> Peeked | None:
     """Return what the header of a table's file says, where it is here: about itself, and the shapes of its tensors.
 
     Nothing is verified and no tensor is read; `fetch` and the loader see to both before a network is made of it. None
@@ -64,9 +64,9 @@ def peek(table: Table) -> tuple[own.FileHeader | None, dict[str, tuple[int, ...]
 
 
 @lru_cache(maxsize=64)
-def _header(path: Path, changed: int, size: int) -> tuple[own.FileHeader | None, dict[str, tuple[int, ...]]] | None:
+def _header(path: Path, changed: int, size: int) -> Peeked | None:
     """Read a header once as long as its file stays what it is."""
-    found = own.header(path)
+    found = native_file.header(path)
     if found is None:
         return None
     shapes = {
@@ -74,12 +74,12 @@ def _header(path: Path, changed: int, size: int) -> tuple[own.FileHeader | None,
         for key, entry in found[1].items()
         if isinstance(entry, dict) and isinstance(entry.get("shape"), list)
     }
-    return own.read(path), shapes
+    return native_file.read(path), shapes
 
 
 def actual_hash(table: Table, path: Path, *, fresh: bool = False) -> str:
     """Return the sha256 that the table's is compared with: of the file, or of the tensors in a file of our own."""
-    start = own.payload_start(path) if table.payload_sha256 else 0
+    start = native_file.payload_start(path) if table.payload_sha256 else 0
     return digests.digest(path, start, fresh=fresh)
 
 
@@ -221,7 +221,7 @@ def _download(table: Table, source: RemoteSource, tell: OnProgress) -> Path:
         digests.forget(path)
         hub.discard(path)
         raise SourceError("it gave another file, which was deleted", actual=actual)
-    ours.mark(path)
+    ledger.mark(path)
     tell(Progress(table.name, hub.host(), "done", path.stat().st_size, path.stat().st_size))
     return path
 

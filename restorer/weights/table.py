@@ -14,7 +14,7 @@ from typing import Any
 
 from restorer.errors import InvalidTableError, UnknownTableError
 from restorer.storage.folders import config_folder
-from restorer.weights import native_file as own
+from restorer.weights import native_file
 from restorer.weights.sources import Source
 from restorer.weights.sources import parse as parse_source
 
@@ -153,7 +153,7 @@ def resolve(name_or_path: str) -> Table:
 
 def table_of_file(path: Path) -> Table:
     """Return the table that a file of our own describes itself; raises `UnknownTableError` when it is none."""
-    about = own.read(path)
+    about = native_file.read(path)
     if about is None:
         raise UnknownTableError(
             str(path),

@@ -113,6 +113,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--min-face": ("test_faces.py", "test_faces_below_min_face_are_listed_with_the_reason"),
         "--overwrite": ("test_faces.py", "test_a_drawing_is_drawn_again_and_anything_else_kept"),
         "--device": (COMMANDS_TOO, "test_faces_device_and_offline"),
+        "--precision": (COMMANDS_TOO, "test_faces_precision"),
         "--offline": (COMMANDS_TOO, "test_faces_device_and_offline"),
     },
     "doctor": {
@@ -129,6 +130,8 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--threads": (COMMANDS_TOO, "test_train"),
         "--resume/--no-resume": (COMMANDS_TOO, "test_train"),
         "--until": (COMMANDS_TOO, "test_train"),
+        "--time-limit": (COMMANDS_TOO, "test_train_time_limit_and_pack"),
+        "--pack": (COMMANDS_TOO, "test_train_time_limit_and_pack"),
     },
     "sample": {
         "-o/--out": (COMMANDS_TOO, "test_sample"),

@@ -146,6 +146,21 @@ def test_faces_detector_and_min_score(portrait: str, capsys: Capture, monkeypatc
     assert "tinydetector" in restore(capsys, *asked, code=3).err  # it is that file which is loaded
 
 
+def test_faces_precision(portrait: str, capsys: Capture) -> None:
+    """Faces are found as a restoration with the same options finds them, so that numbers mean the same."""
+    found = {}
+    for precision in ("fp32", "bf16"):
+        asked = ("faces", portrait, "--detector", "tiny-detector", "--offline", "--precision", precision)
+        (found[precision],) = json.loads(restore(capsys, *asked, "--json").out)
+        typed = restore(capsys, *asked).err
+        assert f"--precision {precision}" in typed
+        options = ("--model", "tiny", "--background", "lanczos", "--offline", "--precision", precision)
+        record = json.loads(restore(capsys, portrait, "-o", f"{precision}.jpg", "--json", *options).out)
+        assert record["faces"][0]["landmarks"] == found[precision]["landmarks"]
+    assert found["fp32"]["landmarks"] != found["bf16"]["landmarks"]
+    assert "fp16 is for GPUs" in restore(capsys, "faces", portrait, "--precision", "fp16", code=2).err
+
+
 def test_faces_device_and_offline(portrait: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cuda:99" in restore(capsys, "faces", portrait, "--device", "cuda:99", code=2).err
     with hub_of_this_process(monkeypatch) as hub:
@@ -189,6 +204,24 @@ def test_train(pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch)
         assert "empty" in restore(capsys, "train", "mine.toml", "--data", "empty", code=2).err
     finally:
         torch.set_num_threads(threads)
+
+
+def test_train_time_limit_and_pack(pictures: Path, capsys: Capture) -> None:
+    Path("mine.toml").write_text(DCGAN.replace("steps = 12", "steps = 3"), encoding="utf-8")
+    asked = ("train", "mine.toml", "--data", str(pictures), "--threads", "1", "--device", "cpu", "-o", "run")
+    threads = torch.get_num_threads()
+    try:
+        assert "stopped after step 1 of 3" in restore(capsys, *asked, "--time-limit", "0.001s").err
+        assert steps("run") == [1]
+        assert "stopped after step 2 of 3" in restore(capsys, *asked, "--time-limit", "0.001s").err
+        restore(capsys, *asked, "--time-limit", "2h")
+        assert steps("run") == [1, 2, 3]
+    finally:
+        torch.set_num_threads(threads)
+    assert "soon" in restore(capsys, *asked, "--time-limit", "soon", code=2).err
+    assert not Path("packed").exists()
+    packed = restore(capsys, "train", "mine.toml", "--data", str(pictures), "--pack", "packed", code=2)
+    assert "cannot be packed" in packed.err
 
 
 def steps(folder: str) -> list[int]:

@@ -192,7 +192,7 @@ FURTHER: dict[tuple[str, str], Callable[[Reader], None]] = {
 
 PLAIN = "--model none --background lanczos"
 TROUBLES = {
-    "exists already and was not made from this photo with these options": (
+    "exists already: it was made with --scale 2.0, not 3.0": (
         f"restore photo.jpg {PLAIN}; restore photo.jpg {PLAIN} --scale 3",
         1,
     ),

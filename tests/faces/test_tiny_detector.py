@@ -25,7 +25,7 @@ from restorer.models.retinaface import RetinaFaceArchitecture
 from restorer.models.tinydetector import TinyDetectorArchitecture, fuse_scores, vote
 from restorer.networks import tinydetector as network
 from restorer.training.datasets import read_picture
-from restorer.training.labelling import Known
+from restorer.training.labelling import Labels
 from restorer.weights import Table
 from tests.support import standins
 from tests.support.networks import at_work
@@ -359,10 +359,10 @@ def test_it_agrees_with_its_teacher(
 # --------------------------------------------------------------------------------------------------- measuring
 
 
-def known(*rows: tuple[float, float, float, float, float]) -> Known:
+def known(*rows: tuple[float, float, float, float, float]) -> Labels:
     boxes = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
     points = np.array([SHARES * (box[2:] - box[:2]) + box[:2] for box in boxes], np.float32).reshape(-1, 5, 2)
-    return Known(boxes, points, np.array([row[4] for row in rows], np.float32))
+    return Labels(boxes, points, np.array([row[4] for row in rows], np.float32))
 
 
 def test_the_measurement_counts_as_it_says() -> None:

@@ -21,8 +21,7 @@ import pytest
 from restorer import weights
 from restorer.errors import HashMismatchError, NotEnoughDiskError, WeightsUnavailableError
 from restorer.storage.folders import hub_cache
-from restorer.weights import ledger as ours
-from restorer.weights import mirror, reach
+from restorer.weights import ledger, mirror, reach
 from restorer.weights.fetching import located
 from tests.support.hub import Hub
 from tests.support.weights_tools import SMALL, hub_of_this_process, leftovers, table
@@ -177,7 +176,7 @@ def test_a_file_source_is_verified_and_never_deleted(tmp_path: Path) -> None:
     assert caught.value.actual == hashlib.sha256(SMALL).hexdigest()
     assert file.read_bytes() == SMALL
     with pytest.raises(ValueError, match="no download"):
-        ours.remove(*located(wrong)[0])
+        ledger.remove(*located(wrong)[0])
     with pytest.raises(WeightsUnavailableError, match="there is no such file"):
         weights.fetch(table(f"file:{tmp_path / 'absent.pth'}"))
 
@@ -191,9 +190,9 @@ def test_a_file_of_another_tool_in_the_hubs_cache_is_used_but_not_deleted(hub: H
     assert weights.fetch(thing) == theirs
     assert hub.requests == []
     ((source, path),) = located(thing)
-    assert not ours.is_ours(source, path)
+    assert not ledger.is_ours(source, path)
     with pytest.raises(ValueError, match="no download"):
-        ours.remove(source, path)
+        ledger.remove(source, path)
     assert theirs.exists()
 
 
@@ -202,7 +201,7 @@ def test_a_download_of_ours_may_be_deleted(hub: Hub, kind: str) -> None:
     add = hub.add_mirror("thing.pth", SMALL) if kind == "mirror" else hub.add("owner/repo", "thing.pth", SMALL)
     thing = table(add)
     path = weights.fetch(thing)
-    ours.remove(*located(thing)[0])
+    ledger.remove(*located(thing)[0])
     assert not path.exists()
     assert leftovers() == []
     assert weights.cached(thing) is None
