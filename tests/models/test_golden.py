@@ -67,8 +67,14 @@ def test_bf16_costs_at_most_two_percent(tmp_path: Path) -> None:
     check_bf16(Record.read(FOLDER / "gfpgan_clean_64_narrow.json"), tmp_path)
 
 
+LARGEST = frozenset({"glean_in128out1024", "glean_ffhq_16x"})
+"""Records whose networks take ten seconds and more."""
+
+
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["gfpgan_clean_512", "glean_in128out1024", "gpen_bfr_256"])
+@pytest.mark.parametrize(
+    "name", ["gfpgan_clean_512", pytest.param("glean_in128out1024", marks=pytest.mark.slow), "gpen_bfr_256"]
+)
 def test_bf16_costs_at_most_two_percent_at_official_size(name: str, shared: Path, tmp_path: Path) -> None:
     check_bf16(Record.read(shared / f"golden/{name}.json"), tmp_path)
 
@@ -78,7 +84,10 @@ def test_record_of_this_repository(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGEST else []) for name in sorted(ARCHITECTURES)],
+)
 def test_record_of_official_size(name: str, shared: Path, tmp_path: Path) -> None:
     check(Record.read(shared / f"golden/{name}.json"), tmp_path)
 

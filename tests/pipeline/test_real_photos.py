@@ -78,7 +78,10 @@ FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "scale"), [("glean-128", "8"), ("gpen-512", "2"), ("gfpgan-1.4", "3.5")])
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [pytest.param("glean-128", "8", marks=pytest.mark.slow), ("gpen-512", "2"), ("gfpgan-1.4", "3.5")],
+)
 def test_each_member_of_the_family_restores_a_group(
     name: str, scale: str, restore: Restore, shared: Path, tmp_path: Path
 ) -> None:
