@@ -328,6 +328,7 @@ def test_overlaps_are_those_of_the_textbook() -> None:
 # --------------------------------------------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_the_losses_fall(faces: Path, tmp_path: Path) -> None:
     run(trainer_of(faces, steps=70, checkpoint_minutes="9.0"), tmp_path)
     found = rows(tmp_path)
@@ -345,6 +346,7 @@ def test_a_stopped_run_goes_on_to_the_same_losses(faces: Path, tmp_path: Path) -
     assert len(rows(tmp_path / "whole")) == 6
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_a_process_for_the_scenes_goes_on(faces: Path, tmp_path: Path) -> None:
     recipe = faces / "killed.toml"
     recipe.write_text(SMALL.format(steps=400, workers=1), encoding="utf-8")

@@ -172,6 +172,7 @@ def test_the_batch_of_a_step_depends_on_the_step_alone(folder: Path) -> None:
     assert not torch.equal(one[0].clean, one[1].clean)
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_batches(folder: Path) -> None:
     made = trainer_of(folder).maker
     ahead = Ahead(made, 2, 6)

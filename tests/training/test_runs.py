@@ -274,6 +274,7 @@ def test_the_result_is_a_file_that_loads(kind: str, pictures: Path, tmp_path: Pa
         assert loaded.network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
 
 
+@pytest.mark.slow
 def test_a_kill_loses_only_the_step_under_way(pictures: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(PRIOR.replace("pictures = 24", "pictures = 400", 1), encoding="utf-8")
@@ -317,6 +318,7 @@ def test_an_interrupt_keeps_the_step_under_way(pictures: Path, tmp_path: Path) -
     assert [row["step"] for row in rows(tmp_path)] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(pictures: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(PRIOR, encoding="utf-8")
