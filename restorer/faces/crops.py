@@ -9,6 +9,7 @@ import numpy as np
 
 from restorer.faces import align
 from restorer.imaging.colour import LUMA, top_of
+from restorer.imaging.resize import to_type
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +35,7 @@ def to_unit(pixels: np.ndarray) -> np.ndarray:
 
 def from_unit(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return values in [0, 1] of any shape as an integer type (uint8, uint16), rounded and clipped."""
-    top = np.iinfo(dtype).max
-    rounded: np.ndarray = np.clip(np.rint(values * top), 0, top).astype(dtype)
-    return rounded
+    return to_type(values * top_of(dtype), dtype)
 
 
 def crop_of(pixels: np.ndarray, matrix: np.ndarray, crop: CropSpec) -> np.ndarray:
