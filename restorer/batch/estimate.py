@@ -7,27 +7,18 @@ machine does in a second; faces are not known yet, so each photo is taken to hav
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from restorer import weights
-from restorer.engine import memory
-from restorer.engine.device import Device
+from restorer.batch.operations import background_operations, face_operations, has_networks, operations_per_second
 from restorer.errors import PhotoTooLargeError
-from restorer.models import REGISTRY
-from restorer.models.base import FaceArchitecture, UpscalerArchitecture
 from restorer.photo import FORMATS, MAX_PIXELS, check_output_size
-from restorer.pipeline.choice import LANDMARKS
 from restorer.pipeline.stages import steps
-from restorer.upscaling import RESAMPLERS
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
-    from restorer.models.base import Architecture
     from restorer.pipeline.restorer import Restorer
-    from restorer.weights import Table
 
 FACE_STEPS = tuple(step.name for step in steps() if step.cost == "face")
 """Keys of a record's `seconds` that grow with the faces; all others grow with the megapixels."""
@@ -40,8 +31,6 @@ STEADY = 4
 HASHING = 0.003  # seconds for a megabyte, with its way from the disk
 # Seconds for a megapixel of the result, measured on one core of a server; a guess is all it serves.
 LANCZOS = 0.04
-DETECTOR_VIEW = (1216, 928)  # pixels, about what the detector scans of any large photo
-PARSER_VIEW = (512, 512)
 
 
 @dataclass(frozen=True)
@@ -104,12 +93,16 @@ def _smoothness(scale: float) -> float:
 
 @dataclass
 class Rates:
-    """Seconds: for each photo, for each megapixel of its result, for each face; and the faces of a photo."""
+    """Seconds: for each photo, for each megapixel of its result, for each face; and the faces of a photo.
+
+    `complete` tells whether the networks are in them, which nobody knows before they were tried.
+    """
 
     photo: float = 0.01
     megapixel: float = 0.1
     face: float = 0.0
     faces: float = 1.0
+    complete: bool = True
 
     def seconds(self, megapixels: float) -> float:
         """Return what a photo whose faces are not known yet is expected to take."""
@@ -187,6 +180,20 @@ class Estimate:
             in_hand.add(self._loads[self._in_hand], 1)
             left -= min(now - self._since, 0.95 * in_hand.seconds(rates) * pace)
         return max(left, 0.0)
+
+    def known(self, now: float) -> float | None:
+        """Return the seconds that are left; None where nothing is known that they could be told from.
+
+        That is before anything was tried or measured, and when the last photo takes longer than was expected of it.
+        """
+        if not self.rates().complete:
+            return None
+        if self._in_hand >= len(self._loads) - 1 and self._noted < len(self._loads):
+            last = _Left()
+            last.add(self._loads[-1], 1)
+            if now - self._since >= last.seconds(self.rates()) * self._pace():
+                return None
+        return self.left(now)
 
     def rates(self) -> Rates:
         """Return the rates that the photos so far show, or the prior ones."""
@@ -314,12 +321,12 @@ def estimate_run(restorer: Restorer, jobs: Sequence[Job], loads: Sequence[Load],
     work = [(job, job.header.size, load) for job, load in pairs if job.header.size and load.work]
     megapixels = sum(load.megapixels for _, _, load in work)
     plain = sum(load.megapixels * (LANCZOS + _encoding_seconds(job)) for job, _, load in work)
-    rates = Rates(megapixel=plain / megapixels if megapixels else 0.1)
+    rates = Rates(megapixel=plain / megapixels if megapixels else 0.1, complete=not has_networks(restorer))
     if trial and work:
-        background = sum(_background_operations(restorer, size) for _, size, _ in work)
-        photo, face = _face_operations(restorer)
+        background = sum(background_operations(restorer, size) for _, size, _ in work)
+        photo, face = face_operations(restorer)
         if background or photo or face:
-            speed = _operations_per_second(restorer.components.device)
+            speed = operations_per_second(restorer.components.device)
             rates = Rates(rates.photo + photo / speed, rates.megapixel + background / speed / megapixels, face / speed)
     megabytes = sum(load.output_megabytes for _, _, load in work)
     return RunEstimate(len(jobs), sum(load.skipped for load in loads), megabytes, rates, loads)
@@ -328,70 +335,3 @@ def estimate_run(restorer: Restorer, jobs: Sequence[Job], loads: Sequence[Load],
 def _encoding_seconds(job: Job) -> float:
     """Return the seconds that a megapixel of a result takes to be encoded."""
     return FORMATS[job.format].encoding_seconds if job.format is not None else 0.1
-
-
-def _background_operations(restorer: Restorer, size: tuple[int, int]) -> float:
-    """Return the operations that enlarge a photo of this size; 0 without a network."""
-    if restorer.components.given.background is not None:
-        return 0.0
-    name = restorer.components.background_name(size)
-    if name in RESAMPLERS:
-        return 0.0
-    table = restorer.components.background_table(name)
-    architecture = REGISTRY.of_role(UpscalerArchitecture, table)
-    return architecture.flops(REGISTRY.arguments(table)) * size[0] * size[1]
-
-
-def _face_operations(restorer: Restorer) -> tuple[float, float]:
-    """Return the operations of a photo (finding its faces) and of each face; a caller's own parts count nothing."""
-    components = restorer.components
-    if not components.faces_wanted or components.given.face_model is not None or components.given.detector is not None:
-        return 0.0, 0.0
-    table = components.model_table()
-    architecture, arguments = REGISTRY.of_role(FaceArchitecture, table), REGISTRY.arguments(table)
-    side = architecture.crop(arguments).input_size
-    face = _operations(architecture, arguments, (side, side))
-    if components.detector_name() is None:
-        return 0.0, face
-    if components.mask_name != LANDMARKS:
-        face += _operations_of(weights.resolve(components.mask_name), PARSER_VIEW)
-    return _operations_of(components.detector_table(), DETECTOR_VIEW), face
-
-
-def _operations_of(table: Table, view: tuple[int, int]) -> float:
-    return _operations(REGISTRY.architecture_of(table), REGISTRY.arguments(table), view)
-
-
-def _operations(architecture: Architecture, arguments: Mapping[str, Any], size: tuple[int, int]) -> float:
-    """Count the operations of one picture's way through a network, on torch's meta device: without any numbers."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.device("meta"):
-        network = architecture.build(arguments).requires_grad_(False).eval()
-        picture = torch.empty(1, 3, size[1], size[0])
-    counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
-        network(picture)
-    return float(counter.get_total_flops())
-
-
-def _operations_per_second(device: Device) -> float:
-    """Time a convolution like those of the networks, on the device and in the precision of the run."""
-    import torch
-
-    channels, side = 64, 256 if device.kind == "cpu" else 1024
-    best = float("inf")
-    try:
-        layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(device.name)
-        picture = torch.zeros(1, channels, side, side, device=device.name)
-        with torch.inference_mode(), device.autocast():
-            for _ in range(4):
-                begin = time.perf_counter()
-                layer(picture)[0, 0, 0, 0].item()  # waits for a GPU
-                best = min(best, time.perf_counter() - begin)
-    except RuntimeError as error:
-        if device.kind == "cpu" or not memory.is_exhausted(error):
-            raise
-        return _operations_per_second(Device("cpu", "fp32"))  # which will do what a full GPU cannot
-    return 2 * 9 * channels**2 * side**2 / best

@@ -38,7 +38,9 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
         changed = option["origin"] != "default"
         cells = (name, _shown(option["value"]), option["origin"])
         view.add_row(*(f"[bold]{escape(cell)}[/]" if changed else escape(cell) for cell in cells))
-    console = results if results.is_terminal else Console(width=200, highlight=False)  # a pipe has no width
+    console = (
+        results if results.is_terminal else Console(width=200, highlight=False, emoji=False)
+    )  # a pipe has no width
     console.print(view, soft_wrap=False)
     for place in places:
         messages.print(escape(f"{'Read' if place['exists'] else 'Not there'}: {place['path']}"))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from restorer.weights.progress import OnProgress, Progress, announcement
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+
+    from restorer.cli.console import Lines
 
 
 class ProgressBar:
@@ -19,7 +20,7 @@ class ProgressBar:
     Says size and rough time before the first byte; where the console is no terminal, only that line is printed.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Lines) -> None:
         self._console = console
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
@@ -34,10 +35,10 @@ class ProgressBar:
 
     def _show(self, step: Progress) -> None:
         if step.stage == "wait":
-            self._console.print(f"Another process is downloading {step.table}; waiting for it.", highlight=False)
+            self._console.print(f"Another process is downloading {step.table}; waiting for it.")
         elif step.stage == "start":
             self._end()
-            self._console.print(announcement(step), highlight=False)
+            self._console.print(announcement(step))
             self._begin(step)
         elif step.stage == "done":
             self._end()
@@ -49,16 +50,16 @@ class ProgressBar:
         if not self._console.is_terminal:
             return
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bar
 
-        self._bar = Bar(
-            TextColumn("{task.description}"),
+        from restorer.cli.moving import Moving
+
+        self._bar = Moving(
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             console=self._console,
-            transient=True,
         )
         self._task = self._bar.add_task(step.table, total=step.total, completed=step.received)
         self._bar.start()

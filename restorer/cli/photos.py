@@ -64,17 +64,21 @@ def restore(
     if not photos and request.files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
     from restorer.cli.downloads import ProgressBar
+    from restorer.cli.progress import Screen
     from restorer.cli.run import PhotosCommand
     from restorer.engine.device import configure_threads
     from restorer.pipeline.restorer import Restorer
 
     configure_threads()
     _hear_signals()
-    with ProgressBar(messages) as on_download:  # also when quiet: nothing is downloaded without a word
+    # Also when quiet nothing is downloaded without a word.
+    with Screen(quiet=manner.quiet) as screen, ProgressBar(messages) as on_download:
         restorer = Restorer(
             notify=(lambda _line: None) if manner.quiet else say, on_download=on_download, **options.values()
         )
-        command = PhotosCommand(restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose)
+        command = PhotosCommand(
+            restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose, screen=screen
+        )
         try:
             code = command.photos(replace(request, photos=photos or []))
         except KeyboardInterrupt:

@@ -15,9 +15,9 @@ from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import Estimate, RunEstimate, estimate_run, load_of
 from restorer.batch.reading import FAILED_BEFORE
 from restorer.batch.run import Batch, Summary
-from restorer.cli.console import json_text, messages, results, shown
+from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, shown
 from restorer.cli.paths import listed
-from restorer.cli.progress import shown_progress
+from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
 from restorer.cli.stream import is_stream, restore_stream
 from restorer.formatting import duration
@@ -39,10 +39,14 @@ class PhotosCommand:
         json_lines: print one record a photo on stdout.
         quiet: print errors only.
         verbose: print timings, each face, and where unexpected errors happened.
+        screen: the line at the end of the terminal; None = there is none.
     """
 
-    def __init__(self, restorer: Restorer, *, json_lines: bool, quiet: bool, verbose: bool) -> None:
+    def __init__(
+        self, restorer: Restorer, *, json_lines: bool, quiet: bool, verbose: bool, screen: Screen | None = None
+    ) -> None:
         self._restorer = restorer
+        self._screen = screen or Screen(quiet=True)
         self._json = json_lines
         self._quiet = quiet
         self._verbose = verbose
@@ -59,6 +63,7 @@ class PhotosCommand:
 
     def files(self, request: PhotosRequest) -> int:
         """Restore files and folders; return the exit code."""
+        self._screen.doing("Looking for photos")
         found = find_photos(request.photos, request.out, listed=listed(request.files_from))
         batch = Batch(
             self._restorer,
@@ -67,6 +72,7 @@ class PhotosCommand:
             resume=request.resume,
             retry_failed=request.retry_failed,
         )
+        self._screen.doing(f"Looking at {_plural(len(found.jobs), 'photo')}")
         jobs = batch.plan(found.jobs, request.name)
         found.own += len(found.jobs) - len(jobs)
         if request.shard:
@@ -76,24 +82,27 @@ class PhotosCommand:
         scale = self._restorer.options.scale
         loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
         several = len(jobs) >= LONG_RUN and not self._quiet
+        if several:
+            self._screen.doing("Trying how fast this machine is")
         expected = estimate_run(self._restorer, jobs, loads, trial=several)
         if several:
             self._say_expected(expected, jobs)
         try:
-            with shown_progress(jobs, Estimate(loads, expected.rates, time.monotonic()), quiet=self._quiet) as view:
+            view = self._screen.photos(len(jobs), Estimate(loads, expected.rates, time.monotonic()))
 
-                def on_record(record: Record) -> None:
-                    view.end(record)
-                    self._show(record)
-                    if report is not None:
-                        report.add(record)
+            def on_record(record: Record) -> None:
+                view.end(record)
+                self._show(record)
+                if report is not None:
+                    report.add(record)
 
-                batch.run(jobs, on_start=view.begin, on_record=on_record)
+            batch.run(jobs, on_start=view.begin, on_record=on_record)
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
             self._write_report(report)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
                 messages.print("Interrupted.")
+                self._screen.end()
                 sys.stdout.flush()
                 os._exit(130)
             raise
@@ -135,8 +144,8 @@ class PhotosCommand:
             notes.append(f"links that lead nowhere, or out to a folder around them, were not followed: {links}.")
         if found.own and jobs:
             notes.append(f"{_plural(found.own, 'result')} of this tool passed over; one that is named is restored.")
-        for note in notes:
-            messages.print(f"[yellow]Note:[/] {shown(note)}")
+        for line in notes:
+            note(line)
         if not jobs:
             own = f" ({_plural(found.own, 'result')} of this tool passed over)" if found.own else ""
             messages.print(f"No photos were found{own}.")
@@ -152,12 +161,12 @@ class PhotosCommand:
         folder = next(place for place in (folder, *folder.parents) if place.is_dir())
         free = shutil.disk_usage(folder).free
         if free < need:
-            messages.print(f"[yellow]Note:[/] only {_size(free)} are free there.")
+            note(f"only {_size(free)} are free there.")
 
     def _show(self, record: Record) -> None:
         """Print what became of one photo."""
         if self._json:
-            print(json_text(record.as_dict()), flush=True)
+            raw(json_text(record.as_dict()))
         if record.status == "failed" and record.error:
             messages.print(f"[bold red]Failed:[/] {shown(record.error['message'])}")
             remedy = FAILED_BEFORE.capitalize() + "." if record.reason == FAILED_BEFORE else record.error["remedy"]
@@ -167,11 +176,14 @@ class PhotosCommand:
             return
         told = self._restorer.components.told  # once a run is enough
         for warning in (line for line in record.warnings if line not in told):
-            messages.print(f"[yellow]Note:[/] {shown(record.input)}: {shown(warning)}")
+            note(f"{record.input}: {warning}")
         tried = record.reason == "dry run"
         if self._json or record.status == "failed" or record.output is None or (record.output == "-" and not tried):
             return
-        (messages if record.output == "-" else results).print(shown(_line(record)))
+        if record.output == "-":
+            messages.print(shown(f"-  {_details(record)}"))
+        else:
+            results.print(linked(record.output).append(f"  {plain(_details(record))}"))
         if self._verbose:
             stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
             messages.print(shown(f"  {stages}; {record.device}, {record.precision}"))
@@ -205,12 +217,12 @@ class PhotosCommand:
             messages.print("  --retry-failed tries again what failed in an earlier run.")
 
 
-def _line(record: Record) -> str:
-    """Return the one line about a photo that went well."""
+def _details(record: Record) -> str:
+    """Return what stands behind the name of a result, about a photo that went well."""
     size = f"{record.output_size[0]} x {record.output_size[1]}" if record.output_size else ""
     if record.status == "skipped":
         what = "would be written" if record.reason == "dry run" else str(record.reason)
-        return f"{record.output}  ({', '.join(filter(None, [size, what]))})"
+        return f"({', '.join(filter(None, [size, what]))})"
     restored = sum(face.restored for face in record.faces)
     left = len(record.faces) - restored
     details = [size]
@@ -219,7 +231,7 @@ def _line(record: Record) -> str:
             f"{_plural(restored, 'face')} by {record.model}" + (f", {left} left as they were" if left else "")
         )
     details += [str(record.background), duration(record.seconds.get("total", 0.0))]
-    return f"{record.output}  ({'; '.join(details)})"
+    return f"({'; '.join(details)})"
 
 
 def _counted(kinds: Counter[str]) -> str:

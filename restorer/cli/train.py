@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from restorer.cli.console import messages, say
+from restorer.cli.moving import Moving
 from restorer.formatting import duration, seconds
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -65,7 +66,7 @@ def train(
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[losses]}", markup=False),
     )
-    with Progress(*columns, console=messages, disable=not messages.is_terminal) as progress:
+    with Moving(*columns, transient=False, disable=not messages.is_terminal) as progress:
         task = progress.add_task(str(recipe), total=None, losses="")
 
         def report(step: int, total: int, seconds: float, means: Mapping[str, float]) -> None:

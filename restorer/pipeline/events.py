@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 OnStage = Callable[[str, float], None]
-"""Called with a stage's name and the fraction of it that is done, 0 to 1."""
+"""Called with a stage's name and the fraction of it that is done, 0 to 1: where things are counted a `Counted`."""
 
 Cost = Literal["photo", "megapixel", "face"]
 """What the seconds of a step grow with."""
@@ -30,6 +30,24 @@ class Step:
     name: str
     cost: Cost
     words: str
+
+
+class Counted(float):
+    """A fraction of things that are counted, such as the faces of a crowd: 5 of 29.
+
+    Args:
+        done: how many are done.
+        total: how many there are; of none, all are done.
+    """
+
+    done: int
+    total: int
+
+    def __new__(cls, done: int, total: int) -> Counted:
+        """Return done / total as a number that remembers both."""
+        self = super().__new__(cls, done / total if total else 1.0)
+        self.done, self.total = done, total
+        return self
 
 
 def unheard(stage: str, fraction: float) -> None:

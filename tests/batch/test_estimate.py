@@ -148,7 +148,7 @@ def test_the_guess_of_disk_is_near_for_photographs(tmp_path: Path, shared: Path)
 
 def test_networks_make_the_guess_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """GFP-GAN, RetinaFace and Real-ESRGAN are counted, not loaded; operations are those of their papers' sizes."""
-    monkeypatch.setattr("restorer.batch.estimate._operations_per_second", lambda _: 1e12)
+    monkeypatch.setattr("restorer.batch.estimate.operations_per_second", lambda _: 1e12)
     jobs = [Job(Path("a.jpg"), Path("out"), format="JPEG", header=Header("JPEG", (1000, 1000), 300_000))] * 10
     loads = [load_of(job, 2.0, skipped=False) for job in jobs]
 

@@ -771,5 +771,5 @@ def test_a_stage_that_the_bar_does_not_know_is_shown_as_it_is_called() -> None:
     on_stage = view.begin(jobs[0])
     on_stage("detect", 0.5)
     on_stage("sharpen", 0.5)
-    assert screen.heard[-1]["description"] == "a.png: sharpen"
+    assert screen.heard[-1]["description"] == "Sharpen: a.png"
     assert screen.heard[-1].get("completed") is None

@@ -11,7 +11,7 @@ import torch
 
 import restorer
 from restorer import Restorer
-from restorer.batch import estimate
+from restorer.batch import operations
 from restorer.batch.discovery import Job
 from restorer.batch.estimate import Load, estimate_run
 from restorer.engine.device import Device
@@ -82,4 +82,4 @@ def test_a_full_gpu_ends_no_estimate() -> None:
         kind = "cuda"
         autocast = full  # type: ignore[assignment]
 
-    assert estimate._operations_per_second(Full("cpu", "fp32")) > 0
+    assert operations.operations_per_second(Full("cpu", "fp32")) > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from restorer.pipeline.canvas import Canvas, Work
-from restorer.pipeline.events import Step
+from restorer.pipeline.events import Counted, Step
 from restorer.pipeline.stages import Stage
 
 
@@ -35,7 +35,7 @@ class EnlargeStage(Stage):
             pixels = canvas.pixels
             if work.size != canvas.size:
                 pixels = spread_colours(pixels, canvas.alpha)
-            image = background.upscale(pixels, work.size, lambda done, total: work.tell(done / max(total, 1)))
+            image = background.upscale(pixels, work.size, lambda done, total: work.tell(Counted(done, total)))
             if not image.flags.writeable:  # Pillow's arrays are not, and an object of the caller's may do as it likes
                 image = image.copy()
             alpha = resize(canvas.alpha, work.size) if canvas.alpha is not None else None

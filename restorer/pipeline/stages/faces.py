@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.pipeline.canvas import Canvas, Detection, Work
-from restorer.pipeline.events import BATCH_ON_GPU, Step
+from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
 from restorer.pipeline.stages import Stage
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Faces:
         faces = self._aligned()
         batch = work.options.batch_size or (1 if work.components.device.kind == "cpu" else BATCH_ON_GPU)
         for start in range(0, len(faces), batch):
-            work.tell(start / len(faces))
+            work.tell(Counted(start, len(faces)))
             part = faces[start : start + batch]
             with work.record.timed("align"):
                 crops = [placement.crop(self._pixels, self._crop) for _, placement in part]
