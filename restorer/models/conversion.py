@@ -91,7 +91,7 @@ def translate(
     from restorer.networks.stylegan2 import StyledConv, ToRGB
 
     if state.keys() == network.state_dict().keys():  # a file of our own
-        return {key: _scaled(value, 1.0) for key, value in state.items()}
+        return {key: scaled(value, 1.0) for key, value in state.items()}
     rules, factors = list(rules), factors or {}
     parts = dict(network.named_modules())
     result: StateDict = {}
@@ -107,7 +107,7 @@ def translate(
             value = _in_shape(value, leaf, transposed=isinstance(part, StyledConv) and part.transposed)
             if isinstance(part, ToRGB) and leaf == "weight":
                 value = value.flatten(1)
-        result[name] = _scaled(value, factors.get(name, 1.0))
+        result[name] = scaled(value, factors.get(name, 1.0))
     return result
 
 
@@ -120,13 +120,14 @@ def _in_shape(value: torch.Tensor, leaf: str, *, transposed: bool) -> torch.Tens
     return value
 
 
-def _scaled(value: torch.Tensor, factor: float) -> torch.Tensor:
-    """Return the tensor times the factor: float32, contiguous, one copy at most."""
+def scaled(value: torch.Tensor, factor: float) -> torch.Tensor:
+    """Return the tensor times the factor: float32 (float64 stays), contiguous, one copy at most."""
     import torch
 
+    kind = torch.float64 if value.dtype == torch.float64 else torch.float32
     if factor == 1.0:
-        return value.float().contiguous()
-    result = torch.empty(value.shape, dtype=torch.float32)
+        return value.to(kind).contiguous()
+    result = torch.empty(value.shape, dtype=kind)
     return torch.mul(value, factor, out=result)
 
 
