@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from restorer.engine.device import allowed_cores
+
 # The same examples at each run, so that a test that passed yesterday fails today only for a change of the code.
 # New ones are looked for by `pytest -m hypothesis --hypothesis-profile=explore`.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", print_blob=True)
 settings.load_profile("same")
+
+# Tests side by side (pytest -n) share the cores: each process, and each command that it starts, takes its part.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _workers > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, allowed_cores() // _workers)))
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

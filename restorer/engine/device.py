@@ -63,14 +63,15 @@ def configure_threads(count: int | None = None) -> None:
     """Ask that torch uses so many threads as soon as a network is loaded; for a program that is this process's own.
 
     Args:
-        count: threads; None = as many as cores that this process may use.
+        count: threads; None = what $OMP_NUM_THREADS says, else as many as cores that this process may use.
 
     Raises:
         UsageError: a number below one.
     """
     if count is not None and count < 1:
         raise UsageError(f"{count} threads compute nothing.", "Use at least 1.")
-    _threads[:] = [count or allowed_cores()]
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is for nested teams
+    _threads[:] = [count or (int(given) if given.isdecimal() else 0) or allowed_cores()]
 
 
 def apply_threads() -> None:

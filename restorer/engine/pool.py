@@ -11,7 +11,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from restorer import engine as package
-from restorer.engine.device import Device
+from restorer.engine.device import Device, apply_threads
 from restorer.engine.network import Engine, Network
 from restorer.errors import UsageError
 from restorer.weights import OnProgress, Table, fetch
@@ -67,6 +67,7 @@ class Pool:
             raise UsageError(f"There is no engine {engine!r}.", f"Use one of: {', '.join(engines())}.")
         path = fetch(table, offline=offline, on_progress=on_progress)
         key = _key(table, path, device, engine)
+        apply_threads()  # also for a network that is here already: who loaded it may have asked for other threads
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.engine import memory
-from restorer.engine.device import Device, apply_threads
+from restorer.engine.device import Device
 from restorer.errors import OutOfMemoryError
 from restorer.models import REGISTRY
 from restorer.models.base import Architecture, LoadedNetwork, Precision
@@ -208,7 +208,6 @@ class TorchEngine:
 
     def load(self, table: Table, path: Path, device: Device) -> TorchNetwork:
         """Return the network of a table from its verified file; see `restorer.engine.network.Engine`."""
-        apply_threads()
         return TorchNetwork(REGISTRY.load(table, path, device.name), device)
 
 

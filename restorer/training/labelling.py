@@ -40,7 +40,7 @@ class Labels:
     scores: np.ndarray
 
 
-class TestTimeAugmented:
+class AugmentedTeacher:
     """A teacher whose landmarks are the mean of several looks: at other sizes, and mirrored.
 
     One look is off by some twentieths of the distance of the eyes, in another direction at each size; a network that

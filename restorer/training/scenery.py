@@ -11,7 +11,7 @@ import numpy as np
 from restorer.errors import UsageError
 from restorer.models.base import Detector
 from restorer.training.datasets import picture_files, read_picture, split
-from restorer.training.labelling import LOWEST, Labels, TestTimeAugmented, known_faces
+from restorer.training.labelling import LOWEST, AugmentedTeacher, Labels, known_faces
 from restorer.training.pieces import SIDE, Picture
 from restorer.training.recipe import Recipe, Values
 from restorer.training.scenes import Composer
@@ -113,7 +113,7 @@ class Scenery:
                 'Set data.teacher to a detector, such as "retinaface-r50".',
             )
         options = Options(model="none", detector=name, min_score=LOWEST, device=self._device)
-        return TestTimeAugmented(Components(options).detector(), self._data["teacher_sizes"])
+        return AugmentedTeacher(Components(options).detector(), self._data["teacher_sizes"])
 
 
 def _crop(path: Path) -> tuple[Picture, float]:

@@ -37,7 +37,7 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/restore demo --overwrite":
         "installs PyTorch anew; .ci/run does it in an environment of its own",
     ".venv/bin/pip install '.[test]' && .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && "
-    ".venv/bin/python -m pytest":
+    ".venv/bin/python -m pytest -n auto":
         "is this very run of the tests",
     'eval "$(restore completion zsh)"     # in ~/.zshrc, after compinit':
         "is for another shell; test_completion.py loads it there",

@@ -80,8 +80,13 @@ def test_a_run_computes_with_as_many_threads_as_it_has_cores(
 ) -> None:
     """Not with as many as the machine has: a container's share of it is what counts."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     picture(Path("a.png"))
     torch.set_num_threads(2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    restore(capsys, "a.png", "--model", "tiny", "--background", "lanczos", "--offline")
+    command = ("a.png", "--model", "tiny", "--background", "lanczos", "--offline", "--overwrite")
+    restore(capsys, *command)
     assert torch.get_num_threads() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
+    restore(capsys, *command)
+    assert torch.get_num_threads() == 3, "who sets it has decided; also for networks that are loaded already"

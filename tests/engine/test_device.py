@@ -46,7 +46,8 @@ def test_threads_are_left_alone_where_nobody_asked() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, None])
-def test_threads_are_set_when_a_network_is_loaded(count: int | None) -> None:
+def test_threads_are_set_when_a_network_is_loaded(count: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     devices.configure_threads(count)
     assert torch.get_num_threads() == 3
     load()

@@ -26,7 +26,7 @@ from restorer.models.tinydetector import fuse_scores
 from restorer.networks.tinydetector import cells
 from restorer.training.ageing import Ageing
 from restorer.training.detecting import DetectorTrainer, calibrate
-from restorer.training.labelling import Labels, TestTimeAugmented, known_faces
+from restorer.training.labelling import AugmentedTeacher, Labels, known_faces
 from restorer.training.loop import LOSSES, Place, run
 from restorer.training.recipe import load_recipe, parse_recipe
 from restorer.training.scenes import Composer, Scene, _put, mirrored
@@ -145,10 +145,10 @@ def test_landmarks_of_several_looks_are_their_mean_in_the_picture_s_own_pixels()
     once = detect(picture)[0].landmarks
     assert np.allclose(once - POINTS, [3, 0], atol=0.01)
     teacher = SimpleNamespace(detect=detect)
-    face, other = TestTimeAugmented(teacher, [1.0, 0.5, 0.75]).detect(picture)
+    face, other = AugmentedTeacher(teacher, [1.0, 0.5, 0.75]).detect(picture)
     assert np.allclose(face.landmarks, POINTS, atol=0.6)  # rounding of the sizes apart
     assert (face.box, face.score, other.score) == (tuple(BOX), 0.97, 0.4)
-    assert TestTimeAugmented(SimpleNamespace(detect=lambda _: []), [1.0, 0.5]).detect(picture) == []
+    assert AugmentedTeacher(SimpleNamespace(detect=lambda _: []), [1.0, 0.5]).detect(picture) == []
 
 
 def test_a_look_that_finds_another_face_does_not_count() -> None:
@@ -160,7 +160,7 @@ def test_a_look_that_finds_another_face_does_not_count() -> None:
             return [Face((0, 0, 30, 30), np.full((5, 2), 15, np.float32), 0.9)]
         return [Face(tuple(BOX), POINTS, 0.97)]
 
-    (face,) = TestTimeAugmented(SimpleNamespace(detect=detect), [1.0, 0.5]).detect(picture)
+    (face,) = AugmentedTeacher(SimpleNamespace(detect=detect), [1.0, 0.5]).detect(picture)
     assert looks == [(256, 256, 3), (256, 256, 3), (128, 128, 3), (128, 128, 3)]
     assert np.array_equal(face.landmarks, POINTS)
 
