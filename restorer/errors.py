@@ -89,7 +89,7 @@ class UnreadablePhotoError(PhotoError):
 
 
 class MissingSupportError(PhotoError):
-    """Raised when a picture needs an optional package (HEIC needs pillow-heif)."""
+    """Raised when a picture needs a package that is not installed (pi-heif to read HEIC, pillow-heif to write it)."""
 
     retryable = True
 

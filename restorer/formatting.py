@@ -1,8 +1,14 @@
-"""Figures as people say them, wherever they are shown: on the terminal and in the report."""
+"""Figures as people say them, and lines that they can type, wherever they are shown."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 from restorer.errors import UsageError
 
@@ -30,3 +36,18 @@ def seconds(text: str) -> float:
     if value <= 0:
         raise UsageError(f"{text!r} is no duration.", "Write it like 90s, 8m or 2h.")
     return value
+
+
+def install_line(package: str) -> str:
+    """Return what to type in any shell to add a package to this very installation: by uv, by pipx or by pip."""
+    place = Path(sys.prefix)
+    if (place / "pipx_metadata.json").is_file():
+        return f"pipx inject {place.name} {package}"
+    python = _quoted(sys.executable)
+    if (place / "uv-receipt.toml").is_file() or find_spec("pip") is None:
+        return f"uv pip install --python {python} {package}"
+    return f"{python} -m pip install {package}"
+
+
+def _quoted(word: str) -> str:
+    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)

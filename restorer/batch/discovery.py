@@ -32,6 +32,7 @@ class Job:
         folder: where the result goes.
         place: the source's own place below the output folder, "deep/er/a.jpg": what a list is sorted and split by.
         target: the result's file; None until it has a name (`restorer.batch.naming`).
+        named: whether the user named that file.
         format: what the result is written in, a key of `restorer.photo.FORMATS`; None until it has a name.
         header: the file at a glance; empty until the result has a name.
         journal: the folder whose journal remembers how the photo went; None for single photos.
@@ -42,6 +43,7 @@ class Job:
     folder: Path
     place: str = ""
     target: Path | None = None
+    named: bool = False
     format: str | None = None
     header: Header = UNSEEN
     journal: Path | None = None
@@ -95,7 +97,7 @@ def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[
     folders = bool(finder.folders) or bool(listed)
     if out is not None and named:
         if len(entries) == 1 and not folders:
-            finder.found.jobs.append(Job(entries[0].source, out.parent, entries[0].source.name, target=out))
+            finder.found.jobs.append(Job(entries[0].source, out.parent, entries[0].source.name, out, named=True))
             return finder.found
         raise UsageError(
             f"-o {out} names one picture, but {len(entries)} photos were given.", "Name a folder: -o restored/"

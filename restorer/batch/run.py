@@ -16,7 +16,7 @@ from restorer.batch.outputs import identity
 from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.writing import Writer
-from restorer.photo import output_format, read_note
+from restorer.photo import output_format, read_note, substitution
 from restorer.photo.header import glance, measured
 from restorer.pipeline.events import OnStage
 from restorer.pipeline.restorer import Restorer, Wrap
@@ -249,6 +249,8 @@ class _Course:
                 format = output_format(photo.format, self._restorer.options.format, target_of(job).suffix)
                 work.job = job = replace(job, format=format)
             self._writer.check_place(job, record.output_size)
+            named = target_of(job).suffix if job.named else None
+            self._restorer.components.say(record, substitution(photo.format, self._restorer.options.format, named))
             if not self._results.rules.dry_run:
                 return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage, wrap=wrap)
             record.status, record.reason, record.output = "skipped", "dry run", str(job.target)

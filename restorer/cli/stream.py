@@ -19,7 +19,7 @@ from restorer.cli.paths import listed
 from restorer.cli.request import PhotosRequest
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.options import declared
-from restorer.photo import check_output_size, output_format, read_note, read_photo
+from restorer.photo import check_output_size, output_format, read_note, read_photo, substitution
 
 if TYPE_CHECKING:
     from restorer.pipeline.restorer import Restorer
@@ -86,19 +86,23 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
     if out is not None:
         check_place(out)
     photo = read_photo(data)
-    format = output_format(photo.format, restorer.options.format, out.suffix if out else None)
+    suffix = out.suffix if out else None
+    format = output_format(photo.format, restorer.options.format, suffix)
+    instead = substitution(photo.format, restorer.options.format, suffix)
     size = restorer.output_size(photo.size)
     check_output_size(format, *size, None)
     if request.dry_run:
         record.status, record.output, record.reason = "skipped", str(out or "-"), "dry run"
         record.input_size, record.output_size = photo.size, size
         record.warn(*photo.warnings)
+        restorer.components.say(record, instead)
         return record
     if out is not None:
         make_folder(out.parent)
         return restorer.restore_file(data, out, format, photo=photo)
     result = io.BytesIO()
     record = restorer.restore_file(data, result, format, photo=photo)
+    restorer.components.say(record, instead)
     if record.status == "ok":
         sys.stdout.buffer.write(result.getvalue())
         sys.stdout.buffer.flush()

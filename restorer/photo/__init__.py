@@ -9,6 +9,7 @@ from restorer.photo.formats import (
     format_requests,
     output_format,
     requested_format,
+    substitution,
     suffix_for,
 )
 from restorer.photo.model import Note, Photo, photo_from_array
@@ -32,6 +33,7 @@ __all__ = [
     "read_note",
     "read_photo",
     "requested_format",
+    "substitution",
     "suffix_for",
     "write_photo",
 ]

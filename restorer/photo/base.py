@@ -75,7 +75,9 @@ class Format:
         read: makes a photo of a file's bytes; raises `UndecodableError` or what its library raises.
         size: width and height that a file's header tells, not turned upright, without decoding; None = not told.
         find_xmp: the XMP packet of a mapped file (for the note of what was done), reading only what leads to it.
-        check: raises `MissingSupportError`, naming the path, when this installation cannot read or write the format.
+        check: raises `MissingSupportError`, naming the path, when this installation cannot read the format.
+        check_writing: the same for writing.
+        instead: the format that a photo's result is kept in where this one cannot be written; "" = there is always one.
         aliases: other values that `Photo.format` has for files that are written in this format (MPO for JPEG).
         requests: values of `--format` that mean it, the usual one first.
         encode: makes a file's bytes; None for a format that is only read.
@@ -102,6 +104,8 @@ class Format:
     size: Callable[[Path], tuple[int, int] | None]
     find_xmp: Callable[[Any], bytes | None] = _no_note
     check: Callable[[Path | str | None], None] = _everywhere
+    check_writing: Callable[[Path | str | None], None] = _everywhere
+    instead: str = ""
     other_suffixes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ def read_photo(source: Path | str | bytes) -> Photo:
 
     Raises:
         UnreadablePhotoError: there is no such file, it is no picture, empty, cut off, or of a kind that is not read.
-        MissingSupportError: what its format needs is not installed (pillow-heif for HEIC).
+        MissingSupportError: what its format needs is not installed (pi-heif for HEIC).
     """
     path = None if isinstance(source, bytes) else Path(source)
     data = source if isinstance(source, bytes) else _read_file(Path(source))

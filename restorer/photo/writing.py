@@ -52,12 +52,14 @@ def write_photo(
         Warnings: what the format could not hold, in words.
 
     Raises:
+        MissingSupportError: this installation cannot write the format.
         PhotoTooLargeError: the format cannot hold the size.
         UnwritableOutputError: the file cannot be encoded or written; a file that was there before is as it was.
         UsageError: arrays, format or quality make no sense.
     """
     named = None if not isinstance(target, (str, Path)) else Path(target)
     _check(pixels, alpha, format, quality)
+    formats.FORMATS[format].check_writing(named)
     height, width = pixels.shape[:2]
     channels = 3 if alpha is None else 4
     formats.check_output_size(format, width, height, named, channels=channels, bits=8 * pixels.itemsize)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from restorer.options import Options
+    from restorer.record import Record
     from restorer.weights import Table
 
 D = TypeVar("D", bound="Decisions")
@@ -233,6 +234,12 @@ class Decisions:
         if line and line not in self.told:
             self.told.add(line)
             self._notify(line)
+
+    def say(self, record: Record, line: str | None) -> None:
+        """Write a warning into a photo's record, and say it, once a run."""
+        if line:
+            self.notify_once(line)
+            record.warn(line)
 
 
 class _Missing(Mapping[str, str]):

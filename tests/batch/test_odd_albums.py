@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import os
 import random
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from restorer.batch.lists import read_list
 from restorer.batch.patterns import matches
 from restorer.batch.walking import FolderPath
 from restorer.errors import UsageError
+from restorer.photo.formats import heif
 from tests.support.albums import PLAIN, files, picture
 from tests.support.in_process import restore
 
@@ -325,3 +329,23 @@ def test_a_header_that_lies_counts_for_nothing_in_the_estimate(capsys: Capsys) -
     done = restore(capsys, "in", "-o", "out", *PLAIN, "--dry-run", code=1).err
     assert f"on disk{plain.split('on disk')[1]}".split("\n")[0] in done
     assert "GB" not in done
+
+
+# ------------------------------------------------------------------------------------------------------------- HEIC
+
+
+def test_an_album_from_a_phone_is_done_by_a_plain_installation(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HEIC is read without the extra that writes it; the results are JPEG, which is said once for all photos."""
+    for name in ("IMG_1.HEIC", "IMG_2.heic"):
+        stream = io.BytesIO()
+        pillow_heif.from_bytes("RGB", (64, 48), np.full((48, 64, 3), 90, np.uint8).tobytes()).save(stream)
+        Path("al").mkdir(exist_ok=True)
+        Path("al", name).write_bytes(stream.getvalue())
+    monkeypatch.setattr(heif, "has_writer", lambda: False)
+    done = restore(capsys, "al", "-o", "out", *PLAIN)
+    assert sorted(path.name for path in Path("out").glob("IMG*")) == ["IMG_1_restored.jpg", "IMG_2_restored.jpg"]
+    assert " ".join(done.err.split()).count("The result is a JPEG.") == 1
+    done = restore(capsys, "al", "-o", "out2", "--json", *PLAIN)
+    assert all("The result is a JPEG." in json.loads(line)["warnings"][-1] for line in done.out.splitlines())
+    asked = restore(capsys, "al", "-o", "out3", "--format", "jpg", *PLAIN)
+    assert "The result is a JPEG." not in " ".join(asked.err.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from restorer.errors import MissingSupportError, UnreadablePhotoError
+from restorer.formatting import install_line
 from restorer.photo import decoding, ifd, photo_from_array, read_photo
 from restorer.photo.color import srgb_profile
 from restorer.photo.formats import heif
+from restorer.photo.header import read_header
 from tests.support.photo_files import (
     Array,
     cmyk_profile,
@@ -304,13 +307,23 @@ def test_10_bit_heic_reaches_full_white() -> None:
     assert np.abs(ramp.pixels.astype(int) - DEEP).max() <= 4 * 64
 
 
-def test_heic_without_the_extra_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_heic_is_read_by_the_dependency_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As after a plain install: nothing of pillow-heif is there, or is touched."""
     file = tmp_path / "a.heic"
     file.write_bytes(_heic("RGB", RGB))
-    monkeypatch.setattr(heif, "has_heif", lambda: False)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert heif.reader() == "pi_heif"
+    assert np.abs(read_photo(file).pixels.astype(int) - RGB).mean() < 3
+    assert read_header(file).size == (RGB.shape[1], RGB.shape[0])
+
+
+def test_heic_without_any_library_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "a.heic"
+    file.write_bytes(_heic("RGB", RGB))
+    monkeypatch.setattr(heif, "READERS", ())
     with pytest.raises(MissingSupportError) as caught:
         read_photo(file)
-    assert 'pip install "restorer[heif]"' in (caught.value.remedy or "")
+    assert caught.value.remedy == f"Type: {install_line('pi-heif')}"
     assert "a.heic" in caught.value.message
 
 

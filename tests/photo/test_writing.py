@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from restorer.errors import MissingSupportError, PhotoTooLargeError, UnwritableOutputError, UsageError
+from restorer.formatting import install_line
 from restorer.photo import (
     FORMATS,
     PICTURE_SUFFIXES,
@@ -27,6 +28,7 @@ from restorer.photo import (
     output_format,
     photo_from_array,
     read_photo,
+    substitution,
     suffix_for,
     write_photo,
 )
@@ -237,10 +239,22 @@ def test_output_formats_that_make_no_sense(requested: str, target: str | None) -
     assert caught.value.remedy
 
 
-def test_heic_output_without_the_extra_fails_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heif, "has_heif", lambda: False)
+def test_heic_output_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, it fails before the work; "keep" keeps a HEIC as JPEG, and says so."""
+    assert substitution("HEIF", "keep") is None
+    monkeypatch.setattr(heif, "has_writer", lambda: False)
+    for requested, target in (("keep", ".heic"), ("heic", None)):
+        with pytest.raises(MissingSupportError, match="pillow-heif") as caught:
+            output_format("JPEG", requested, target)
+        assert install_line("pillow-heif") in (caught.value.remedy or "")
     with pytest.raises(MissingSupportError, match="pillow-heif"):
-        output_format("JPEG", "keep", ".heic")
+        written(photo_from_array(RGB), "HEIF")
+    assert output_format("HEIF", "keep") == "JPEG"
+    assert suffix_for("JPEG", ".HEIC") == ".jpg"
+    said = substitution("HEIF", "keep") or ""
+    assert "The result is a JPEG." in said
+    assert install_line("pillow-heif") in said
+    assert substitution("HEIF", "keep", ".jpg") is substitution("HEIF", "png") is substitution("JPEG", "keep") is None
 
 
 def test_suffixes() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from restorer.cli.diagnosis.base import Check, Examination, first_line, installed
+from restorer.formatting import install_line
 from restorer.version import __version__
 
 PACKAGES = {
@@ -17,6 +18,7 @@ PACKAGES = {
     "torch": "torch",
     "torchvision": "torchvision",
     "opencv-python": "cv2",
+    "pi-heif": "pi_heif",
     "huggingface_hub": "huggingface_hub",
     "safetensors": "safetensors",
     "typer": "typer",
@@ -50,8 +52,8 @@ class Packages(Examination):
             yield self.package(name, module)
         yield from self.several_opencvs()
         if importlib.util.find_spec("pillow_heif") is None:
-            remedy = 'To open them, type: pip install "restorer[heif]"'
-            yield self.found("pillow-heif", "note", "not installed: HEIC pictures cannot be opened", remedy)
+            detail = "not installed: HEIC pictures are read, and their results are JPEG"
+            yield self.found("pillow-heif", "note", detail, f"To write HEIC, type: {install_line('pillow-heif')}")
         else:
             yield self.package("pillow-heif", "pillow_heif")
         yield from self.compatibility()
@@ -62,7 +64,9 @@ class Packages(Examination):
             loaded = importlib.import_module(module)
         except ModuleNotFoundError as error:
             missing = name if error.name == module else f"{name}, or {error.name} that it needs,"
-            return self.found(name, "broken", f"{missing} is not installed", f"Type: pip install {error.name or name}")
+            return self.found(
+                name, "broken", f"{missing} is not installed", f"Type: {install_line(error.name or name)}"
+            )
         except Exception as error:  # noqa: BLE001 - a broken installation may raise anything; it is the finding
             reason = first_line(error)
             return self.found(name, "broken", f"cannot be imported: {reason}", _import_remedy(name, reason))
@@ -108,7 +112,7 @@ class Packages(Examination):
                 yield self.found(name, "note", detail, "For it, install restorer under Python 3.12.", facts)
                 continue
             if version is None:
-                yield self.found(name, "broken", f"{name} is not installed", f"Type: pip install {name}", facts)
+                yield self.found(name, "broken", f"{name} is not installed", f"Type: {install_line(name)}", facts)
                 continue
             try:
                 load()

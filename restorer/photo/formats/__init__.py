@@ -11,7 +11,7 @@ import pkgutil
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from restorer.errors import PhotoTooLargeError, UnsuitableFormatError, UsageError
+from restorer.errors import MissingSupportError, PhotoTooLargeError, UnsuitableFormatError, UsageError
 from restorer.photo.base import Format
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def output_format(photo_or_format: Photo | str, requested: str, suffix_of_target
 
     Returns:
         A key of `FORMATS`. "keep" follows the target's suffix where there is one, else the input's format; a format
-        that is read but not written (GIF, AVIF) becomes PNG, which loses nothing.
+        that is read but not written (GIF, AVIF) becomes PNG, which loses nothing; one that this installation cannot
+        write becomes what `Format.instead` names, and `substitution` says so.
 
     Raises:
         UsageError: the request is unknown, the suffix is no picture's or that of a format that is not written, or both
@@ -96,7 +97,7 @@ def output_format(photo_or_format: Photo | str, requested: str, suffix_of_target
         )
     else:
         result = asked
-    result.check(suffix_of_target)
+    result.check_writing(suffix_of_target)
     return result.name
 
 
@@ -113,8 +114,34 @@ def _named_by(target: str) -> Format:
 
 def _kept(given: str) -> Format:
     """Return the format that "keep" means for a photo's format."""
-    same = (entry for entry in FORMATS.values() if entry.writable and given in (entry.name, *entry.aliases))
-    return next(same, FORMATS["PNG"])
+    own = _own(given)
+    return FORMATS["PNG"] if own is None else FORMATS[own.instead] if _lacking(own) else own
+
+
+def _own(given: str) -> Format | None:
+    """Return the format that a photo's format is written in, None where it is only read."""
+    return next((entry for entry in FORMATS.values() if entry.writable and given in (entry.name, *entry.aliases)), None)
+
+
+def _lacking(entry: Format) -> MissingSupportError | None:
+    """Return what this installation lacks for writing a format that another one may stand for."""
+    try:
+        entry.check_writing(None)
+    except MissingSupportError as error:
+        return error if entry.instead else None
+    return None
+
+
+def substitution(given: str, requested: str, suffix_of_target: str | None = None) -> str | None:
+    """Return a line where "keep" gives another format than the photo's, since this installation cannot write that.
+
+    The arguments are those of `output_format`.
+    """
+    own = _own(given.upper()) if requested_format(requested) is None and not suffix_of_target else None
+    error = _lacking(own) if own is not None else None
+    if own is None or error is None:
+        return None
+    return f"{error.message} The result is a {FORMATS[own.instead].title}. {error.remedy}"
 
 
 def suffix_for(format: str, input_suffix: str = "") -> str:

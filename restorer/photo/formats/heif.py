@@ -1,13 +1,15 @@
-"""HEIC and HEIF, by pillow-heif."""
+"""HEIC and HEIF: read by pi-heif, which is always there, and written by pillow-heif, which brings an encoder (GPL)."""
 
 from __future__ import annotations
 
+import importlib
 import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from restorer.errors import MissingSupportError
+from restorer.formatting import install_line
 from restorer.imaging.colour import Pixels, grey_to_rgb
 from restorer.imaging.libraries import np
 from restorer.photo import decoding, isobmff
@@ -19,34 +21,48 @@ from restorer.photo.model import Photo
 
 _COLOUR = "PNG cICP"
 _BT601, _BT2020 = 6, 9  # of H.273
-REMEDY = 'Install it with: pip install "restorer[heif]"'
+READERS = "pi_heif", "pillow_heif"
 
 
-def has_heif() -> bool:
+def reader() -> str | None:
+    """Return the module that reads HEIC; None where there is none."""
+    return next((name for name in READERS if find_spec(name) is not None), None)
+
+
+def has_writer() -> bool:
     """Whether pillow-heif is installed."""
     return find_spec("pillow_heif") is not None
 
 
-def _check_heif(path: Path | str | None) -> None:
-    if not has_heif():
+def _library() -> Any:
+    name = reader()
+    assert name is not None  # `_check_reading` has seen to it
+    return importlib.import_module(name)
+
+
+def _check_reading(path: Path | str | None) -> None:
+    if reader() is None:
         named = path if path is not None else "This picture"
-        raise MissingSupportError(path, f"{named} is a HEIC picture, and pillow-heif is not installed.", REMEDY)
+        remedy = f"Type: {install_line('pi-heif')}"
+        raise MissingSupportError(path, f"{named} is a HEIC picture, and pi-heif is not installed.", remedy)
+
+
+def _check_writing(path: Path | str | None) -> None:
+    if not has_writer():
+        remedy = f"To have HEIC, type: {install_line('pillow-heif')}"
+        raise MissingSupportError(path, "HEIC is written by pillow-heif, and that is not installed.", remedy)
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    if not has_heif():
+    if reader() is None:
         return None
-    import pillow_heif
-
-    width, height = pillow_heif.open_heif(path).size
+    width, height = _library().open_heif(path).size
     return int(width), int(height)
 
 
 def _read_heif(data: bytes) -> Photo:
-    import pillow_heif
-
     with io.BytesIO(data) as stream:
-        heif = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
+        heif = _library().open_heif(stream, convert_hdr_to_8bit=False)
         decoding.check_size(*heif.size)
         pixels: Pixels = np.array(heif)
     info: dict[str, Any] = heif.info
@@ -74,11 +90,9 @@ def _read_heif(data: bytes) -> Photo:
 
 
 def _find_xmp(data: Any) -> bytes | None:
-    if not has_heif():
+    if reader() is None:
         return None
-    import pillow_heif
-
-    packet: bytes | None = pillow_heif.open_heif(io.BytesIO(data[:])).info.get("xmp")
+    packet: bytes | None = _library().open_heif(io.BytesIO(data[:])).info.get("xmp")
     return packet
 
 
@@ -113,7 +127,9 @@ FORMAT = Format(
     read=_read_heif,
     size=_size,
     find_xmp=_find_xmp,
-    check=_check_heif,
+    check=_check_reading,
+    check_writing=_check_writing,
+    instead="JPEG",
     requests=("heic", "heif"),
     encode=_encode_heif,
     takes=frozenset({_COLOUR}),
