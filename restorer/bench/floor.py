@@ -131,7 +131,7 @@ def train(folder: Path, out: Path, *, steps: int, batch: int, lr: float) -> None
 
 def measure(file: Path, folder: Path, model: str, kept_by: str, identity: Path | None, detector: str) -> None:
     """Print the rows of a model, and the floor's, on the same degraded pictures; the last line is JSON."""
-    from restorer.evaluation.evaluate import evaluate
+    from restorer.evaluation.evaluate import Judges, evaluate
     from restorer.options import Options
     from restorer.pipeline.components import Components
     from restorer.training.datasets import picture_files, split
@@ -145,7 +145,7 @@ def measure(file: Path, folder: Path, model: str, kept_by: str, identity: Path |
     finder = components.detector() if identity is not None else None
     rows: list[dict[str, Any]] = []
     for name, restorer in ((model, components.face_model()), ("u-net", Floor(file))):
-        found = evaluate(restorer, name, files, degrade="tiny", identity=identity, detector=finder)
+        found = evaluate(restorer, name, files, degrade="tiny", judges=Judges(identity, finder))
         known = {row["method"] for row in rows}
         rows += [row for row in found.as_json()["rows"] if row["method"] not in known]
     for row in rows:

@@ -22,7 +22,10 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a face restorer, or a file of your own.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean pictures of aligned faces.")],
     degrade: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Recipe whose degradation is used; default: GFP-GAN's.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="gfpgan (default), none, mild, strong, print, or a recipe whose degradation is used."
+        ),
     ] = None,
     kept_by: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Only the pictures that this recipe keeps for validation.")
@@ -37,6 +40,9 @@ def evaluate(
         tuple[Path, Path] | None,
         typer.Option(metavar="ALEXNET LINEAR", help="torchvision's AlexNet and lpips' linear weights, for LPIPS."),
     ] = None,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Ask dlib, which took part in no training, how far each face is off.")
+    ] = False,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a contact sheet: worst, median and best picture.")
     ] = None,
@@ -45,19 +51,22 @@ def evaluate(
     precision: Annotated[str, shared("precision")] = Options.precision,
     offline: Annotated[bool, typer.Option("--offline", help="Do not reach the network.")] = False,
 ) -> None:
-    """Degrade clean pictures, restore them, and compare with the truth: PSNR, SSIM, NIQE, identity, seconds.
+    """Degrade clean pictures, restore them, and compare with the truth: PSNR, SSIM, NIQE, detail, identity, seconds.
 
     The degraded input, its bicubic enlargement and the best Gaussian filter of it are rows of the same table.
     """
     from restorer.engine.device import configure_threads
     from restorer.evaluation.basicsr_compat import require
+    from restorer.evaluation.evaluate import Judges
     from restorer.evaluation.evaluate import evaluate as measure
+    from restorer.evaluation.judge import Judge
     from restorer.pipeline.components import Components
     from restorer.storage.pictures import save_picture
     from restorer.training.datasets import picture_files, split
     from restorer.training.recipe import load_recipe
 
     require("`restore evaluate`")  # before anything is downloaded or computed
+    independent = Judge() if judge else None
     options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
     configure_threads()
     components = Components(options, notify=say)
@@ -73,9 +82,12 @@ def evaluate(
         files[:limit],
         degrade=degrade,
         seed=seed,
-        identity=identity_weights,
-        lpips=lpips_weights,
-        detector=finding.detector() if identity_weights is not None else None,
+        judges=Judges(
+            identity=identity_weights,
+            detector=finding.detector() if identity_weights is not None else None,
+            lpips=lpips_weights,
+            independent=independent,
+        ),
         progress=lambda line: messages.print(line, style="dim"),
     )
     if sheet is not None:
@@ -89,17 +101,17 @@ def evaluate(
         box=None,
         header_style="bold",
     )
-    for heading in ("method", "PSNR dB", "SSIM", "NIQE", "identity", "seconds", *(["LPIPS"] if lpips_weights else [])):
-        table.add_column(heading, justify="left" if heading == "method" else "right")
+    columns: list[tuple[str, str, int]] = [
+        *(("PSNR dB", "psnr", 2), ("SSIM", "ssim", 4), ("NIQE", "niqe", 2), ("detail", "detail", 2)),
+        *(("identity", "identity", 3), ("seconds", "seconds", 3)),
+        *([("LPIPS", "lpips", 4)] if lpips_weights else []),
+        *([("dlib", "distance", 3)] if judge else []),
+    ]
+    table.add_column("method")
+    for heading, _, _ in columns:
+        table.add_column(heading, justify="right")
     for row in result.rows:
-        figures: tuple[tuple[float | None, int], ...] = (
-            (row.psnr, 2),
-            (row.ssim, 4),
-            (row.niqe, 2),
-            (row.identity, 3),
-            (row.seconds, 3),
-        )
-        figures += ((row.lpips, 4),) if lpips_weights else ()
+        figures = [(getattr(row, name), digits) for _, name, digits in columns]
         table.add_row(row.method, *("-" if value is None else f"{value:.{digits}f}" for value, digits in figures))
     results.print(table)
     say(f"Best Gaussian filter: sigma {result.gaussian_sigma:g} px. Peak memory: {result.peak_memory_mb:.0f} MB.")

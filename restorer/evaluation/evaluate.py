@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from PIL import Image
 
 from restorer.errors import UsageError
 from restorer.evaluation.basicsr_compat import require
+from restorer.evaluation.degrading import degradation_of
+from restorer.evaluation.judge import Judge
 from restorer.evaluation.lpips import distances, load_lpips
 from restorer.evaluation.metrics import Identity, niqe, psnr, ssim
+from restorer.imaging.colour import LUMA
 from restorer.imaging.sheets import Picture, sheet
 from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.models.base import Detector, FaceRestorer
 from restorer.training.datasets import read_square
-from restorer.training.degradations import DEFAULTS, Degradation
-from restorer.training.recipe import load_recipe
 
 SIGMAS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 """Gaussian filters that are tried on the degraded pictures, standard deviations in pixels of 256."""
@@ -33,7 +34,11 @@ _BATCH = 8
 
 @dataclass
 class Row:
-    """One method's means over the pictures; None where a figure does not apply."""
+    """One method's means over the pictures; None where a figure does not apply.
+
+    `identity` is MobileFaceNet's cosine with the truth, `distance` that of the independent judge (0.6 = another
+    person), `detail` the fine detail of the middle of the picture as a share of the truth's.
+    """
 
     method: str
     psnr: float | None = None
@@ -42,12 +47,16 @@ class Row:
     identity: float | None = None
     seconds: float | None = None
     lpips: float | None = None
+    detail: float | None = None
+    distance: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as it stands in the JSON, rounded to four digits behind the point."""
-        values = {name: getattr(self, name) for name in ("psnr", "ssim", "niqe", "identity", "seconds", "lpips")}
-        return {"method": self.method} | {
-            name: None if value is None else round(value, 4) for name, value in values.items()
+        values = asdict(self)
+        method = values.pop("method")
+        return {
+            "method": method,
+            **{name: None if value is None else round(value, 4) for name, value in values.items()},
         }
 
 
@@ -57,7 +66,7 @@ class Evaluation:
 
     Attributes:
         model: the model's name.
-        degradation: the recipe whose degradation was used.
+        degradation: its name, or the recipe's whose degradation was used.
         pictures: how many.
         rows: input, bicubic, gaussian, the model, truth.
         gaussian_sigma: of the best Gaussian filter, pixels.
@@ -96,25 +105,21 @@ class Evaluation:
         return sheet([pictures for _, pictures in self.shots], labels)
 
 
-def degradation_of(recipe: str | Path | None) -> tuple[str, Mapping[str, Any]]:
-    """Return the name and the numbers of a recipe's degradation; None gives GFP-GAN's own.
+@dataclass(frozen=True)
+class Judges:
+    """What measures beside PSNR, SSIM, NIQE and detail; each is left out where it is None.
 
-    A recipe of any kind will do, also a file that has nothing but a head and a `[degradation]` table.
-
-    Raises:
-        UsageError: there is no such recipe, or its table has an unknown key.
+    Attributes:
+        identity: MobileFaceNet weights; needs `detector`.
+        detector: finds the faces for the identity.
+        lpips: the AlexNet and the linear weights of LPIPS.
+        independent: a recogniser that took no part in any training.
     """
-    if recipe is None:
-        return "gfpgan", DEFAULTS
-    loaded = load_recipe(recipe)
-    given = loaded.values.get("degradation", {})
-    unknown = sorted(set(given) - set(DEFAULTS))
-    if unknown:
-        raise UsageError(
-            f"The degradation of {loaded.name!r} sets {unknown[0]}, which is unknown.",
-            f"Known: {', '.join(DEFAULTS)}.",
-        )
-    return loaded.name, {**DEFAULTS, **given}
+
+    identity: Path | None = None
+    detector: Detector | None = None
+    lpips: tuple[Path, Path] | None = None
+    independent: Judge | None = None
 
 
 def evaluate(
@@ -124,9 +129,7 @@ def evaluate(
     *,
     degrade: str | Path | None = None,
     seed: int = 0,
-    identity: Path | None = None,
-    detector: Detector | None = None,
-    lpips: tuple[Path, Path] | None = None,
+    judges: Judges | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Evaluation:
     """Measure a restorer on clean pictures, each degraded as the seed and its place in the list say.
@@ -135,11 +138,9 @@ def evaluate(
         restorer: maps crops in [-1, 1] (n, 3, input_size, input_size) to (n, 3, output_size, output_size).
         name: what the restorer is called in the table.
         files: clean pictures; their middle squares are brought to the restorer's output size.
-        degrade: recipe of the degradation, None for GFP-GAN's.
+        degrade: name of a degradation, or a recipe that has one; None for GFP-GAN's.
         seed: of the degradation.
-        identity: MobileFaceNet weights; None leaves the identity out.
-        detector: finds the faces for the identity; needed with `identity`.
-        lpips: the AlexNet and the linear weights of LPIPS; None leaves it out.
+        judges: what else measures; None for nothing.
         progress: told what is being done.
 
     Raises:
@@ -147,55 +148,86 @@ def evaluate(
         MissingPackageError: basicsr, whose measures these are, is not installed.
     """
     require("Measuring PSNR, SSIM and NIQE")
+    judges = judges or Judges()
     if not files:
         raise UsageError("There are no pictures to evaluate.")
-    if identity is not None and detector is None:
+    if judges.identity is not None and judges.detector is None:
         raise UsageError("The identity needs a face detector.", "Name one with --detector.")
     size = restorer.crop.output_size
-    degradation_name, values = degradation_of(degrade)
-    degradation = Degradation.of(values, size)
+    degradation, make_pair = degradation_of(degrade, size)
     progress(f"degrading {len(files)} pictures at {size} px")
     with ThreadPoolExecutor(2) as pool:
         clean = list(pool.map(lambda path: read_square(path, size), files))
-    worse = [degradation(picture, np.random.default_rng([seed, index])) for index, picture in enumerate(clean)]
-    truths = [degraded.truth(picture) for degraded, picture in zip(worse, clean, strict=True)]
-    inputs = [degraded.enlarged() for degraded in worse]
-    bicubic = [degraded.enlarged(cv2.INTER_CUBIC) for degraded in worse]
+    pairs = [make_pair(picture, np.random.default_rng([seed, index])) for index, picture in enumerate(clean)]
+    truths, inputs = [pair.truth for pair in pairs], [pair.picture for pair in pairs]
     sigma, smooth = best_gaussian(inputs, truths, size)
     progress(f"restoring with {name}")
     outputs, seconds = _restore(restorer, inputs)
 
+    bicubic = [pair.bicubic for pair in pairs]
     columns = {"input": inputs, "bicubic": bicubic, "gaussian": smooth, name: outputs, "truth": truths}
     rows = {method: Row(method) for method in columns}
     rows[name].seconds = seconds / len(files)
-    gains = np.zeros(len(files))
+    gains = _fidelity(columns, rows, name, progress)
+    faces = _likeness(judges, columns, rows, progress)
+
+    order = np.argsort(gains)
+    chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
+    shots = [(label, (inputs[index], smooth[index], outputs[index], truths[index])) for label, index in chosen.items()]
+    return Evaluation(name, degradation, len(files), list(rows.values()), sigma, faces, _peak_memory(), size, shots)
+
+
+Columns = Mapping[str, Sequence[Picture]]
+"""Pictures by method; `truth` is one."""
+
+
+def _fidelity(
+    columns: Columns, rows: Mapping[str, Row], name: str, progress: Callable[[str], None]
+) -> NDArray[np.float64]:
+    """Fill in each row's PSNR, SSIM, NIQE and detail; return what each picture gained in PSNR by `name`, dB."""
+    truths = columns["truth"]
+    found: dict[str, NDArray[np.float64]] = {}
+    wanted = np.array([_detail(truth) for truth in truths])
     with ThreadPoolExecutor(2) as pool:
         for method, pictures in columns.items():
             progress(f"measuring {method}")
             row = rows[method]
             if method != "truth":
-                values_ = list(pool.map(psnr, pictures, truths))
-                row.psnr, row.ssim = float(np.mean(values_)), float(np.mean(list(pool.map(ssim, pictures, truths))))
-                gains += np.array(values_) * {name: 1, "input": -1}.get(method, 0)
+                # Equal pictures are infinitely near; as 100 dB they can be averaged with others.
+                found[method] = np.minimum(np.array(list(pool.map(psnr, pictures, truths))), 100.0)
+                row.psnr, row.ssim = float(found[method].mean()), float(np.mean(list(pool.map(ssim, pictures, truths))))
+                shares = np.array([_detail(picture) for picture in pictures]) / np.maximum(wanted, 1e-6)
+                row.detail = float(np.median(shares))
             natural = [value for value in pool.map(niqe, pictures) if value is not None and np.isfinite(value)]
             row.niqe = float(np.mean(natural)) if natural else None
+    gained: NDArray[np.float64] = found[name] - found["input"]
+    return gained
+
+
+def _detail(picture: Picture) -> float:
+    """Return the energy of the Laplacian in the middle half of a picture, across and down."""
+    height, width = picture.shape[:2]
+    middle = picture[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    return float(cv2.Laplacian(middle.astype(np.float32) @ LUMA, cv2.CV_32F).var())
+
+
+def _likeness(judges: Judges, columns: Columns, rows: Mapping[str, Row], progress: Callable[[str], None]) -> int | None:
+    """Fill in what the judges say of each row; return on how many pictures there was a face for MobileFaceNet."""
     faces = None
-    if identity is not None and detector is not None:
+    if judges.identity is not None and judges.detector is not None:
         progress("comparing identities")
-        faces = _identities(Identity(identity), detector, columns, rows)
-
-    if lpips is not None:
+        faces = _identities(Identity(judges.identity), judges.detector, columns, rows)
+    if judges.lpips is not None:
         progress("measuring LPIPS")
-        network = load_lpips(*lpips)
+        network = load_lpips(*judges.lpips)
         for method, pictures in columns.items():
-            rows[method].lpips = float(np.mean(distances(network, pictures, truths)))
-
-    order = np.argsort(gains)
-    chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
-    shots = [(label, (inputs[index], smooth[index], outputs[index], truths[index])) for label, index in chosen.items()]
-    return Evaluation(
-        name, degradation_name, len(files), list(rows.values()), sigma, faces, _peak_memory(), size, shots
-    )
+            rows[method].lpips = float(np.mean(distances(network, pictures, columns["truth"])))
+    if judges.independent is not None:
+        progress("asking the independent judge")
+        for method, pictures in columns.items():
+            apart = judges.independent.distances(pictures, columns["truth"])
+            rows[method].distance = float(np.nanmean(apart)) if np.isfinite(apart).any() else None
+    return faces
 
 
 def best_gaussian(pictures: Sequence[Picture], truths: Sequence[Picture], size: int) -> tuple[float, list[Picture]]:
@@ -223,9 +255,7 @@ def _restore(restorer: FaceRestorer, inputs: Sequence[Picture]) -> tuple[list[Pi
     return outputs, time.perf_counter() - began
 
 
-def _identities(
-    network: Identity, detector: Detector, columns: Mapping[str, Sequence[Picture]], rows: Mapping[str, Row]
-) -> int:
+def _identities(network: Identity, detector: Detector, columns: Columns, rows: Mapping[str, Row]) -> int:
     """Fill in each row's mean cosine with the truth; every method's face is aligned by the truth's landmarks."""
     landmarks: dict[int, NDArray[np.float32]] = {}
     for index, truth in enumerate(columns["truth"]):

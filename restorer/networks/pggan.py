@@ -98,7 +98,8 @@ class PGGANGenerator(nn.Module):
             return self.tail(self.head(z, 0), 0)
         if channel_weights is None:
             raise ValueError("Several codes need channel_weights (n, codes, channels).")
-        features = self.head(z.flatten(0, 1), layer).unflatten(0, z.shape[:2])
+        features = self.head(z.flatten(0, 1), layer)
+        features = features.reshape(*z.shape[:2], *features.shape[1:])
         return self.tail((features * channel_weights[..., None, None]).mean(1), layer)
 
     def _layer(self, x: Tensor, index: int) -> Tensor:

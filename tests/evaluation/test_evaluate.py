@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from restorer.errors import CheckpointLayoutError, OutputExistsError, UsageError
-from restorer.evaluation.evaluate import Evaluation, best_gaussian, evaluate
+from restorer.evaluation.evaluate import Evaluation, Judges, best_gaussian, evaluate
 from restorer.evaluation.lpips import load_lpips
 from restorer.evaluation.metrics import niqe, psnr, ssim
 from restorer.evaluation.samples import Judgement, find_nearest, judge_faces
@@ -147,7 +147,7 @@ def test_no_pictures_and_no_detector_are_errors(clean: Path) -> None:
     with pytest.raises(UsageError):
         evaluate(Same(8, 8), "same", [])
     with pytest.raises(UsageError):
-        evaluate(Same(8, 8), "same", picture_files(clean), identity=clean / "0.png")
+        evaluate(Same(8, 8), "same", picture_files(clean), judges=Judges(identity=clean / "0.png"))
 
 
 def command(name: str, *arguments: str) -> None:
@@ -184,7 +184,9 @@ def test_the_command_prints_the_promised_json(
     assert record["pictures"] == 3
     assert record["degradation"] == "noisy"
     assert [row["method"] for row in record["rows"]] == ["input", "bicubic", "gaussian", "mine", "truth"]
-    assert set(record["rows"][0]) == {"method", "psnr", "ssim", "niqe", "identity", "seconds", "lpips"}
+    assert set(record["rows"][0]) == {
+        *("method", "psnr", "ssim", "niqe", "identity", "seconds", "lpips", "detail", "distance"),
+    }
     assert record["rows"][0]["identity"] is None
     assert Image.open(sheet).size == (4 * 32, 16 + 3 * 32)
     command("evaluate", str(model), str(clean), "--degrade", str(recipe), "--limit", "2", "--device", "cpu")
@@ -196,8 +198,8 @@ def test_auto_means_a_detector_for_the_identity_figure(clean: Path, monkeypatch:
     class ReachedError(Exception):
         pass
 
-    def measured(*_arguments: object, detector: object, **_more: object) -> None:
-        raise ReachedError(getattr(detector, "name", type(detector).__name__))
+    def measured(*_arguments: object, judges: Judges, **_more: object) -> None:
+        raise ReachedError(getattr(judges.detector, "name", type(judges.detector).__name__))
 
     monkeypatch.setattr("restorer.evaluation.evaluate.evaluate", measured)
     weights = str(clean / "0.png")
