@@ -82,6 +82,7 @@ ENVIRONMENT = (
     ("HTTP_PROXY, HTTPS_PROXY, NO_PROXY", "Proxies for downloads."),
     ("CUDA_VISIBLE_DEVICES", "Which GPUs there are to choose from; `restore doctor` names those that it hides."),
     ("WORLD_SIZE, RANK, LOCAL_RANK", "Set by torchrun, for `restore train` on several GPUs."),
+    ("OMP_NUM_THREADS", "How many threads compute, where it is set; else as many as cores that this process may use."),
     ("NO_COLOR, COLUMNS", "Whether, and how wide, messages are printed in colour."),
 )
 
