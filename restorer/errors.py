@@ -3,16 +3,106 @@
 Each says what happened, to which file, why, and what to type next (`remedy`), and carries the facts as typed
 attributes, so that nobody has to read a message to tell two errors apart. The command turns them into its exit code
 and the record's `error` field; `kind` is the class name without "Error".
+
+Messages are written with options as they are typed, `--min-face 40`. Whoever calls from Python reads `min_face=40`
+instead: `worded` is the one place where that is changed, `command_words` what the command works within.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+# ------------------------------------------------------------------------------------------------------ whose words
+
+SWITCHES: set[str] = {"overwrite"}
+"""Options that are True or False, as Python names them; `restorer.options` adds its own."""
+VALUES: set[str] = {"png", "jpg", "webp", "tiff", "bmp", "heic", "tiny"}
+"""Words that are values of options; `restorer.options` adds its own."""
+
+_OPTION = re.compile(r"(?<![\w-])--(?P<name>[a-z][a-z0-9-]*[a-z0-9])(?:[ =](?P<value>[^\s;()]*[^\s;:(),.]))?")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|inf|nan)")
+_VERBS = frozenset(["asks", "compares", "goes", "has", "is", "must", "needs", "prints", "reads", "shows"])
+_OF_THE_COMMAND = (
+    (re.compile(r"another -o or --name|another -o\b"), "another name"),
+    (re.compile(r" (?:to |with )-o or --name| with -o(?! \S*[A-Z.])"), ""),
+    (re.compile(r"Run it alone with -v, which shows"), 'Let the logger "restorer" show DEBUG, which tells'),
+    (re.compile(r"\btrue or false\b"), "True or False"),
+)
+"""What only the command has, and what stands in its place."""
+
+
+class _Speaker:
+    """Counts who is at work within the command's words; they hold for the whole process, whose threads share them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self._users += number
+
+    @property
+    def is_command(self) -> bool:
+        return self._users > 0
+
+
+_speaker = _Speaker()
+
+
+@contextmanager
+def command_words() -> Iterator[None]:
+    """Let errors and warnings name options as they are typed, not as Python has them, while this is entered."""
+    _speaker.add(1)
+    try:
+        yield
+    finally:
+        _speaker.add(-1)
+
+
+def worded(text: str) -> str:
+    """Return a text about options in the words of whoever reads it: the command's, or Python's.
+
+    Args:
+        text: in the command's words; what stands in backticks is to be typed into a shell, and stays as it is.
+    """
+    if _speaker.is_command:
+        return text
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else _in_python(part) for part in parts)
+
+
+def _in_python(text: str) -> str:
+    for pattern, instead in _OF_THE_COMMAND:
+        text = pattern.sub(instead, text)
+    text = _OPTION.sub(_assignment, text)
+    return re.sub(r"(=[\w.\"-]+) (?=[a-z_]+=)", r"\1, ", text)
+
+
+def _assignment(found: re.Match[str]) -> str:
+    """Return an option as Python has it, with the value that stood behind it where it was one."""
+    name, value = found["name"].replace("-", "_"), found["value"]
+    positive = name.removeprefix("no_")
+    if positive in SWITCHES and value not in _VERBS:
+        return f"{positive}={name == positive}" + (f" {value}" if value else "")
+    if not value:
+        return name
+    if _NUMBER.fullmatch(value):
+        return f"{name}={value}"
+    if value in VALUES or re.search(r"[\d/\\]|\w-\w", value):
+        return f'{name}="{value}"'
+    return f"{name} {value}"
+
+
+# ------------------------------------------------------------------------------------------------------------- base
 
 
 class RestorerError(Exception):
@@ -31,9 +121,9 @@ class RestorerError(Exception):
     retryable: bool = False
 
     def __init__(self, message: str, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message = worded(message)
+        self.remedy = None if remedy is None else worded(remedy)
+        super().__init__(self.message)
 
     @property
     def kind(self) -> str:
@@ -43,13 +133,25 @@ class RestorerError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it go to another process as it is, whatever its class is made with."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
     def with_remedy(self, remedy: str | None) -> Self:
         """Return the same error, of the same class and with the same facts, with another remedy."""
         other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__, remedy=remedy)
+        other.__dict__.update(self.__dict__, remedy=None if remedy is None else worded(remedy))
         other.args = self.args
         other.__cause__, other.__suppress_context__ = self.__cause__, self.__suppress_context__
         return other.with_traceback(self.__traceback__)
+
+
+def _rebuilt(kind: type[RestorerError], args: tuple[Any, ...], facts: dict[str, Any]) -> RestorerError:
+    """Return an error that came from another process."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class UsageError(RestorerError):
@@ -65,12 +167,34 @@ class UnsuitableFormatError(UsageError):
     ends_run = False
 
 
-class UnknownOptionError(UsageError, TypeError):
-    """Raised when `Restorer` is given an option that does not exist; `option` is its name."""
+class OptionError(UsageError):
+    """Base of errors about one option; `option` is its name, as Python has it."""
 
     def __init__(self, option: str, message: str, remedy: str | None = None) -> None:
         super().__init__(message, remedy)
         self.option = option
+
+
+class UnknownOptionError(OptionError, TypeError):
+    """Raised when `Restorer` is given an option that does not exist; the remedy suggests the nearest."""
+
+
+class OptionTypeError(OptionError, TypeError):
+    """Raised when an option's value is of another type; the remedy says how to write it."""
+
+
+class OptionValueError(OptionError, ValueError):
+    """Raised when an option's value is out of its range, or none of its words."""
+
+
+class UnsuitablePhotoError(UsageError, TypeError):
+    """Raised when what was given as a photo is none: an object of another type, an array of other shape or numbers."""
+
+    ends_run = False
+
+
+class FallbackWarning(UserWarning):
+    """Given from Python when "auto" could not have its models, and those that are built in took their place."""
 
 
 # ---------------------------------------------------------------------------------------------------------- photos

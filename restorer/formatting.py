@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from restorer.errors import UsageError
+
+_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def duration(seconds: float) -> str:
@@ -51,3 +56,37 @@ def install_line(package: str) -> str:
 
 def _quoted(word: str) -> str:
     return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
+
+
+def either(words: Sequence[str]) -> str:
+    """Return words as a choice: "png, jpg or webp"."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def meant_by(value: Any, kind: type) -> Any:
+    """Return the number or truth that was meant by a value of another type; None where that cannot be told.
+
+    Args:
+        value: "2", "yes", 3.0, ...
+        kind: bool, int or float; nothing is another type that texts stand for.
+    """
+    if kind is bool:
+        return _TRUTHS.get(str(value).strip().lower())
+    if kind not in (int, float) or isinstance(value, bool) or not isinstance(value, (str, bytes, float)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return kind(number) if kind is float or number.is_integer() else None
+
+
+def whole_numbers(given: Any) -> list[int] | None:
+    """Return a whole number, or a few, as a list of plain ones: 3, [2, 5], an array; None for anything else."""
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, (Iterable, numbers.Integral)):
+        return None
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if not found or not all(isinstance(each, numbers.Integral) and not isinstance(each, bool) for each in found):
+        return None
+    return [int(each) for each in found]

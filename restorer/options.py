@@ -12,12 +12,14 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from restorer.errors import UnknownOptionError, UsageError
+from restorer.errors import SWITCHES, VALUES, OptionTypeError, OptionValueError, UnknownOptionError
+from restorer.formatting import either, meant_by, whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,6 +56,7 @@ class Option:
         files: whether a file of one's own is a value.
         metavar: what stands for its value on the help page; None = its type.
         parse: makes its value of what was typed, where that says more than the type; None = as its type does.
+        convert: makes its value of what else Python may give; None = only its own type will do.
         flags: how it is typed where that is not the name with dashes: "-o" and "--out".
         decides: whether it decides what the result is, not only how it is made; then it is part of the fingerprint.
         by_weights: whether the fingerprint holds it by the weights that it stands for, in place of its value.
@@ -76,6 +79,7 @@ class Option:
     files: bool = False
     metavar: str | None = None
     parse: Callable[[str], Any] | None = None
+    convert: Callable[[Any], Any] | None = None
     flags: tuple[str, ...] = ()
     decides: bool = True
     by_weights: bool = False
@@ -93,18 +97,20 @@ class Option:
         """
         if value is None and self.optional:
             return None
+        if self.convert is not None:
+            value = self.convert(value)
         if self.kind in (int, float):
             value = self._number(value)
         elif self.kind in _KINDS and not isinstance(value, self.kind):
-            raise self._wrong(f"must be {_KINDS[self.kind]}, not {value!r}", "")
+            raise self._mistyped(value)
         if self.values and value not in self.values and not (self.others is not None and self.others(value)):
-            raise self._wrong(f"{value} is not understood", self.advice or f"Use {_either(self.values)}.")
+            raise self._wrong(f"{value} is not understood", self.advice or f"Use {either(self.values)}.")
         return value
 
     def _number(self, given: Any) -> float:
         allowed: Any = numbers.Integral if self.kind is int else numbers.Real
         if isinstance(given, bool) or not isinstance(given, allowed):
-            raise self._wrong(f"must be {_KINDS[self.kind]}, not {given!r}", self._range())
+            raise self._mistyped(given)
         value: float = given if isinstance(given, (int, float)) else self.kind(given)
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         if isinstance(value, float) and not math.isfinite(value):
@@ -127,8 +133,16 @@ class Option:
             return f"Use at least {self.least}."
         return f"Use at most {self.most}." if self.most is not None else ""
 
-    def _wrong(self, what: str, advice: str) -> UsageError:
-        return UsageError(f"--{self.long} {what}.", advice or None)
+    def _wrong(self, what: str, advice: str) -> OptionValueError:
+        return OptionValueError(self.name, f"--{self.long} {what}.", advice or None)
+
+    def _mistyped(self, value: Any) -> OptionTypeError:
+        """Return the error about a value of another type, which says how to write it where that can be told."""
+        advice = self.advice if self.values else self._range()
+        with suppress(OptionValueError):
+            if (meant := meant_by(value, self.kind)) is not None:
+                advice = f"Write it as {self.name}={self.checked(meant)!r}."
+        return OptionTypeError(self.name, f"--{self.long} must be {_KINDS[self.kind]}, not {value!r}.", advice or None)
 
 
 def option(default: T, *, help: str, panel: str, **more: Any) -> T:
@@ -167,12 +181,6 @@ def _plain(hint: Any) -> tuple[type, bool]:
     return hint, False
 
 
-def _either(words: typing.Sequence[str]) -> str:
-    """Return words as a choice: "png, jpg or webp"."""
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
-
-
 # ------------------------------------------------------------------------------------------------------- the options
 
 AUTO = ("auto", "choose what suits the photo and this machine")
@@ -184,7 +192,13 @@ def _are_numbers(text: str) -> bool:
     return all(each.isdecimal() and len(each) < 10 and int(each) > 0 for each in given)
 
 
-@dataclass(frozen=True)
+def _numbers_as_text(given: Any) -> Any:
+    """Return numbers of faces, one or several, as the text that names them; anything else as it came."""
+    found = whole_numbers(given)
+    return ",".join(map(str, found)) if found else given
+
+
+@dataclass(frozen=True, repr=False)
 class Options:
     """What a run shall do with each photo. Each field is an `Option`; None means that the program chooses.
 
@@ -204,11 +218,7 @@ class Options:
     scale: float = option(2.0, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0)
     # Only where a model has it; None = the model's default.
     fidelity: float | None = option(
-        None,
-        help="0 = best looking, 1 = closest to the photo; for models that have it.",
-        panel=FACES,
-        least=0,
-        most=1,
+        None, help="0 = best looking, 1 = closest to the photo; for models that have it.", panel=FACES, least=0, most=1
     )
     # Blended over the face of the enlarged photo.
     strength: float = option(
@@ -220,14 +230,12 @@ class Options:
         panel=FACES,
         values=("all", "largest", "center"),
         others=_are_numbers,
+        convert=_numbers_as_text,
         advice="Use all, largest, center, or numbers such as 2,5 as `restore faces PHOTO` counts them.",
     )
     # Pixels of the photo, of the longer side of the face's box.
     min_face: float | None = option(
-        None,
-        help="Leave faces smaller than this many pixels alone; below 20 also looks closer.",
-        panel=FACES,
-        least=1,
+        None, help="Leave faces smaller than this many pixels alone; below 20 also looks closer.", panel=FACES, least=1
     )
     max_faces: int | None = option(
         None, help="Restore at most this many faces, the largest first.", panel=FACES, least=1
@@ -246,12 +254,7 @@ class Options:
     )
     aligned: bool = option(False, help="Each photo is one aligned face crop.", panel=FACES)
     detector: str = option(
-        "auto",
-        help="Face detector: auto, {names}.",
-        panel=FACES,
-        role="face detector",
-        words=(AUTO,),
-        by_weights=True,
+        "auto", help="Face detector: auto, {names}.", panel=FACES, role="face detector", words=(AUTO,), by_weights=True
     )
     background: str = option(
         "auto",
@@ -286,19 +289,10 @@ class Options:
     grain: bool = option(False, help="Faces get the grain of the photo.", panel=FACES)
     # None = the noise that the weights hold. The largest is the largest that torch takes.
     seed: int | None = option(
-        None,
-        help="Another draw of the noise, for models that have noise.",
-        panel=RUN,
-        least=0,
-        most=2**64 - 1,
+        None, help="Another draw of the noise, for models that have noise.", panel=RUN, least=0, most=2**64 - 1
     )
     # Who writes pictures knows which formats there are, and refuses others: `restorer.photo.requested_format`.
-    format: str = option(
-        "keep",
-        help="keep, png, jpg, webp, tiff, bmp or heic.",
-        panel=PICTURE,
-        role="picture format",
-    )
+    format: str = option("keep", help="keep, png, jpg, webp, tiff, bmp or heic.", panel=PICTURE, role="picture format")
     # None = 95, and a lossless WebP stays lossless.
     quality: int | None = option(
         None, help="Of JPEG, WebP and HEIC, 1 to 100; otherwise 95.", panel=PICTURE, least=1, most=100
@@ -330,6 +324,12 @@ class Options:
                 raise UnknownOptionError(name, f"There is no option {name!r}.", hint)
         return cls(**given)
 
+    def __repr__(self) -> str:
+        """Return what differs from the defaults, as it is written: "Options(scale=4.0)"."""
+        known = declared(type(self))
+        changed = [f"{name}={value!r}" for name, value in self.values().items() if value != known[name].default]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
     def values(self) -> dict[str, Any]:
         """Return every option with its value, as `Restorer` takes them."""
         return {name: getattr(self, name) for name in declared(type(self))}
@@ -346,13 +346,20 @@ class Options:
         }
 
 
+for _field in fields(Options):
+    _option: Option = _field.metadata["option"]
+    VALUES.update(_option.values, dict(_option.words))
+    if isinstance(_option.default, bool):
+        SWITCHES.add(_field.name)
+
+
 class OptionFields(TypedDict, total=False):
     """The fields of `Options` that `Restorer(model, **options)` takes, for type checkers; a test keeps them equal."""
 
     scale: float
     fidelity: float | None
     strength: float
-    faces: str
+    faces: str | int | Sequence[int]
     min_face: float | None
     max_faces: int | None
     min_score: float

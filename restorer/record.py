@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restorer.errors import PhotoError, RestorerError, UnreadablePhotoError
+from restorer.errors import PhotoError, RestorerError, UnreadablePhotoError, worded
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,8 @@ class Record:
 
     def warn(self, *lines: str | None) -> None:
         """Add warnings that are not there yet."""
-        self.warnings.extend(line for line in dict.fromkeys(lines) if line and line not in self.warnings)
+        told = dict.fromkeys(worded(line) for line in lines if line)
+        self.warnings.extend(line for line in told if line not in self.warnings)
 
     def fail(self, error: RestorerError) -> None:
         """Mark the photo as failed, and by what."""

@@ -6,10 +6,12 @@ import copy
 import inspect
 import json
 import math
+import re
 import subprocess
 import sys
 import textwrap
 import typing
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from restorer import Restorer
 from restorer.cli import declared as commands
 from restorer.cli import photos, request
 from restorer.cli.signatures import parameters
-from restorer.errors import RestorerError, UnknownOptionError, UsageError
+from restorer.errors import OptionError, OptionTypeError, RestorerError, UnknownOptionError, UsageError
 from restorer.options import Option, OptionFields, Options, declared
 from restorer.photo import format_requests
 from restorer.photo.formats import listed
@@ -61,7 +63,7 @@ def test_each_field_is_declared_and_has_an_example_here() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("each", NUMBERS, ids=named)
 def test_no_number_takes_what_is_no_number(each: Option, value: float) -> None:
-    with pytest.raises(UsageError, match=f"^--{each.long} ") as error:
+    with pytest.raises(UsageError, match=f"^{each.name}(=| must be a whole number, not )-?(nan|inf)") as error:
         made(**{each.name: value})
     assert error.value.exit_code == 2
     assert error.value.remedy
@@ -74,23 +76,67 @@ def test_ranges_hold_at_both_ends(each: Option) -> None:
     for end, outwards in ((each.least, -step), (each.most, step)):
         if end is not None:
             assert getattr(made(**{each.name: end}), each.name) == end
-            with pytest.raises(UsageError, match=f"^--{each.long} .*(small|large|range)"):
+            with pytest.raises(UsageError, match=f"^{each.name}=.*(small|large|range)"):
                 made(**{each.name: end + outwards})
     if each.above is not None:
-        with pytest.raises(UsageError, match=f"^--{each.long} .*small"):
+        with pytest.raises(UsageError, match=f"^{each.name}=.*small"):
             made(**{each.name: each.above})
 
 
 @pytest.mark.parametrize("each", FIELDS.values(), ids=named)
 def test_values_of_another_type_are_refused_in_words(each: Option) -> None:
     wrong: dict[type, list[Any]] = {
-        bool: [1, "true", None], int: [2.5, "3", True, [1]], float: ["2", True, [1], 1j], str: [1, ["all"], b"all"],
+        bool: [1, "true", None], int: [2.5, "3", True, [1]], float: ["2", True, [1], 1j], str: [1.5, ["all"], b"all"],
     }  # fmt: skip
     for value in wrong[each.kind]:
-        with pytest.raises(UsageError, match=f"^--{each.long} must be (true or false|a)"):
+        with pytest.raises(OptionTypeError, match=f"^{each.name} must be (True or False|a)") as error:
             made(**{each.name: value})
+        assert error.value.option == each.name
+        assert isinstance(error.value, UsageError)
+        assert isinstance(error.value, TypeError)
     if each.optional:
         assert getattr(made(**{each.name: None}), each.name) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ({"scale": "2"}, "Write it as scale=2.0."), ({"scale": " 2.5 "}, "Write it as scale=2.5."),
+        ({"max_faces": 3.0}, "Write it as max_faces=3."), ({"max_faces": "3"}, "Write it as max_faces=3."),
+        ({"strength": "80%"}, "Use 0 to 1."), ({"strength": "7"}, "Use 0 to 1."), ({"strength": True}, "Use 0 to 1."),
+        ({"grain": "yes"}, "Write it as grain=True."), ({"grain": 0}, "Write it as grain=False."),
+        ({"grain": "perhaps"}, None), ({"min_face": []}, "Use at least 1."),
+        ({"faces": [1, "2"]}, "Use all, largest, center, or numbers such as 2,5 as `restore faces PHOTO` counts them."),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_told_how_to_be_written(given: dict[str, Any], remedy: str | None) -> None:
+    with pytest.raises(OptionTypeError) as error:
+        Restorer("none", **given)
+    assert error.value.remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [(3, "3"), ([2, 5], "2,5"), ((2,), "2"), (range(2, 5), "2,3,4"), (np.array([1, 4]), "1,4"), ("2,5", "2,5"),
+     (np.int64(7), "7"), ("largest", "largest")],
+)  # fmt: skip
+def test_faces_may_be_numbers(given: Any, wanted: str) -> None:
+    assert Restorer("none", faces=given).options.faces == wanted
+    assert hash(Restorer("none", faces=given).options) == hash(Options(model="none", faces=wanted))
+
+
+@pytest.mark.parametrize("part", ["model", "detector", "background", "mask"])
+def test_what_cannot_be_a_part_is_refused_in_words(part: str) -> None:
+    for wrong in (object(), 3, [1], Restorer):
+        with pytest.raises(OptionTypeError, match=f"^{part} must be .*with `") as error:
+            Restorer(**{part: wrong})  # type: ignore[arg-type]
+        assert error.value.option == part
+
+
+@pytest.mark.parametrize("given", [0, -1, [0], [2, -5], [], [True], True, [2.5], {"a": 1}, None, [None]])
+def test_numbers_that_count_no_face_are_refused(given: Any) -> None:
+    with pytest.raises(OptionError, match=r"^faces"):
+        Restorer("none", faces=given)
 
 
 def test_numbers_of_other_libraries_become_plain_ones() -> None:
@@ -101,7 +147,7 @@ def test_numbers_of_other_libraries_become_plain_ones() -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "2,", "-1", "2;5", "some", "1" * 5000])
 def test_faces_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--faces .*not understood"):
+    with pytest.raises(UsageError, match=r"^faces.*not understood"):
         Options(faces=text)
 
 
@@ -196,27 +242,47 @@ def test_a_name_that_is_no_option_is_an_error_with_the_nearest() -> None:
 def test_type_checkers_know_the_same_fields() -> None:
     known, fields = typing.get_type_hints(OptionFields), typing.get_type_hints(Options)
     own = set(inspect.signature(Restorer).parameters)
-    assert known == {name: fields[name] for name in FIELDS if name not in own}
+    wider = {"faces": str | int | Sequence[int]}
+    assert known == {name: wider.get(name, fields[name]) for name in FIELDS if name not in own}
+    assert all(FIELDS[name].convert is not None for name in wider)
+
+
+SNIPPET = """
+from restorer import Restorer
+Restorer("tiny", scale=4, faces="all", min_face=None, tile=64, grain=True)
+Restorer("tiny", faces=3)
+Restorer("tiny", faces=[2, 5])
+Restorer("tiny", scael=2)  # wrong
+Restorer("tiny", scale="4")  # wrong
+Restorer("tiny", faces=2.5)  # wrong
+Restorer("tiny", grain="yes")  # wrong
+Restorer("tiny", max_faces=[1])  # wrong
+Restorer("tiny", strength=None)  # wrong
+outcome = Restorer("tiny").restore("a.jpg")
+outcome.record.model.upper()
+outcome.record.modell  # wrong
+outcome.warnings[0].upper()
+outcome.save("b.jpg", overwrite="yes")  # wrong
+"""
+WRONG = [number for number, line in enumerate(SNIPPET.splitlines(), 1) if line.endswith("# wrong")]
 
 
 @pytest.mark.slow
-def test_a_wrong_name_or_type_is_an_error_for_mypy(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
-    (tmp_path / "snippet.py").write_text(
-        "from restorer import Restorer\n"
-        'Restorer("tiny", scale=4, faces="all", min_face=None)\n'
-        'Restorer("tiny", scal=4)\n'
-        'Restorer("tiny", scale="4")\n'
-    )
+@pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
+def test_wrong_names_and_types_are_errors_for_type_checkers(checker: str, tmp_path: Path) -> None:
+    pytest.importorskip(checker, reason=f"{checker} is not installed")
+    (tmp_path / "snippet.py").write_text(SNIPPET)
+    arguments = {
+        "mypy": ["--strict", "--cache-dir", str(tmp_path / "cache"), "snippet.py"],
+        "basedpyright": ["--level", "error", "--pythonpath", sys.executable, "snippet.py"],
+    }[checker]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "snippet.py"],
+        [sys.executable, "-m", checker, *arguments],
         capture_output=True, text=True, check=False, cwd=tmp_path, env={**_environment(), "MYPYPATH": str(ROOT)},
     )  # fmt: skip
-    lines = [
-        line.split(": ", 1) for line in done.stdout.splitlines() if line.startswith("snippet.py") and "error" in line
-    ]
-    assert [where for where, _what in lines] == ["snippet.py:3", "snippet.py:4"], done.stdout
-    assert "scal" in lines[0][1]
+    found = re.findall(r"snippet\.py:(\d+)(?::\d+)?(?: -|:) error", done.stdout)
+    assert sorted(set(map(int, found))) == WRONG, done.stdout + done.stderr
+    assert "scael" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if is
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_an_error_ends_a_run_exactly_where_no_other_photo_would_fare_better(kind: type[RestorerError]) -> None:
-    alone = ("RestorerError", "UnsuitableFormatError", "OutOfMemoryError")
+    alone = ("RestorerError", "UnsuitableFormatError", "UnsuitablePhotoError", "OutOfMemoryError")
     of_photo = issubclass(kind, PhotoError) or kind.__name__ in alone
     assert kind.ends_run != of_photo
     assert not (kind.retryable and kind.ends_run)

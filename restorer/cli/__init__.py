@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from restorer.errors import RestorerError
+from restorer.errors import RestorerError, command_words
 from restorer.version import __version__
 
 COMMANDS = {
@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if not given:
         rest = ["--help"]
     try:
-        app = importlib.import_module(f"restorer.cli.{name}").app
-        app(rest, prog_name="restore" if name == "photos" else f"restore {name}")
+        with command_words():
+            app = importlib.import_module(f"restorer.cli.{name}").app
+            app(rest, prog_name="restore" if name == "photos" else f"restore {name}")
     except RestorerError as error:
         if "-v" in rest or "--verbose" in rest:
             import traceback

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 from restorer import weights
 from restorer.engine import device as devices
 from restorer.engine.device import Device
+from restorer.errors import worded
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
 from restorer.pipeline import choice as choices
@@ -231,6 +232,7 @@ class Decisions:
     @alone
     def notify_once(self, line: str | None) -> None:
         """Say a line, once a run."""
+        line = worded(line) if line else None
         if line and line not in self.told:
             self.told.add(line)
             self._notify(line)

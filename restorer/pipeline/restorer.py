@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from restorer import weights
+from restorer.errors import OptionTypeError
 from restorer.imaging.libraries import np
 from restorer.models.base import Detector, Face, FaceRestorer
 from restorer.options import OptionFields, Options
@@ -60,24 +61,27 @@ class Restorer:
 
     def __init__(
         self,
-        model: str | FaceRestorer = "auto",
+        model: str | Path | FaceRestorer = "auto",
         *,
-        detector: str | Detector = "auto",
-        background: str | Background = "auto",
+        detector: str | Path | Detector = "auto",
+        background: str | Path | Background = "auto",
         mask: Mask | None = None,
         notify: Notify | None = None,
         on_download: weights.OnProgress | None = None,
         **options: Unpack[OptionFields],
     ) -> None:
-        names = {"model": model, "detector": detector, "background": background}
-        named: dict[str, Any] = {key: value for key, value in names.items() if isinstance(value, str)}
+        given = {"model": model, "detector": detector, "background": background}
+        named: dict[str, Any] = {key: str(value) for key, value in given.items() if isinstance(value, (str, Path))}
+        for part, value in {**given, "mask": mask}.items():
+            if part not in named:
+                _check_part(part, value)
         self.options = Options.of(**named, **options)
         self._notify = notify or (lambda _line: None)
         self._on_download = on_download
         self._given = Given(
-            detector=None if isinstance(detector, str) else detector,
-            face_model=None if isinstance(model, str) else model,
-            background=None if isinstance(background, str) else background,
+            detector=None if isinstance(detector, (str, Path)) else detector,
+            face_model=None if isinstance(model, (str, Path)) else model,
+            background=None if isinstance(background, (str, Path)) else background,
             mask=mask,
         )
         self._others: dict[Options, Components] = {}
@@ -251,6 +255,22 @@ class Restorer:
             facts["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
         digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
         return Note(tool="restorer", version=__version__, model=model, options=named, fingerprint=digest)
+
+
+_METHODS = {"model": ("crop", "restore"), "detector": ("detect",), "background": ("upscale",), "mask": ("__call__",)}
+"""What the objects need that may stand in the place of a name."""
+
+
+def _check_part(part: str, value: object) -> None:
+    """Raise `OptionTypeError` for an object that cannot be what it was given as."""
+    if part == "mask" and value is None:
+        return
+    lacking = [name for name in _METHODS[part] if not hasattr(value, name)]
+    if lacking or isinstance(value, type):
+        wanted = " and ".join(f"`{name}`" for name in _METHODS[part])
+        name = "" if part == "mask" else "a name or "
+        message = f"{part} must be {name}an object with {wanted}, not {value!r}."
+        raise OptionTypeError(part, message, "Give an object of the class." if isinstance(value, type) else None)
 
 
 def _open(source: Source) -> Photo:

@@ -190,11 +190,11 @@ def test_another_file_than_the_table_names_is_refused(stand_in: Path) -> None:
 
 def test_what_restores_no_face_of_a_person_cannot_be_compared(tmp_path: Path) -> None:
     for options in ({"model": "none"}, {"model": "glean-cat8", "aligned": True}):
-        with pytest.raises(UsageError, match="--min-likeness"):
+        with pytest.raises(UsageError, match=r"^min_likeness"):
             Restorer(**options, min_likeness=0.5)
     cats = Identity(64)
     cats.crop = CropSpec(64, 64, 64, None)
-    with pytest.raises(UsageError, match="--min-likeness"):
+    with pytest.raises(UsageError, match=r"^min_likeness"):
         Restorer(cats, aligned=True, min_likeness=0.5)
 
 

@@ -286,8 +286,8 @@ def test_sizes_beyond_a_format_are_refused_before_the_work(
     assert "a.jpg" in caught.value.message
     assert f"{beyond[0]:,}" in caught.value.message
     for name in named:
-        assert f"--format {name}" in (caught.value.remedy or "")
-    assert "--scale" in (caught.value.remedy or "")
+        assert f'format="{name}"' in (caught.value.remedy or "")
+    assert "smaller scale" in (caught.value.remedy or "")
 
 
 def test_16_bits_and_alpha_count_towards_the_limit_in_bytes() -> None:

@@ -414,7 +414,7 @@ def test_an_aligned_crop_obeys_strength_and_faces() -> None:
     other = restorer(Colour(), [], aligned=True, scale=1, faces="2").restore(photo)
     assert np.array_equal(other.image, photo)
     assert any("asks for face 2" in line for line in other.record["warnings"])
-    assert other.faces[0].reason == "not chosen by --faces 2"
+    assert other.faces[0].reason == "not chosen by faces=2"
 
 
 def test_known_faces_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,7 +440,7 @@ def test_known_faces_are_part_of_the_fingerprint() -> None:
 
 def test_other_options_are_checked_told_and_not_kept_without_end() -> None:
     run, photo = Restorer("none", background="lanczos", device="cpu"), smooth_photo(20)
-    with pytest.raises(UsageError, match="--format xyz is not known"):
+    with pytest.raises(UsageError, match="format xyz is not known"):
         run.restore(photo, options=replace(run.options, format="xyz"))
     begun = run.new_record("a.png")
     assert run.restore(photo, options=replace(run.options, scale=3.0), record=begun).record["scale"] == 3.0

@@ -365,7 +365,7 @@ def test_a_silent_host_is_asked_once_however_many_files_it_has(monkeypatch: pyte
     assert asked == ["HEAD / HTTP/1.1"]
     assert len(caught.value.attempts) == 4
     assert "HF_ENDPOINT" in str(caught.value.remedy)
-    assert "--model none" in str(caught.value.remedy)
+    assert 'model="none"' in str(caught.value.remedy)
 
 
 def test_the_command_says_so_too(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from restorer.engine.memory import trim_heap
+from restorer.errors import worded
 from restorer.models.base import Face
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import Step
@@ -56,7 +57,7 @@ class DetectStage(Stage):
             record.warn(f"--faces asks for face {number}, but {len(faces)} were found.")
         for face, reason in zip(faces, reasons, strict=True):
             points = tuple((float(x), float(y)) for x, y in face.landmarks)
-            entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason)
+            entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason and worded(reason))
             record.faces.append(entry)
             if reason is None:
                 placement = WholePlacement(work.photo.size) if options.aligned else None
