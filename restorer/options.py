@@ -299,6 +299,13 @@ class Options:
     )
     strip_metadata: bool = option(False, help="Drop all but the colour profile.", panel=PICTURE)
     offline: bool = option(False, help="Never reach for the network.", panel=RUN, decides=False)
+    # Said as --no-fallback: what "auto" would take and cannot have then ends the run.
+    fallback: bool = option(
+        True,
+        help="Where better models cannot be had, the built-in ones take over; --no-fallback ends the run (exit 3).",
+        panel=RUN,
+        decides=False,
+    )
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -376,3 +383,4 @@ class OptionFields(TypedDict, total=False):
     quality: int | None
     strip_metadata: bool
     offline: bool
+    fallback: bool

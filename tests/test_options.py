@@ -38,7 +38,7 @@ OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "detector": "tiny-detector", "background": "lanczos",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
-    "format": "png", "quality": 80, "strip_metadata": True, "offline": True,
+    "format": "png", "quality": 80, "strip_metadata": True, "offline": True, "fallback": False,
 }  # fmt: skip
 """A value of each option that is not its default."""
 
@@ -187,7 +187,7 @@ def test_other_commands_refuse_it_before_they_do_anything(
 
 # ------------------------------------------------------------------------------------------------ what it is made of
 
-DECIDES_NOTHING = {"device", "batch_size", "tile", "offline"}
+DECIDES_NOTHING = {"device", "batch_size", "tile", "offline", "fallback"}
 BY_WEIGHTS = {"model", "detector", "background"}
 
 

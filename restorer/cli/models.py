@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,7 +122,12 @@ def path(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 
 @app.command()
 def pull(
-    names: Names,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME...]", help="Names of `restore models list`; without any, what a plain run takes."
+        ),
+    ] = None,
     accept_license: Annotated[
         bool, typer.Option("--accept-license", help="Accept the terms of weights that come without a licence.")
     ] = False,
@@ -129,12 +135,38 @@ def pull(
 ) -> None:
     """Download weights, so that later runs need no network. What is here already is only checked."""
     errors: list[RestorerError] = []
-    for table in [weights.resolve(name) for name in names]:
+    tables = [weights.resolve(name) for name in names or _plain_run()]
+    _check_network(tables, offline)
+    for table in tables:
         try:
             _pull(table, accept_license, offline)
         except RestorerError as error:
             errors.append(error)
     _raise_all(errors)
+
+
+def _plain_run() -> list[str]:
+    """Return what `restore PHOTO` takes on this machine where everything can be had."""
+    from restorer.engine import device
+    from restorer.pipeline.choice import plain_run
+
+    return plain_run(weights.tables(), device.choose("auto", "auto").kind)
+
+
+def _check_network(tables: Sequence[Table], offline: bool) -> None:
+    """Raise one error for all where several are wanted and no host that has any of them answers."""
+    if len(tables) < 2:
+        return
+    away = weights.missing(tables, offline=offline)
+    silent = [table for table in tables if table.name in away and away[table.name].kind in ("network", "offline")]
+    if len(silent) > 1 and len(silent) == sum(weights.cached(table) is None for table in tables):
+        names = ", ".join(f"{table.name} ({megabytes(table.size)})" for table in silent)
+        reasons = "; ".join(dict.fromkeys(away[table.name].reason for table in silent))
+        raise WeightsUnavailableError(
+            silent[0].name,
+            f"Not on this machine, and no host that has them can be asked: {names}: {reasons}.",
+            "Type the same again when there is a network; HF_ENDPOINT names a mirror of the Hub, HTTPS_PROXY a proxy.",
+        )
 
 
 def _pull(table: Table, accept_license: bool, offline: bool) -> None:

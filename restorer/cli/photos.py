@@ -74,7 +74,10 @@ def restore(
     # Also when quiet nothing is downloaded without a word.
     with Screen(quiet=manner.quiet) as screen, ProgressBar(messages) as on_download:
         restorer = Restorer(
-            notify=(lambda _line: None) if manner.quiet else say, on_download=on_download, **options.values()
+            notify=(lambda _line: None) if manner.quiet else say,
+            warn=say,
+            on_download=on_download,
+            **options.values(),
         )
         command = PhotosCommand(
             restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose, screen=screen

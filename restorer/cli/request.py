@@ -48,7 +48,9 @@ class PhotosRequest:
 class Manner:
     """How much a run says."""
 
-    quiet: bool = option(False, help="Errors only.", panel=RUN, flags=("-q", "--quiet"))
+    quiet: bool = option(
+        False, help="Errors only, and a line where built-in models take over.", panel=RUN, flags=("-q", "--quiet")
+    )
     verbose: bool = option(False, help="Timings, faces, tracebacks.", panel=RUN, flags=("-v", "--verbose"))
 
 

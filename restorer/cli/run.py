@@ -15,7 +15,7 @@ from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import Estimate, RunEstimate, estimate_run, load_of
 from restorer.batch.reading import FAILED_BEFORE
 from restorer.batch.run import Batch, Summary
-from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, shown
+from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
 from restorer.cli.paths import listed
 from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
@@ -50,10 +50,10 @@ class PhotosCommand:
         self._json = json_lines
         self._quiet = quiet
         self._verbose = verbose
-        for name in ("restorer.batch", "restorer.record"):
+        for name in ("restorer.batch", "restorer.record", "restorer.pipeline"):
             log = logging.getLogger(name)
             log.setLevel(logging.DEBUG if verbose else logging.NOTSET)
-            log.handlers = [logging.StreamHandler(sys.stderr)] if verbose else []
+            log.handlers = [_Said()] if verbose else []
 
     def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
@@ -215,6 +215,14 @@ class PhotosCommand:
             messages.print(f"  {shown(record.input)}: {kind}{before}")
         if any(record.reason == FAILED_BEFORE for record in summary.failed):
             messages.print("  --retry-failed tries again what failed in an earlier run.")
+
+
+class _Said(logging.Handler):
+    """Prints what is logged as lines for the user, above whatever moves on the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one entry."""
+        say(self.format(record))
 
 
 def _details(record: Record) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from restorer.errors import UsageError
+from restorer.errors import UsageError, WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import CropSpec, FaceArchitecture, Role, UpscalerArchitecture
 from restorer.options import Options
 from restorer.upscaling.lanczos import Lanczos
-from restorer.weights import Table
+from restorer.weights import Absence, Table
 
 AUTO, NONE = "auto", "none"
 LANDMARKS = "landmarks"
@@ -33,7 +33,16 @@ class Available:
     """
 
     tables: Mapping[str, Table]
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, Absence] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What "auto" would take (`wanted`), the built-in table that takes its place (`taken`), and why."""
+
+    wanted: str
+    taken: str
+    absence: Absence
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Choice:
         detector: the face detector's table; None where nothing is detected.
         mask: the face parser's table, or "landmarks".
         background: what enlarges the picture; None where no photo was given.
-        fallbacks: lines about what a built-in model replaces, for the user and for each record.
+        replaced: what built-in models took the place of.
         why: a line that says why "auto" took this background; for the user, once.
     """
 
@@ -53,7 +62,7 @@ class Choice:
     detector: str | None
     mask: str
     background: str | None = None
-    fallbacks: tuple[str, ...] = ()
+    replaced: tuple[Replacement, ...] = ()
     why: str | None = None
 
 
@@ -72,14 +81,14 @@ def choose(
         size: (width, height) of the photo, which decides about the background; None leaves that open.
         device: "cpu", "cuda" or "mps": what is quick enough depends on it.
     """
-    replaced: list[tuple[str, str, str]] = []
+    replaced: list[Replacement] = []
 
     def take(role: Role, wanted: str) -> str:
-        reason = available.missing.get(wanted)
-        if reason is None:
+        absence = available.missing.get(wanted)
+        if absence is None:
             return wanted
-        replaced.append((wanted, builtin(available.tables, role), reason))
-        return builtin(available.tables, role)
+        replaced.append(Replacement(wanted, builtin(available.tables, role), absence))
+        return replaced[-1].taken
 
     model, detector = options.model, options.detector
     if model == AUTO:
@@ -93,9 +102,11 @@ def choose(
         found = builtin(available.tables, "face detector")
     else:
         found = take("face detector", wanted(available.tables, "face detector", options.scale))
-    background, why = (None, None) if size is None else _background(options, available, size, device, only_builtin)
-    fallbacks = (_replacement(replaced),) if replaced else ()
-    return Choice(model, found, mask_of(available.tables, model), background, fallbacks, why)
+    background, why = None, None
+    if size is not None:
+        background, why, instead = _background(options, available, size, device, only_builtin)
+        replaced += [instead] if instead is not None else []
+    return Choice(model, found, mask_of(available.tables, model), background, tuple(replaced), why)
 
 
 def candidates(tables: Mapping[str, Table], scale: float) -> list[str]:
@@ -117,6 +128,18 @@ def wanted(tables: Mapping[str, Table], role: Role, scale: float, device: str | 
         if table.auto is not None and _suits(table, scale, device) and (REGISTRY.architecture_of(table).role == role):
             return name
     raise UsageError(f"No table of weights.toml has 'auto' for the role {role}.", "Name one outright.")
+
+
+def plain_run(tables: Mapping[str, Table], device: str, scale: float = 2.0) -> list[str]:
+    """Return the tables of a run that names none: face restorer, detector, parser and upscaler.
+
+    Args:
+        tables: of all weights.toml, by name.
+        device: "cpu", "cuda" or "mps".
+        scale: of the run.
+    """
+    roles: tuple[Role, ...] = "face restorer", "face detector", "face parser", "upscaler"
+    return [wanted(tables, role, scale, device) for role in roles]
 
 
 def builtin(tables: Mapping[str, Table], role: Role) -> str:
@@ -157,46 +180,46 @@ def _suits(table: Table, scale: float, device: str | None = None) -> bool:
 
 def _background(
     options: Options, available: Available, size: tuple[int, int], device: str, only_builtin: bool
-) -> tuple[str, str | None]:
-    """Return what enlarges a photo of this size, and a line that says why "auto" took it."""
+) -> tuple[str, str | None, Replacement | None]:
+    """Return what enlarges a photo of this size, why "auto" took it, in a line, and what it takes the place of."""
     plain = Lanczos.name
     if options.background != AUTO:
-        return options.background, None
+        return options.background, None, None
     if options.scale <= 1:
-        return plain, None
+        return plain, None, None
     if only_builtin:
-        return builtin_background(available, size, device)
+        return *builtin_background(available, size, device), None
     name = wanted(available.tables, "upscaler", options.scale, device)
     if device == "cpu" and not quick_on_cpu(available.tables[name], size):
-        return plain, (
-            f"Background: {plain}; a network would take minutes for {size[0]} x {size[1]} pixels on a CPU. "
-            f"--background {name} uses one all the same."
+        return (
+            plain,
+            (
+                f"Background: {plain}; a network would take minutes for {size[0]} x {size[1]} pixels on a CPU. "
+                f"--background {name} uses one all the same."
+            ),
+            None,
         )
-    reason = available.missing.get(name)
-    if reason is not None:
-        because = f"{name} is neither on this machine nor reachable ({reason})."
-        return builtin_background(available, size, device, because)
+    absence = available.missing.get(name)
+    if absence is not None:
+        taken, why = builtin_background(available, size, device)
+        return taken, why, Replacement(name, taken, absence)
     if device == "cpu":
-        return name, f"Background: {name}, the one that is quick on a CPU."
-    return name, f"Background: {name}, on {device}."
+        return name, f"Background: {name}, the one that is quick on a CPU.", None
+    return name, f"Background: {name}, on {device}.", None
 
 
-def builtin_background(
-    available: Available, size: tuple[int, int], device: str, because: str = ""
-) -> tuple[str, str | None]:
-    """Return the built-in upscaler, or Lanczos for a photo that it would take minutes for, and a line that says why.
+def builtin_background(available: Available, size: tuple[int, int], device: str) -> tuple[str, str | None]:
+    """Return the built-in upscaler; for a photo that it would take minutes for, Lanczos and a line that says why.
 
     Args:
         available: what can be had.
         size: (width, height) of the photo.
         device: "cpu", "cuda" or "mps".
-        because: why it takes the place of another one; empty where it does not.
     """
     name = builtin(available.tables, "upscaler")
     if device != "cpu" or quick_on_cpu(available.tables[name], size):
-        return name, f"{because} The built-in model {name} enlarges the background." if because else None
-    line = f"Background: {Lanczos.name}; a network would take minutes for {size[0]} x {size[1]} pixels."
-    return Lanczos.name, f"{because} {line}".strip()
+        return name, None
+    return Lanczos.name, f"Background: {Lanczos.name}; a network would take minutes for {size[0]} x {size[1]} pixels."
 
 
 def quick_on_cpu(table: Table, size: tuple[int, int]) -> bool:
@@ -205,14 +228,32 @@ def quick_on_cpu(table: Table, size: tuple[int, int]) -> bool:
     return size[0] * size[1] * architecture.flops(REGISTRY.arguments(table)) <= CPU_BUDGET
 
 
-def _replacement(replaced: Sequence[tuple[str, str, str]]) -> str:
-    """Return the line about (wanted, built-in, reason) that the user reads once, and each record holds."""
-    reasons = dict.fromkeys(reason for _, _, reason in replaced)
-    wanted = " and ".join(name for name, _, _ in replaced)
-    taken = " and ".join(name for _, name, _ in replaced)
-    places = "model {} takes its place" if len(replaced) == 1 else "models {} take their place"
-    return (
-        f"Neither on this machine nor reachable: {wanted} ({'; '.join(reasons)}). The built-in {places.format(taken)}."
+def fallback_line(replaced: Sequence[Replacement]) -> str:
+    """Return the one line about what built-in models took the place of; the reasons are `fallback_reasons`."""
+    kinds = {each.absence.kind for each in replaced}
+    if kinds == {"offline"}:
+        why = "Offline, as asked for"
+    elif "network" in kinds:
+        why = "No network"
+    else:
+        why = f"{' and '.join(each.wanted for each in replaced)} cannot be had (-v says why)"
+    return f"{why}: using the small built-in models; `restore models pull` gets better ones."
+
+
+def fallback_reasons(replaced: Sequence[Replacement]) -> list[str]:
+    """Return a line for each replacement: what was wanted, why it cannot be had, and what takes its place."""
+    return [f"{each.wanted}: {each.absence.reason}; {each.taken} takes its place." for each in replaced]
+
+
+def no_fallback(replaced: Sequence[Replacement]) -> WeightsUnavailableError:
+    """Return the error of a run that must not fall back: what cannot be had, and why."""
+    names = [each.wanted for each in replaced]
+    reasons = "; ".join(dict.fromkeys(each.absence.reason for each in replaced))
+    return WeightsUnavailableError(
+        names[0],
+        f"{' and '.join(names)} cannot be had ({reasons}), and --no-fallback forbids the built-in models.",
+        f"Type `restore models pull {' '.join(names)}` when there is a network, or leave --no-fallback out.",
+        attempts=[(each.wanted, each.absence.reason) for each in replaced],
     )
 
 

@@ -6,6 +6,7 @@ replaced. A photo without faces costs no face network.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +18,7 @@ from restorer.errors import WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, FaceRestorer
 from restorer.pipeline import choice as choices
-from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
+from restorer.pipeline.choice import AUTO, LANDMARKS, NONE, Replacement
 from restorer.pipeline.decisions import Decisions, Given, Mask, Notify, alone
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
@@ -29,15 +30,19 @@ if TYPE_CHECKING:
     from restorer.weights import Table
 
 
+_log = logging.getLogger(__name__)
+
+
 class Components(Decisions):
     """What one set of options works with.
 
     Args:
         options: the choices of the run.
-        notify: tells the user one line (what "auto" chose).
+        notify: tells the user one line (what "auto" chose); None = it is logged.
         on_download: hears each step of a download; None = its size is logged.
         given: objects in place of what the options name.
         pool: where networks are kept.
+        warn: tells a line that even a quiet run says; None = as `notify`, and without that it is logged as a warning.
 
     Raises:
         UsageError: a name is of another role, or a model lacks what the options ask of it.
@@ -47,13 +52,14 @@ class Components(Decisions):
     def __init__(
         self,
         options: Options,
-        notify: Notify = lambda _line: None,
+        notify: Notify | None = None,
         *,
         on_download: weights.OnProgress | None = None,
         given: Given | None = None,
         pool: Pool = POOL,
+        warn: Notify | None = None,
     ) -> None:
-        super().__init__(options, notify, given)
+        super().__init__(options, notify, given, warn)
         self._on_download = on_download
         self._pool = pool
         self._networks: dict[tuple[str, str], Network] = {}
@@ -143,11 +149,22 @@ class Components(Decisions):
             if tables[name].builtin:
                 raise
             taken = choices.builtin(tables, REGISTRY.architecture_of(tables[name]).role)
-            line = f"{error.message} The built-in model {taken} takes its place."
-            self._fallbacks.append(line)
-            self._choice = replace(choice, model=taken) if field == "model" else replace(choice, detector=taken)
-            self.notify_once(line)
+            self._not_given(name, taken, error)
+            if field == "model":
+                self._choice = replace(choice, model=taken, mask=choices.mask_of(tables, taken))
+            else:
+                self._choice = replace(choice, detector=taken)
             return self.network(tables[taken])
+
+    def _not_given(self, name: str, taken: str, error: WeightsUnavailableError) -> None:
+        """Take in that no host had what "auto" chose, although some answered; refused where the options say so."""
+        self._fall_back([Replacement(name, taken, weights.Absence("source", error.message.rstrip(".")))])
+        self.say_fallbacks()
+
+    def say_fallbacks(self) -> None:
+        """Say what built-in models took the place of, once a run."""
+        for line in self._fallbacks:
+            self.warn_once(line)
 
     @alone
     def mask(self) -> tuple[Mask, str | None]:
@@ -161,8 +178,17 @@ class Components(Decisions):
             try:
                 self._mask = ParserMask(self.network(self._available.tables[self.mask_name]))
             except WeightsUnavailableError as error:
+                absence = weights.Absence("source", error.message.rstrip("."))
+                instead = Replacement(self.mask_name, "an outline drawn from the landmarks", absence)
+                if not self.options.fallback:
+                    raise choices.no_fallback([instead]) from error
+                for reason in choices.fallback_reasons([instead]):
+                    _log.info("%s", reason)
                 self._mask = LandmarkMask()
-                self._mask_warning = f"Faces were pasted by masks drawn from their landmarks: {error.message}"
+                pull = f"`restore models pull {self.mask_name}`"
+                self._mask_warning = (
+                    f"Faces were pasted by outlines drawn from their landmarks; {pull} gets better ones."
+                )
         return self._mask, self._mask_warning
 
     @alone
@@ -185,13 +211,15 @@ class Components(Decisions):
         if self.given.background is not None:
             return self.given.background, None
         name, why = self._background_choice(size)
+        self.say_fallbacks()
         try:
             return self._upscaler(name), why
         except WeightsUnavailableError as error:
             if self.options.background != AUTO:
                 raise
-            name, why = choices.builtin_background(self._available, size, self.device.kind, error.message)
-            return self._upscaler(name), why
+            taken, why = choices.builtin_background(self._available, size, self.device.kind)
+            self._not_given(name, taken, error)
+            return self._upscaler(taken), why
 
     def _upscaler(self, name: str) -> Background:
         if name not in self._backgrounds:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
@@ -15,7 +16,7 @@ from restorer.errors import worded
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
 from restorer.pipeline import choice as choices
-from restorer.pipeline.choice import AUTO, NONE, Available, Choice
+from restorer.pipeline.choice import AUTO, NONE, Available, Choice, Replacement
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from restorer.options import Options
     from restorer.record import Record
-    from restorer.weights import Table
+    from restorer.weights import Absence, Table
 
+_log = logging.getLogger(__name__)
 D = TypeVar("D", bound="Decisions")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,22 +73,28 @@ class Decisions:
 
     Args:
         options: the choices of the run.
-        notify: tells the user one line (what "auto" chose).
+        notify: tells the user one line (what "auto" chose); None = it is logged.
         given: objects in place of what the options name.
+        warn: tells a line that even a quiet run says (built-in models take over); None = as `notify`, and without that
+            it is logged as a warning.
 
     Raises:
         UsageError: a name is of another role, or a model lacks what the options ask of it.
         UnknownTableError: no weights.toml has a table of that name.
     """
 
-    def __init__(self, options: Options, notify: Notify, given: Given | None) -> None:
+    def __init__(
+        self, options: Options, notify: Notify | None = None, given: Given | None = None, warn: Notify | None = None
+    ) -> None:
         self.options = options
         self.given = given or Given()
         self.told: set[str] = set()
-        self._notify = notify
+        self._notify = notify or _log.info
+        self._warn = warn or notify or _log.warning
         self._lock = threading.RLock()
         self._available = Available(weights.tables(), _Missing(options))
         self._choice: Choice | None = None
+        self._replaced: list[Replacement] = []
         self._fallbacks: list[str] = []
         self._device: Device | None = None
         self._check()
@@ -116,9 +124,28 @@ class Decisions:
     def choice(self) -> Choice:
         """Return what "auto" means for model, detector and mask; decided when it is first asked for, once a run."""
         if self._choice is None:
-            self._choice = choices.choose(self._resolved(), self._available)
-            self._fallbacks += self._choice.fallbacks
+            choice = choices.choose(self._resolved(), self._available)
+            self._fall_back(choice.replaced)
+            self._choice = choice
         return self._choice
+
+    @alone
+    def _fall_back(self, replaced: Sequence[Replacement]) -> None:
+        """Take in what built-in models replace.
+
+        Raises:
+            WeightsUnavailableError: the options forbid it.
+        """
+        new = [each for each in replaced if each not in self._replaced]
+        if not new:
+            return
+        if not self.options.fallback:
+            raise choices.no_fallback(new)
+        for reason in choices.fallback_reasons(new):
+            _log.info("%s", reason)
+        self._replaced += new
+        line = choices.fallback_line(new)
+        self._fallbacks += [line] if line not in self._fallbacks else []
 
     def _resolved(self) -> Options:
         """Return the options with the names of tables in place of aliases and of objects."""
@@ -226,6 +253,7 @@ class Decisions:
             return weights.resolve(options.background).name, None
         kind = self.device.kind if options.scale > 1 else "cpu"
         found = choices.choose(self._resolved(), self._available, size=size, device=kind)
+        self._fall_back(found.replaced)
         assert found.background is not None
         return found.background, found.why
 
@@ -237,6 +265,13 @@ class Decisions:
             self.told.add(line)
             self._notify(line)
 
+    @alone
+    def warn_once(self, line: str | None) -> None:
+        """Say a line that even a quiet run says, once a run."""
+        if line and line not in self.told:
+            self.told.add(line)
+            self._warn(line)
+
     def say(self, record: Record, line: str | None) -> None:
         """Write a warning into a photo's record, and say it, once a run."""
         if line:
@@ -244,21 +279,21 @@ class Decisions:
             record.warn(line)
 
 
-class _Missing(Mapping[str, str]):
+class _Missing(Mapping[str, "Absence"]):
     """Why tables that "auto" may choose cannot be had, by name; asked once, of all at once, when it is first read."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._found: dict[str, str] | None = None
+        self._found: dict[str, Absence] | None = None
 
-    def _asked(self) -> dict[str, str]:
+    def _asked(self) -> dict[str, Absence]:
         if self._found is None:
             tables = weights.tables()
             names = choices.candidates(tables, self._options.scale)
             self._found = weights.missing([tables[name] for name in names], offline=self._options.offline)
         return self._found
 
-    def __getitem__(self, name: str) -> str:
+    def __getitem__(self, name: str) -> Absence:
         return self._asked()[name]
 
     def __iter__(self) -> Iterator[str]:

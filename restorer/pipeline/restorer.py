@@ -50,7 +50,9 @@ class Restorer:
         background: "auto", "lanczos", a table, or an object with `upscale`.
         mask: None (ParseNet, or an outline drawn from the landmarks for the built-in model and where ParseNet's weights
             cannot be had), or an object that maps restored crops to masks (see `restorer.pipeline.decisions.Mask`).
-        notify: called with each line that the user should read (what "auto" chose).
+        notify: called with each line that the user should read (what "auto" chose); None = it is logged.
+        warn: called with each line that even a quiet program should say (built-in models take over); None = `notify`,
+            and without that it is logged as a warning.
         on_download: hears each step of a download of weights; None = its size is logged.
         options: the other fields of `Options`, for example `scale=4`.
 
@@ -67,6 +69,7 @@ class Restorer:
         background: str | Path | Background = "auto",
         mask: Mask | None = None,
         notify: Notify | None = None,
+        warn: Notify | None = None,
         on_download: weights.OnProgress | None = None,
         **options: Unpack[OptionFields],
     ) -> None:
@@ -76,7 +79,7 @@ class Restorer:
             if part not in named:
                 _check_part(part, value)
         self.options = Options.of(**named, **options)
-        self._notify = notify or (lambda _line: None)
+        self._notify, self._warn = notify, warn
         self._on_download = on_download
         self._given = Given(
             detector=None if isinstance(detector, (str, Path)) else detector,
@@ -90,7 +93,7 @@ class Restorer:
 
     def _components(self, options: Options) -> Components:
         requested_format(options.format)  # an unknown one is no error of a photo
-        return Components(options, self._notify, on_download=self._on_download, given=self._given)
+        return Components(options, self._notify, on_download=self._on_download, given=self._given, warn=self._warn)
 
     def components_for(self, options: Options | None) -> Components:
         """Return what works with other options than this restorer's; networks that are loaded already are shared."""
@@ -175,7 +178,7 @@ class Restorer:
                 opened = _open(source)
             record.warn(*opened.warnings)
             for line in components.fallbacks():
-                components.notify_once(line)
+                components.warn_once(line)
                 record.warn(line)
             record.input_size = opened.size
             size = self.output_size(opened.size, options)

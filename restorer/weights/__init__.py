@@ -8,13 +8,14 @@ Light to import: torch and huggingface_hub are imported when a file is loaded or
 """
 
 from restorer.weights.checkpoint import aligned, load_state_dict
-from restorer.weights.fetching import cached, fetch, fingerprint, missing, peek
+from restorer.weights.fetching import Absence, cached, fetch, fingerprint, missing, peek
 from restorer.weights.native_file import FileHeader, write
 from restorer.weights.native_file import read as about
 from restorer.weights.progress import OnProgress, Progress, announcement
 from restorer.weights.table import Table, resolve, tables
 
 __all__ = [
+    "Absence",
     "FileHeader",
     "OnProgress",
     "Progress",

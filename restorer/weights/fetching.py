@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from restorer.errors import HashMismatchError, RestorerError, WeightsUnavailableError
 from restorer.storage import digest as digests
@@ -31,6 +32,20 @@ class Failure:
     source: str
     reason: str
     actual: str | None = None
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Why a table's weights cannot be had: neither here, nor from anybody who answers.
+
+    Attributes:
+        kind: "offline" as somebody asked for, "network" where no host answers, "source" where nobody has the file, or
+            "terms" where its licence is not accepted yet.
+        reason: in words, with hosts.
+    """
+
+    kind: Literal["offline", "network", "source", "terms"]
+    reason: str
 
 
 def located(table: Table) -> list[tuple[Source, Path]]:
@@ -128,7 +143,8 @@ def fetch(table: Table, *, offline: bool = False, on_progress: OnProgress | None
     if not remote:
         raise _error(table, failures)
     if is_offline(offline):
-        raise _error(table, [*failures, *(Failure(source.text, "offline, as asked for") for source in remote)])
+        barred = [Failure(source.text, "not asked") for source in remote]
+        raise _error(table, [*failures, *barred], barred=_asked_for(offline))
     if not acknowledged(table):
         raise WeightsUnavailableError(
             table.name,
@@ -154,7 +170,7 @@ def fetch(table: Table, *, offline: bool = False, on_progress: OnProgress | None
     raise _error(table, failures)
 
 
-def missing(wanted: Iterable[Table], *, offline: bool = False) -> dict[str, str]:
+def missing(wanted: Iterable[Table], *, offline: bool = False) -> dict[str, Absence]:
     """Return by name why tables cannot be had: neither on this machine nor from any host that answers.
 
     The hosts of all tables are asked at the same time, so that "no" comes within seconds; nothing is downloaded.
@@ -169,19 +185,24 @@ def missing(wanted: Iterable[Table], *, offline: bool = False) -> dict[str, str]
         for table in away
     }
     if is_offline(offline):
-        return dict.fromkeys(remote, "offline, as asked for")
+        return dict.fromkeys(remote, Absence("offline", f"{_asked_for(offline)} forbids fetching it"))
     silent = unreachable({_address(source) for sources in remote.values() for source in sources})
     reasons = {}
     for table in away:
         sources = remote[table.name]
         if not sources:
-            reasons[table.name] = "no source that could be verified"
+            reasons[table.name] = Absence("source", "no source that could be verified")
         elif not acknowledged(table):
-            reasons[table.name] = "its licence is not accepted yet"
+            reasons[table.name] = Absence("terms", "its licence is not accepted yet")
         elif all(_address(source) in silent for source in sources):
             told = dict.fromkeys(f"{_host(source)}: {silent[_address(source)]}" for source in sources)
-            reasons[table.name] = "; ".join(told)
+            reasons[table.name] = Absence("network", "; ".join(told))
     return reasons
+
+
+def _asked_for(offline: bool) -> str:
+    """Return what says that no network is to be asked."""
+    return "--offline" if offline else "HF_HUB_OFFLINE"
 
 
 def _local_failures(table: Table) -> list[Failure]:
@@ -281,8 +302,14 @@ def _lock(table: Table, source: RemoteSource, tell: OnProgress) -> Iterator[None
 # ------------------------------------------------------------------------------------------------------- failing
 
 
-def _error(table: Table, failures: list[Failure]) -> RestorerError:
-    """Return the one error for all sources that failed: what happened at each, and what to type next."""
+def _error(table: Table, failures: list[Failure], *, barred: str | None = None) -> RestorerError:
+    """Return the one error for all sources that failed: what happened at each, and what to type next.
+
+    Args:
+        table: whose file it is.
+        failures: of each source.
+        barred: what forbade to ask the network; None where it was asked.
+    """
     attempts = [(failure.source, failure.reason) for failure in failures]
     wrong = next((failure for failure in failures if failure.actual), None)
     size = f" ({megabytes(table.size)})" if table.size else ""
@@ -303,6 +330,13 @@ def _error(table: Table, failures: list[Failure]) -> RestorerError:
             table.name,
             f"{table.name} comes from no source that could be verified, so you must bring the file yourself.",
             f"Get the file from its authors, then type `restore models import FILE --name {table.name}`.",
+        )
+    if barred is not None:
+        return WeightsUnavailableError(
+            table.name,
+            f"{table.name}{size} is not on this machine, and {barred} forbids fetching it.",
+            f"Type {pull} when there is a network. Without any weights: --model none --background lanczos.",
+            attempts=attempts,
         )
     reasons = "; ".join(dict.fromkeys(f"{source}: {reason}" for source, reason in attempts))
     return WeightsUnavailableError(

@@ -77,6 +77,10 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--batch-size": (HERE_TOO, "test_batch_size"),
         "--seed": (HERE_TOO, "test_seed"),
         "--offline": (HERE_TOO, "test_offline"),
+        "--fallback/--no-fallback": (
+            "../pipeline/test_builtin.py",
+            "test_a_quiet_run_says_that_it_falls_back_and_a_strict_one_does_not_fall_back",
+        ),
         "-q/--quiet": (HERE_TOO, "test_quiet_and_verbose"),
         "-v/--verbose": (HERE_TOO, "test_quiet_and_verbose"),
         "--version": (COMMAND, "test_version_answers_without_loading_anything"),
@@ -465,7 +469,7 @@ def test_offline(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch)
     with hub_of_this_process(monkeypatch) as hub:
         served(hub, data.getvalue(), folder, monkeypatch)
         arguments = ("a.png", "--model", "none", "--background", "far")
-        assert "offline, as asked for" in restore(capsys, *arguments, "--offline", code=3).err
+        assert "--offline forbids fetching it" in restore(capsys, *arguments, "--offline", code=3).err
         assert hub.requests == []
         restore(capsys, *arguments, code=3)  # what is fetched is no upscaler
         assert hub.downloads("far.pth") == 1

@@ -261,11 +261,21 @@ def test_import_refuses_a_program_unrun(capsys: pytest.CaptureFixture[str], tmp_
     assert not (tmp_path / "it_ran").exists()
 
 
+def test_pull_without_names_brings_what_a_plain_run_takes_and_says_once_that_there_is_no_network(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert restore_models("pull", "--offline") == 3
+    said = capsys.readouterr().err
+    assert said.count("Error:") == 1
+    for name in ("gfpgan-1.4 (349 MB)", "retinaface-r50 (109 MB)", "parsenet (85 MB)", "realesr"):
+        assert name in said
+    assert said.count("--offline forbids") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (["path", "gfpgn"], 2),
-        (["pull"], 2),
         (["import", "absent.pth"], 2),
         (["import", "absent.pth", "--argument", "size"], 2),
         (["nonsense"], 2),

@@ -202,7 +202,7 @@ TROUBLES = {
         0,
     ),
     "No face was found": ("restore album/1932/house.jpg --background lanczos", 0),
-    "Neither on this machine nor reachable: ... The built-in models ... take their place": (
+    "using the small built-in models": (
         "restore photo.jpg --offline",
         0,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from restorer.options import Options
 from restorer.pipeline.components import Components
 from restorer.weights import Table
 from tests.conftest import Restore
+from tests.support.in_process import restore as run
 from tests.support.parts import Detector, face_at
 
 BUILT_IN, BUILT_IN_DETECTOR, BUILT_IN_UPSCALER = "tiny", "tiny-detector", "tiny-upscaler"
@@ -33,13 +35,18 @@ def photo(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("scale", "wanted"), [(2.0, "gfpgan-1.4"), (8.0, "glean-128")])
-def test_auto_takes_the_built_in_models_where_nothing_is_to_be_had(scale: float, wanted: str) -> None:
+def test_auto_takes_the_built_in_models_where_nothing_is_to_be_had(
+    scale: float, wanted: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "restorer.pipeline")
     components = Components(Options(scale=scale, offline=True))
     assert components.model == BUILT_IN
     assert components.detector_name() == BUILT_IN_DETECTOR
     (line,) = components.fallbacks()
-    assert "built-in model" in line
-    assert all(name in line for name in (wanted, DETECTOR, BUILT_IN, BUILT_IN_DETECTOR, "offline"))
+    assert line == "Offline, as asked for: using the small built-in models; `restore models pull` gets better ones."
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert [each.split(":")[0] for each in told] == [wanted, DETECTOR]
+    assert all("--offline" in each for each in told)
 
 
 def test_each_part_falls_back_for_itself() -> None:
@@ -61,7 +68,7 @@ def test_each_part_falls_back_for_itself() -> None:
 
 
 def test_the_built_in_model_asks_for_nothing_else(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: object, **_options: object) -> dict[str, str]:
+    def refuse(*_arguments: object, **_options: object) -> dict[str, weights.Absence]:
         raise AssertionError("nobody needs to know what could be downloaded")
 
     monkeypatch.setattr(weights, "missing", refuse)
@@ -106,8 +113,11 @@ def test_a_photo_too_large_for_the_built_in_upscaler_is_resampled() -> None:
     assert "20000 x 20000" in line
 
 
-def test_a_file_that_the_host_does_not_have_is_replaced_too(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_the_host_does_not_have_is_replaced_too(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A host that answers, and then has no such file: what "auto" chose is replaced all the same."""
+    caplog.set_level(logging.INFO, "restorer.pipeline")
     fetch = weights.fetch
 
     def absent(table: Table, **options: Any) -> Path:
@@ -121,9 +131,12 @@ def test_a_file_that_the_host_does_not_have_is_replaced_too(photo: Path, monkeyp
     restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), background="lanczos", notify=said.append)
     record = restorer.restore(photo).record
     assert record["model"] == BUILT_IN
-    (line,) = [line for line in record["warnings"] if "built-in model tiny" in line]
-    assert "are gone" in line
+    (line,) = [line for line in record["warnings"] if "built-in model" in line]
+    assert line.startswith("gfpgan-1.4 cannot be had (-v says why): ")
     assert said == [line]
+    assert "gfpgan-1.4: The weights of gfpgan-1.4 are gone; tiny takes its place." in caplog.messages
+    with pytest.raises(WeightsUnavailableError, match=r"gone.*fallback=False"):
+        Restorer(detector=Detector([face_at((80, 70), 40)]), background="lanczos", fallback=False).restore(photo)
     with pytest.raises(WeightsUnavailableError, match="gone"):
         Restorer("gfpgan", detector=Detector([face_at((80, 70), 40)])).restore(photo)
 
@@ -140,8 +153,11 @@ def test_missing_asks_all_hosts_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     found = weights.missing(tables)
     assert len(asked) == 1
     assert set(found) == {"gfpgan-1.4", "retinaface-r50", "gpen-256"}
-    assert "no answer" in found["gfpgan-1.4"]
-    assert set(weights.missing(tables, offline=True).values()) == {"offline, as asked for"}
+    assert "no answer" in found["gfpgan-1.4"].reason
+    assert {name: each.kind for name, each in found.items()} == {
+        "gfpgan-1.4": "network", "retinaface-r50": "network", "gpen-256": "source",
+    }  # fmt: skip
+    assert {each.kind for each in weights.missing(tables, offline=True).values()} == {"offline"}
 
 
 def test_the_command_says_one_line_and_exits_well(restore: Restore, photo: Path) -> None:
@@ -149,8 +165,38 @@ def test_the_command_says_one_line_and_exits_well(restore: Restore, photo: Path)
     record = json.loads(done.stdout)
     assert record["status"] == "ok"
     assert record["model"] == "tiny"
-    told = [line for line in done.stderr.splitlines() if "built-in model" in line and "Neither" in line]
+    told = [line for line in done.stderr.splitlines() if "built-in model" in line]
     assert len(told) == 1
     assert told[0].strip() in record["warnings"]
-    restore("photo.png", "--offline", "--model", "gfpgan", "--overwrite", code=3)
+    assert len(told[0]) < 120
+    named = restore("photo.png", "--offline", "--model", "gfpgan", "--overwrite", code=3)
+    assert "gfpgan-1.4 (349 MB) is not on this machine, and --offline forbids fetching it." in named.stderr
     restore("photo.png", "--offline", "--detector", "retinaface-r50", "--overwrite", code=3)
+
+
+def test_a_quiet_run_says_that_it_falls_back_and_a_strict_one_does_not_fall_back(
+    photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For cron: under -q nothing but the line about the built-in models; --no-fallback refuses them, whatever part."""
+    monkeypatch.chdir(photo.parent)
+    assert run(capsys, "photo.png", "--offline", "-q").err.count("built-in models") == 1
+    assert run(capsys, "photo.png", "--offline", "-q").err == ""  # nothing is done, so nothing is weak
+    strict = run(capsys, "photo.png", "--offline", "-q", "--no-fallback", "--overwrite", code=3).err
+    assert "gfpgan-1.4" in strict
+    assert "--no-fallback" in strict
+    run(capsys, "photo.png", "--offline", "--no-fallback", "-o", "strict.png", "--model", "none", code=3)
+    assert not Path("strict.png").exists()
+    run(capsys, "photo.png", "--offline", "--no-fallback", "-o", "strict.png", "--model", "tiny")
+    run(capsys, "photo.png", "--offline", "--no-fallback", "--fallback", "-o", "loose.png")
+    spoken = run(capsys, "photo.png", "--offline", "-v", "-o", "spoken.png").err
+    for name in ("gfpgan-1.4", DETECTOR, "realesr-general"):
+        assert f"{name}: --offline forbids fetching it" in " ".join(spoken.split())
+
+
+def test_python_logs_a_fallback_as_a_warning(photo: Path, caplog: pytest.LogCaptureFixture) -> None:
+    restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), offline=True)
+    for _ in range(2):
+        restorer.restore(photo)
+    assert [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING] == [
+        "Offline, as asked for: using the small built-in models; `restore models pull` gets better ones."
+    ]

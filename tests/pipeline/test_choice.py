@@ -9,19 +9,34 @@ import pytest
 from restorer import weights
 from restorer.errors import UsageError
 from restorer.options import Options
-from restorer.pipeline.choice import Available, Choice, candidates, choose, wanted
+from restorer.pipeline.choice import (
+    Available,
+    Choice,
+    candidates,
+    choose,
+    fallback_line,
+    fallback_reasons,
+    plain_run,
+    wanted,
+)
 
 SMALL, LARGE = (640, 480), (12_000, 9_000)
 GFPGAN, GLEAN, R50, PARSER = "gfpgan-1.4", "glean-128", "retinaface-r50", "parsenet"
 TINY, FINDER, ENLARGER = "tiny", "tiny-detector", "tiny-upscaler"
 GENERAL, X2, X4 = "realesr-general", "realesrgan-x2", "realesrgan-x4"
+OFFLINE = weights.Absence("offline", "--offline forbids fetching it")
+SILENT = weights.Absence("network", "a host: its name cannot be resolved")
 ALL_GONE = (GFPGAN, GLEAN, R50, PARSER, GENERAL, X2, X4)
 
 
 def chosen(
-    given: dict[str, Any], missing: tuple[str, ...] = (), size: tuple[int, int] = SMALL, device: str = "cpu"
+    given: dict[str, Any],
+    missing: tuple[str, ...] = (),
+    size: tuple[int, int] = SMALL,
+    device: str = "cpu",
+    absence: weights.Absence = OFFLINE,
 ) -> Choice:
-    available = Available(weights.tables(), dict.fromkeys(missing, "offline, as asked for"))
+    available = Available(weights.tables(), dict.fromkeys(missing, absence))
     return choose(Options(**given), available, size=size, device=device)
 
 
@@ -65,23 +80,37 @@ def test_what_is_chosen(
     assert (found.model, found.detector, found.mask, found.background) == expected
 
 
-def test_one_line_names_all_that_was_replaced_with_one_reason() -> None:
-    (line,) = chosen({}, ALL_GONE).fallbacks
-    assert line == (
-        "Neither on this machine nor reachable: gfpgan-1.4 and retinaface-r50 (offline, as asked for). "
-        "The built-in models tiny and tiny-detector take their place."
+GETS = "using the small built-in models; `restore models pull` gets better ones."
+
+
+def test_one_short_line_whatever_was_replaced_and_the_reasons_apart() -> None:
+    for missing in (ALL_GONE, (GFPGAN,), (R50,), (GENERAL,)):
+        assert fallback_line(chosen({}, missing).replaced) == f"Offline, as asked for: {GETS}"
+        assert fallback_line(chosen({}, missing, absence=SILENT).replaced) == f"No network: {GETS}"
+    gone = weights.Absence("source", "no host has it")
+    assert fallback_line(chosen({}, (GFPGAN, R50), absence=gone).replaced) == (
+        f"gfpgan-1.4 and retinaface-r50 cannot be had (-v says why): {GETS}"
     )
-    (line,) = chosen({}, (R50,)).fallbacks
-    assert "The built-in model tiny-detector takes its place." in line
-    assert chosen({}).fallbacks == ()
-    assert chosen({"model": TINY}, ALL_GONE).fallbacks == ()
-    assert chosen({"model": "none"}, ALL_GONE).fallbacks == ()
+    assert fallback_reasons(chosen({}, ALL_GONE, absence=SILENT).replaced) == [
+        f"{wanted}: a host: its name cannot be resolved; {taken} takes its place."
+        for wanted, taken in ((GFPGAN, TINY), (R50, FINDER), (GENERAL, ENLARGER))
+    ]
+    assert chosen({}).replaced == ()
+    assert chosen({"model": TINY}, ALL_GONE).replaced == ()
+    assert chosen({"model": "none", "background": "lanczos"}, ALL_GONE).replaced == ()
+
+
+def test_what_a_plain_run_takes() -> None:
+    tables = weights.tables()
+    assert plain_run(tables, "cpu") == [GFPGAN, R50, PARSER, GENERAL]
+    assert plain_run(tables, "cuda") == [GFPGAN, R50, PARSER, X2]
+    assert plain_run(tables, "cpu", 8.0) == [GLEAN, R50, PARSER, GENERAL]
 
 
 def test_why_a_background_was_chosen() -> None:
     assert chosen({}).why == "Background: realesr-general, the one that is quick on a CPU."
     assert "--background realesr-general uses one all the same" in str(chosen({}, size=LARGE).why)
-    assert "realesr-general is neither on this machine nor reachable" in str(chosen({}, (GENERAL,)).why)
+    assert chosen({}, (GENERAL,)).why is None
     assert chosen({"model": TINY}).why is None
     assert chosen({"background": X2}).why is None
 
@@ -92,7 +121,7 @@ def test_without_a_photo_nothing_is_said_of_the_background() -> None:
 
 
 def test_what_is_not_decided_is_not_asked_for() -> None:
-    class Unread(dict[str, str]):
+    class Unread(dict[str, weights.Absence]):
         def get(self, *_arguments: object) -> Any:
             raise AssertionError("nobody needs to know what can be had")
 

@@ -143,6 +143,7 @@ class _Faces:
         if work.options.aligned:
             return np.ones((len(outputs), 8, 8), np.float32)
         mask, warning = work.components.mask()
+        work.components.warn_once(warning)
         work.record.warn(warning)
         work.record.mask = getattr(mask, "record_name", type(mask).__name__)
         work.record.mask_name = getattr(mask, "name", type(mask).__name__)
