@@ -1,4 +1,4 @@
-"""Figures as people say them, and lines that they can type, wherever they are shown."""
+"""Figures as people say them, lines that they can type, and names that they may have meant."""
 
 from __future__ import annotations
 
@@ -90,3 +90,71 @@ def whole_numbers(given: Any) -> list[int] | None:
     if not found or not all(isinstance(each, numbers.Integral) and not isinstance(each, bool) for each in found):
         return None
     return [int(each) for each in found]
+
+
+def nearest(word: str, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """Return the names that may have been meant by a word, the likeliest first; at most three.
+
+    Letters that changed places count as a slip too: "dome" for "demo".
+    """
+    import difflib
+
+    known = {name.lower(): name for name in names}
+    word = word.lower()
+    swapped = [name for name in known if len(word) > 2 and sorted(name) == sorted(word)]
+    found = dict.fromkeys([*swapped, *difflib.get_close_matches(word, known, n=3, cutoff=cutoff)])
+    return [known[name] for name in found][:3]
+
+
+def number(text: str, flag: str, *, whole: bool = False, times: bool = False) -> float:
+    """Return a number as people write it: "2.5", and with the comma that half of Europe writes, "2,5".
+
+    Args:
+        text: what was typed.
+        flag: the option, for the error.
+        whole: whether only whole numbers count; the result is an int then.
+        times: whether it may be written as a factor: "2x", "x2", "2 ×".
+
+    Raises:
+        UsageError: it is no number, or may be two: 1,000.
+    """
+    plain = text.strip()
+    if times:
+        plain = re.sub(r"^[x×*]\s*|\s*[x×*]$", "", plain, flags=re.IGNORECASE)
+    if not whole and re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", plain):
+        both = f"{plain.replace(',', '')} or {plain.replace(',', '.')}"
+        raise UsageError(f"{flag} {text} may be {both}.", "Write a point, not a comma.")
+    if not whole and re.fullmatch(r"[+-]?\d*,\d+", plain):
+        plain = plain.replace(",", ".")
+    try:
+        if not plain.isascii():  # digits of other scripts: nobody is sure how they were meant
+            raise ValueError
+        return int(plain) if whole else float(plain)
+    except ValueError:
+        what, example = ("whole number", "4") if whole else ("number", "2.5")
+        raise UsageError(f"{flag} {text} is no {what}.", f"Write it like {flag} {example}.") from None
+
+
+def ranges(found: Iterable[int]) -> str:
+    """Return whole numbers as people write them down: "3", "2, 5-7"."""
+    runs: list[list[int]] = []
+    for each in sorted(found):
+        if runs and each == runs[-1][-1] + 1:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def face_numbers(text: str) -> frozenset[int] | None:
+    """Return the numbers of a list of faces, "2,5" or "1-3,7"; None where it is none."""
+    found: set[int] = set()
+    for part in text.replace(" ", "").replace("–", "-").split(","):
+        ends = part.split("-")
+        if len(ends) > 2 or not all(each.isascii() and each.isdecimal() and len(each) < 6 for each in ends):
+            return None
+        first, last = int(ends[0]), int(ends[-1])
+        if not 0 < first <= last:
+            return None
+        found.update(range(first, last + 1))
+    return frozenset(found)

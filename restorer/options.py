@@ -7,9 +7,9 @@ so a new option is one new field (and, for type checkers, its line in `OptionFie
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from restorer.errors import SWITCHES, VALUES, OptionTypeError, OptionValueError, UnknownOptionError
-from restorer.formatting import either, meant_by, whole_numbers
+from restorer.formatting import either, face_numbers, meant_by, nearest, number, whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -186,10 +186,9 @@ def _plain(hint: Any) -> tuple[type, bool]:
 AUTO = ("auto", "choose what suits the photo and this machine")
 
 
-def _are_numbers(text: str) -> bool:
-    """Tell whether a text is a list of faces: "2,5"."""
-    given = text.replace(" ", "").split(",")
-    return all(each.isdecimal() and len(each) < 10 and int(each) > 0 for each in given)
+def _times(given: str | float) -> float:
+    """Return a scale as people write it: "2", "2,5", "2x"."""
+    return number(given, "--scale", times=True) if isinstance(given, str) else given
 
 
 def _numbers_as_text(given: Any) -> Any:
@@ -215,7 +214,9 @@ class Options:
         files=True,
         by_weights=True,
     )
-    scale: float = option(2.0, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0)
+    scale: float = option(
+        2.0, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0, parse=_times
+    )
     # Only where a model has it; None = the model's default.
     fidelity: float | None = option(
         None, help="0 = best looking, 1 = closest to the photo; for models that have it.", panel=FACES, least=0, most=1
@@ -226,12 +227,13 @@ class Options:
     )
     faces: str = option(
         "all",
-        help="Which faces: all, largest, center, or numbers such as 2,5.",
+        help="Which faces: all, largest, center, or numbers such as 2,5 or 1-3.",
         panel=FACES,
         values=("all", "largest", "center"),
-        others=_are_numbers,
+        others=lambda text: face_numbers(text) is not None,
         convert=_numbers_as_text,
-        advice="Use all, largest, center, or numbers such as 2,5 as `restore faces PHOTO` counts them.",
+        metavar="WHICH",
+        advice="Use all, largest, center, or numbers such as 2,5 or 1-3 as `restore faces PHOTO` counts them.",
     )
     # Pixels of the photo, of the longer side of the face's box.
     min_face: float | None = option(
@@ -269,7 +271,8 @@ class Options:
         help="auto, cpu, cuda, cuda:N or mps.",
         panel=RUN,
         values=("auto", "cpu", "cuda", "cuda:0", "mps"),
-        others=lambda _text: True,  # which devices there are, torch knows
+        others=lambda text: re.fullmatch(r"cuda:\d+", text) is not None,  # which of them there are, torch knows
+        advice="Use auto, cpu, cuda (a GPU by NVIDIA or AMD), cuda:N, or mps (the GPU of a Mac).",
         decides=False,
     )
     precision: str = option(
@@ -326,7 +329,7 @@ class Options:
         known = declared(cls)
         for name in given:
             if name not in known:
-                near = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1, cutoff=0.6)
+                near = nearest(name.replace("-", "_"), known)
                 hint = f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(known)}."
                 raise UnknownOptionError(name, f"There is no option {name!r}.", hint)
         return cls(**given)

@@ -18,7 +18,7 @@ from typing import Any
 
 import restorer
 from restorer import errors
-from restorer.cli import COMMANDS
+from restorer.cli.commands import COMMANDS
 from restorer.cli.signatures import functions, parameters
 from restorer.models import REGISTRY
 from restorer.record import FaceRecord, Record

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from restorer.batch.journal import Journal
 from restorer.batch.patterns import ANY_DEPTH, matches
+from restorer.batch.slips import meant
 from restorer.batch.walking import Folder, FolderPath, Walk, is_kept_back, real
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_note
@@ -192,9 +193,12 @@ class _Finder:
     def _add_glob(self, pattern: str) -> None:
         found = matches(pattern)
         if not found:
+            near = meant(Path(pattern))
             raise UsageError(
                 f"{pattern}: there is no such file or folder.",
-                "Check the name; quote names with spaces. `restore --help` lists the commands.",
+                f"Did you mean {near}?"
+                if near is not None
+                else "Check the name; quote names with spaces. `restore --help` lists the commands.",
             )
         parts = Path(pattern).parts
         base = parts.index(ANY_DEPTH) if ANY_DEPTH in parts else None

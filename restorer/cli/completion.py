@@ -15,13 +15,15 @@ from typing import Annotated, Any
 import typer
 
 from restorer import options
-from restorer.cli import COMMANDS, declared
+from restorer.cli import declared
+from restorer.cli.commands import COMMANDS
 from restorer.cli.request import PHOTO_OPTIONS
+from restorer.cli.settings import Command
 from restorer.cli.signatures import Parameter, functions, parameters
 from restorer.errors import RestorerError, UsageError
 from restorer.options import Option
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 FILES = ":files"
 
@@ -87,7 +89,7 @@ complete --command restore --no-files --keep-order --arguments '(__restore_compl
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=Command)
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
     words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,

@@ -14,12 +14,13 @@ from rich.table import Table
 from restorer.cli import restore_toml as files
 from restorer.cli import settings
 from restorer.cli.console import json_text, messages, results
+from restorer.cli.settings import Command
 from restorer.storage.folders import is_offline
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=Command)
 def config(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
     """Show the options that a run in this folder starts from, and where each value comes from.
 

@@ -41,7 +41,9 @@ def names_of(role: str) -> tuple[str, ...]:
     from restorer import weights
     from restorer.models import REGISTRY
 
-    return tuple(name for name, table in weights.tables().items() if REGISTRY.architecture_of(table).role == role)
+    # What no source has must be brought along: it is no name that works as it stands.
+    known = (table for table in weights.tables().values() if table.sources)
+    return tuple(table.name for table in known if REGISTRY.architecture_of(table).role == role)
 
 
 def help_of(option: Option) -> str:
@@ -76,8 +78,9 @@ def typed(option: Option, help: str | None = None, panel: str | None = None) -> 
     """Return what typer wants to know of an option."""
     flags, negative = flags_of(option)
     words = ("/".join((flags[0], *negative)), *flags[1:])
+    metavar = option.metavar or ("NAME" if option.role and option.kind is str else None)
     return typer.Option(
-        *words, help=help or help_of(option), metavar=option.metavar, parser=option.parse, rich_help_panel=panel
+        *words, help=help or help_of(option), metavar=metavar, parser=option.parse, rich_help_panel=panel
     )
 
 

@@ -10,18 +10,21 @@ import typer
 
 from restorer.cli.console import say, shown
 from restorer.cli.declared import shared
+from restorer.cli.settings import Command
 from restorer.errors import OutputExistsError
 from restorer.options import Options
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 QUALITY = 72
 """Of the aged photo's JPEG."""
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the pictures.")] = Path("restore-demo"),
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The folder for the pictures.")] = Path(
+        "restore-demo"
+    ),
     scale: Annotated[float, typer.Option(min=1.0, max=16.0, help="How many times larger the result is.")] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the grain that the photo gets.")] = 0,
     device: Annotated[str, shared("device")] = Options.device,

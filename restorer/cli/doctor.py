@@ -11,11 +11,12 @@ import typer
 from rich.markup import escape
 
 from restorer.cli.console import results
+from restorer.cli.settings import Command
 
 if TYPE_CHECKING:
     from restorer.cli.diagnosis.base import Check
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 MARKS = {
     "ok": "[green]ok[/]     ",
@@ -25,7 +26,7 @@ MARKS = {
 }
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no network.")] = False,

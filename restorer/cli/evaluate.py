@@ -12,12 +12,13 @@ from rich.table import Table as RichTable
 
 from restorer.cli.console import messages, results, say
 from restorer.cli.declared import shared
+from restorer.cli.settings import Command
 from restorer.options import Options
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=Command)
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a face restorer, or a file of your own.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean pictures of aligned faces.")],

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from restorer.models.base import Face
     from restorer.photo import Photo
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 DRAWN = "numbered faces"
 """Stands in the note of a drawing in place of a model; runs over folders pass it over, and it may be replaced."""
 
 
-@app.command(cls=Configured, no_args_is_help=True)
+@app.command(cls=Configured)
 def faces(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo; - reads it from stdin.")],
     out: Annotated[

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import typer
 
+from restorer.cli.settings import Command
 from restorer.errors import UsageError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=Command)
 def man() -> None:
     """Show this page; where the output is no terminal, print it as roff."""
     from restorer.cli import manpage

@@ -10,17 +10,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from typer.models import OptionInfo, ParameterInfo
-from typer.utils import get_params_from_function
-
 from restorer.batch import journal
-from restorer.cli import COMMANDS
 from restorer.cli import restore_toml as config
-from restorer.cli.signatures import Parameter, functions, parameters
+from restorer.cli.commands import COMMANDS
+from restorer.cli.entries import Entry, entries, groups
+from restorer.cli.signatures import functions
 from restorer.version import __version__
 
 Lines = Iterator[str]
@@ -84,6 +80,7 @@ ENVIRONMENT = (
     ("WORLD_SIZE, RANK, LOCAL_RANK", "Set by torchrun, for `restore train` on several GPUs."),
     ("OMP_NUM_THREADS", "How many threads compute, where it is set; else as many as cores that this process may use."),
     ("NO_COLOR, COLUMNS", "Whether, and how wide, messages are printed in colour."),
+    ("TERM, TERM_PROGRAM", "Which terminal it is: `dumb` gets no bar, `dumb` and `linux` no links."),
 )
 
 EXIT_STATUS = (
@@ -116,16 +113,6 @@ SEE_ALSO = (
 )
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """An option or argument with what the page tells of it beyond `Parameter`: its group, value and limits."""
-
-    parameter: Parameter
-    panel: str
-    value: str
-    limits: str
-
-
 def page() -> str:
     """Return the manual page as roff source; the names of models are those that are known where this runs."""
     return "\n".join(_page()) + "\n"
@@ -141,13 +128,13 @@ def _page() -> Lines:
     yield ".SH DESCRIPTION"
     yield from _paragraphs(DESCRIPTION)
     yield ".SH OPTIONS"
-    everything = _entries(functions("photos")["restore"])
+    everything = entries(functions("photos")["restore"])
     for entry in everything:
         if not entry.parameter.flags:
             yield from _entry(entry)
-    for heading, entries in _groups(everything).items():
+    for heading, found in groups(everything).items():
         yield f".SS {_text(heading)}"
-        for entry in entries:
+        for entry in found:
             yield from _entry(entry)
     yield from _tagged([(_flag("--help"), "Show the options on the terminal. Every command has this.")])
     yield ".SH COMMANDS"
@@ -184,70 +171,35 @@ def _command(name: str) -> Lines:
     for typed, function in commands().items():
         if typed.split()[1:2] != [name]:
             continue
-        entries = _entries(function)
-        words = [typed, *(["[OPTION]..."] if any(each.parameter.flags for each in entries) else [])]
-        words += [each.value for each in entries if not each.parameter.flags]
+        own = entries(function)
+        words = [typed, *(["[OPTION]..."] if any(each.parameter.flags for each in own) else [])]
+        words += [each.value for each in own if not each.parameter.flags]
         yield f".SS {_text(' '.join(words))}"
         yield from _paragraphs(re.split(r"\n\s*\n", inspect.getdoc(function) or ""))
-        for each in entries:
+        for each in own:
             if each.parameter.flags or each.parameter.help:
                 yield from _entry(each)
 
 
-def _entries(function: Callable[..., Any]) -> list[_Entry]:
-    """Return what a command takes, in the order of its signature; what its help page hides is left out."""
-    infos = {name: given.default for name, given in get_params_from_function(inspect.unwrap(function)).items()}
-    return [
-        _with_group(each, infos[each.name] if isinstance(infos[each.name], ParameterInfo) else None)
-        for each in parameters(function)
-        if not each.hidden
-    ]
-
-
-def _with_group(parameter: Parameter, info: ParameterInfo | None) -> _Entry:
-    plain = {Path: "PATH", int: "N", float: "NUMBER"}.get(parameter.kind, parameter.long.upper().replace("-", "_"))
-    value = (info.metavar if info else None) or plain
-    limits = ""
-    if info is not None and (info.min is not None or info.max is not None):
-        limits = f"From {info.min:g}" if info.min is not None else ""
-        limits += f"{' to' if limits else 'Up to'} {info.max:g}" if info.max is not None else " on"
-    panel = getattr(info, "rich_help_panel", None) if isinstance(info, OptionInfo) else None
-    return _Entry(parameter, panel or "Options", value, limits)
-
-
-def _groups(entries: Iterable[_Entry]) -> dict[str, list[_Entry]]:
-    """Return options by their group, in the order in which groups first appear; arguments are no options."""
-    found: dict[str, list[_Entry]] = {}
-    for each in entries:
-        if each.parameter.flags:
-            found.setdefault(each.panel, []).append(each)
-    return found
-
-
-def _entry(entry: _Entry) -> Lines:
+def _entry(entry: Entry) -> Lines:
     """Yield an option or argument as a paragraph with its name as the tag."""
     parameter = entry.parameter
     if parameter.flags:
-        order = sorted(parameter.flags, key=len)  # the short one first, as people read it
-        tag = ", ".join(_flag(flag) for flag in (*order, *parameter.negative))
+        tag = ", ".join(_flag(flag) for flag in entry.flags)
         if parameter.takes_value:
             tag += rf" \fI{_escaped(entry.value)}\fR"
     else:
         tag = rf"\fI{_escaped(entry.value)}\fR"
-    sentences = [parameter.help, f"{entry.limits}." if entry.limits else "", _default(parameter)]
+    sentences = [
+        parameter.help,
+        f"{entry.limits}." if entry.limits else "",
+        f"Default: {_default(entry)}." if entry.default else "",
+    ]
     yield from _tagged([(tag, " ".join(filter(None, sentences)))])
 
 
-def _default(parameter: Parameter) -> str:
-    """Return the sentence about an option's default; none where it is nothing, or a switch that is off."""
-    value = parameter.default
-    if value is None or not parameter.flags:
-        return ""
-    if parameter.kind is bool:
-        if not parameter.negative:
-            return ""
-        return f"Default: {parameter.flags[0] if value else parameter.negative[0]}."
-    return f"Default: `{value:g}`." if isinstance(value, float) else f"Default: `{value}`."
+def _default(entry: Entry) -> str:
+    return entry.default if entry.parameter.kind is bool else f"`{entry.default}`"
 
 
 # ------------------------------------------------------------------------------------------------------------- roff

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as RichTable
 
 from restorer import weights
-from restorer.cli.console import messages, results, say, show_error
+from restorer.cli import weights_view
+from restorer.cli.console import messages, raw, results, say, show_error
 from restorer.cli.downloads import ProgressBar
+from restorer.cli.settings import Command
 from restorer.errors import HashMismatchError, RestorerError, UsageError, WeightsError, WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture, UpscalerArchitecture
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     help="List, download, verify and import weights.",
 )
 
@@ -45,40 +44,23 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names as `r
 # ------------------------------------------------------------------------------------------------------- looking
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False) -> None:
-    """Show all weights: what each is for, sizes, whether it is here, licence."""
+    """Show which weights there are, how large each is, and whether it is here; in a pipe also licence and purpose."""
     known = list(weights.tables().values())
     if as_json:
         print(json.dumps([_facts(table) for table in known], indent=2))
         return
-    view = RichTable(box=None, pad_edge=False, header_style="bold")
-    for heading in ("Name", "What it is for", "In → out", "Here", "Download", "Licence"):
-        view.add_column(
-            heading, no_wrap=heading != "What it is for", justify="right" if heading == "Download" else "left"
-        )
-    role = ""
-    for table in sorted(known, key=lambda table: _role(table)):  # the order of weights.toml within a role
-        if _role(table) != role:
-            role = _role(table)
-            view.add_row(f"[bold]{escape(role)}[/]")
-        alias = f"also called {' or '.join(table.aliases)}; " if table.aliases else ""
-        view.add_row(
-            f"  {escape(table.name)}" + (" [yellow]yours[/]" if table.replaces_shipped else ""),
-            escape(alias + (table.trained_for or "")),
-            _sizes(table),
-            "[green]yes[/]" if weights.cached(table) else "no",
-            megabytes(table.size) if table.size else "?" if table.sources else "-",
-            escape(_short(table.license)),
-        )
-    console = results if results.is_terminal else Console(width=180, highlight=False)  # a pipe has no width
-    console.print(view, soft_wrap=False)
-    say("* with conditions: `restore models show NAME` has them.")
-    if any(table.replaces_shipped for table in known):
-        say("yours: a weights.toml of your own holds this table, in the place of the shipped one.")
+    rows = [_row(table) for table in sorted(known, key=lambda table: weights_view.by_role(_role(table)))]
+    if results.is_terminal:
+        for line in weights_view.listing(rows, results.width):
+            results.print(line, soft_wrap=True)
+        return
+    for text in weights_view.table(rows):
+        raw(text)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name, an alias, or a file that was imported.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -88,22 +70,11 @@ def show(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    view = RichTable(box=None, show_header=False, pad_edge=False)
-    view.add_column(style="bold", no_wrap=True)
-    view.add_column(overflow="fold")
-    for key, value in facts.items():
-        if isinstance(value, list):
-            value = "\n".join(str(item) for item in value)
-        elif isinstance(value, dict):
-            value = ", ".join(f"{argument} = {setting}" for argument, setting in value.items())
-        elif key == "size" and value:
-            value = f"{value:,} bytes ({megabytes(value)})"
-        if value not in (None, "", False):
-            view.add_row(key.replace("_", " "), escape("yes" if value is True else str(value)))
-    results.print(view, soft_wrap=False)
+    for line in weights_view.facts(facts, results.width if results.is_terminal else None):
+        results.print(line, soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def path(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Print where a verified file lies; exit 3 when it is not here."""
     table = weights.resolve(name)
@@ -120,7 +91,7 @@ def path(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 # ------------------------------------------------------------------------------------------------------ bringing
 
 
-@app.command()
+@app.command(cls=Command)
 def pull(
     names: Annotated[
         list[str] | None,
@@ -186,7 +157,7 @@ def _pull(table: Table, accept_license: bool, offline: bool) -> None:
     say(f"{table.name}: {found}")
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint: .pth, .pt, .ckpt or .safetensors.")],
     name: Annotated[
@@ -259,7 +230,7 @@ def _special(architecture: str, arguments: Any) -> dict[str, Any] | None:
 # ----------------------------------------------------------------------------------------------------- checking
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all that are here.")] = None,
 ) -> None:
@@ -305,7 +276,7 @@ def _verified(table: Table, file: Path) -> str:
 # ----------------------------------------------------------------------------------------------------- removing
 
 
-@app.command()
+@app.command(cls=Command)
 def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete what this tool downloaded or imported. Files of yours and of other tools stay."""
     for table in [weights.resolve(name) for name in names]:
@@ -350,6 +321,23 @@ def _imported(listed: bool, source: Source, file: Path) -> bool:
 def _role(table: Table) -> str:
     architecture = REGISTRY.get(table.architecture)
     return architecture.role if architecture else f"unknown architecture {table.architecture}"
+
+
+def _row(table: Table) -> weights_view.Row:
+    """Return a table's line of the list."""
+    alias = f"also called {' or '.join(table.aliases)}; " if table.aliases else ""
+    return weights_view.Row(
+        name=table.name,
+        role=_role(table),
+        here=weights.cached(table) is not None,
+        yours=table.replaces_shipped,
+        size=table.size,
+        at_least=table.at_least,
+        sourced=bool(table.sources),
+        sizes=_sizes(table),
+        license=_short(table.license),
+        purpose=alias + (table.trained_for or ""),
+    )
 
 
 def _short(license_text: str | None) -> str:

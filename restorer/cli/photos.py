@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from restorer.cli import COMMANDS
 from restorer.cli.console import messages, say
 from restorer.cli.declared import from_declarations
 from restorer.cli.request import Manner, PhotosRequest
@@ -17,19 +16,7 @@ from restorer.errors import UsageError
 from restorer.options import RUN, Options
 from restorer.version import __version__
 
-EPILOG = "\n\n".join(
-    [
-        "Examples:",
-        "restore grandma.jpg    (writes grandma_restored.jpg beside it, twice as large)",
-        "restore grandma.jpg --scale 8 -o large.png",
-        "restore album/ -o restored/    (every photo of the folder, its tree kept)",
-        "Other commands (each has a --help of its own):",
-        *(f"restore {name}    ({text})" for name, text in COMMANDS.items()),
-        "Exit codes: 0 all done, 1 some photos failed (each is named), 2 wrong usage, 3 weights missing or not right.",
-    ]
-)
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _print_version(value: bool) -> None:
@@ -38,7 +25,7 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.command(cls=Configured, epilog=EPILOG, no_args_is_help=True)
+@app.command(cls=Configured)
 @from_declarations
 def restore(
     photos: Annotated[
@@ -52,7 +39,7 @@ def restore(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version.", rich_help_panel=RUN
+            "-V", "--version", callback=_print_version, is_eager=True, help="Print the version.", rich_help_panel=RUN
         ),
     ] = False,
 ) -> None:
@@ -79,6 +66,8 @@ def restore(
             on_download=on_download,
             **options.values(),
         )
+        if options.device not in ("auto", "cpu"):
+            restorer.components.device  # noqa: B018 - one that is not there is said before anything else
         command = PhotosCommand(
             restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose, screen=screen
         )

@@ -10,13 +10,14 @@ import typer
 
 from restorer.cli.console import say
 from restorer.cli.declared import shared
+from restorer.cli.settings import Command
 from restorer.errors import OutputExistsError, UsageError
 from restorer.options import Options
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=Command)
 def sample(
     prior: Annotated[str, typer.Argument(metavar="PRIOR", help="Name of a StyleGAN2 or DCGAN prior, or a file.")],
     out: Annotated[

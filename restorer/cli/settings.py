@@ -25,7 +25,22 @@ def load() -> dict[str, config.Setting]:
     return config.load(config.Option(each.long, each.kind, each.many) for each in photo_options())
 
 
-class Configured(TyperCommand):
+class Command(TyperCommand):
+    """A command whose values are read as people write them: `@app.command(cls=Command)`."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Say how values are read before the command line is."""
+        read_plainly(self.params)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return --help, which is an option like the others."""
+        option = super().get_help_option(ctx)
+        read_plainly([] if option is None else [option])
+        return option
+
+
+class Configured(Command):
     """A command that takes from restore.toml what its command line leaves open: `@app.command(cls=Configured)`.
 
     Its options that `restore PHOTO` has too, under the same long name, are those that a file may set.
@@ -38,14 +53,7 @@ class Configured(TyperCommand):
             mine = [each for each in parameters(self.callback) if each.long in settings]
             extra["default_map"] = {each.name: settings[each.long].value for each in mine}
             extra["obj"] = {each.name: (each.long, settings[each.long]) for each in mine}
-            read_plainly(self.params)
         return super().make_context(info_name, args, parent, **extra)
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return --help, which is an option like the others."""
-        option = super().get_help_option(ctx)
-        read_plainly([] if option is None else [option])
-        return option
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error about an option names the file that set it."""

@@ -12,12 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from restorer.cli.console import messages, say
 from restorer.cli.moving import Moving
+from restorer.cli.settings import Command
 from restorer.formatting import duration, seconds
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=Command)
 def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a recipe inside.")],
     data: Annotated[

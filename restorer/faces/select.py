@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+from restorer.formatting import face_numbers
+
 Box = tuple[float, float, float, float]
 
 
@@ -38,7 +40,7 @@ def choose(
     Args:
         found: the detected faces.
         photo_size: (width, height).
-        faces: "all", "largest", "center" (the one nearest to the middle of the photo) or numbers such as "2,5".
+        faces: "all", "largest", "center" (the one nearest to the middle of the photo) or numbers: "2,5", "1-3".
         min_face: pixels of the photo, for the longer side of the box.
         max_faces: at most so many.
 
@@ -74,10 +76,10 @@ def numbers(faces: str) -> frozenset[int] | None:
     """
     if faces in ("all", "largest", "center"):
         return None
-    parts = faces.replace(" ", "").split(",")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"faces are chosen by all, largest, center, or numbers such as 2,5; not by {faces!r}")
-    return frozenset(map(int, parts))
+    found = face_numbers(faces)
+    if found is None:
+        raise ValueError(f"faces are chosen by all, largest, center, or numbers such as 2,5 or 1-3; not by {faces!r}")
+    return found
 
 
 def missing(faces: str, count: int) -> list[int]:

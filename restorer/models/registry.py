@@ -82,9 +82,9 @@ class Registry(Mapping[str, Architecture]):
         """
         found = self.architecture_of(table)
         if not isinstance(found, kind):
-            role = kind.role
+            role, article = kind.role, "an" if found.role[0] in "aeiou" else "a"
             raise UsageError(
-                f"{f'{option}: ' if option else ''}{table.name} is a {found.role}, not a {role}.",
+                f"{f'{option}: ' if option else ''}{table.name} is {article} {found.role}, not a {role}.",
                 f"`restore models list` shows the names whose role is {role}.",
             )
         return found

@@ -7,24 +7,27 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from restorer import weights
 from restorer.engine import device as devices
 from restorer.engine.device import Device
-from restorer.errors import worded
+from restorer.errors import UnknownTableError, worded
+from restorer.formatting import nearest
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
+from restorer.options import Options, declared
 from restorer.pipeline import choice as choices
 from restorer.pipeline.choice import AUTO, NONE, Available, Choice, Replacement
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
+from restorer.weights.table import CHECKPOINT_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from restorer.options import Options
     from restorer.record import Record
     from restorer.weights import Absence, Table
 
@@ -108,14 +111,15 @@ class Decisions:
             choices.check_no_faces(options)
         else:
             name = options.model if options.model != AUTO else choices.wanted(tables, "face restorer", options.scale)
-            table = weights.resolve(name)
+            table = _named("model", name)
             choices.check_model(options, table, tables)
             if options.model != AUTO:
                 choices.check_likeness(options, table.name, choices.crop_of(table))
         if given.detector is None and options.detector != AUTO:
-            REGISTRY.of_role(DetectorArchitecture, weights.resolve(options.detector), f"--detector {options.detector}")
+            table = _named("detector", options.detector)
+            REGISTRY.of_role(DetectorArchitecture, table, f"--detector {options.detector}")
         if given.background is None and options.background not in (AUTO, *RESAMPLERS):
-            table = weights.resolve(options.background)
+            table = _named("background", options.background)
             REGISTRY.of_role(UpscalerArchitecture, table, f"--background {options.background}")
 
     # ------------------------------------------------------------------------------------------------ names
@@ -306,3 +310,31 @@ class _Missing(Mapping[str, "Absence"]):
 def name_of(part: object) -> str:
     """Return the name of a part that the caller gave."""
     return str(getattr(part, "name", type(part).__name__))
+
+
+def _named(field: str, name: str) -> Table:
+    """Return the table that an option names.
+
+    Raises:
+        UnknownTableError: there is none; with all that the option takes, the nearest first.
+    """
+    try:
+        return weights.resolve(name)
+    except UnknownTableError as error:
+        option = declared(Options)[field]
+        tables = [each for each in weights.tables().values() if _role_of(each) == option.role]
+        known = [word for word, _meaning in option.words]
+        known += [each for table in tables for each in (table.name, *table.aliases)]
+        near = nearest(name, known)
+        if Path(name).name != name or Path(name).suffix in CHECKPOINT_SUFFIXES:  # a file was meant
+            raise
+        remedy = f"--{option.long} takes {', '.join(known)}."
+        if near:
+            remedy = f"Did you mean {' or '.join(near)}? `restore models list` shows all names."
+        message = f"--{option.long} {name}: there is nothing of that name."
+        raise UnknownTableError(name, message, remedy, suggestions=near) from error
+
+
+def _role_of(table: Table) -> str | None:
+    architecture = REGISTRY.get(table.architecture)
+    return None if architecture is None else architecture.role

@@ -32,10 +32,15 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-def megabytes(size: int | None) -> str:
-    """Return a size as people read it: "349 MB", in millions of bytes; small ones with a decimal."""
+def megabytes(size: int | None, at_least: int | None = None) -> str:
+    """Return a size as people read it: "349 MB", in millions of bytes; small ones with a decimal.
+
+    Args:
+        size: of the file; None = not known.
+        at_least: what is known then.
+    """
     if size is None:
-        return "unknown size"
+        return "unknown size" if at_least is None else f"{megabytes(at_least)} or more"
     return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e6:.1f} MB"
 
 

@@ -40,6 +40,7 @@ class Table:
         sha256_prefix: the first digits, where upstream publishes no more.
         payload_sha256: of a file of our own (`restorer.weights.native_file`), which carries the hash of its tensors.
         size: bytes of the file.
+        at_least: where that is not known, the bytes of the network alone, than which the file is not smaller.
         license: as stated by whoever publishes the file.
         trained_for: what it is good for, in a few words.
         aliases: other names for it.
@@ -60,6 +61,7 @@ class Table:
     sha256_prefix: str | None = None
     payload_sha256: str | None = None
     size: int | None = None
+    at_least: int | None = None
     license: str | None = None
     trained_for: str | None = None
     aliases: tuple[str, ...] = ()
@@ -222,6 +224,7 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         "sha256",
         "sha256_prefix",
         "size",
+        "at_least",
         "aliases",
         *_TEXTS,
         "builtin",
@@ -249,9 +252,10 @@ def _read(name: str, fields: Any, path: Path) -> Table:
     if fields.get("mask", "landmarks") != "landmarks":
         raise wrong("has a 'mask' other than \"landmarks\"")
     _check_auto(fields.get("auto", {}), wrong)
-    size = fields.get("size")
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size <= 0):
-        raise wrong("has a 'size' that is no number of bytes")
+    for key in ("size", "at_least"):
+        value = fields.get(key)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
+            raise wrong(f"has a {key!r} that is no number of bytes")
     for text in fields["sources"]:
         try:
             parse_source(text, path.parent)
@@ -269,7 +273,8 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         sources=tuple(fields["sources"]),
         sha256=sha256,
         sha256_prefix=prefix,
-        size=size,
+        size=fields.get("size"),
+        at_least=fields.get("at_least"),
         aliases=tuple(fields.get("aliases", ())),
         origin=path.resolve(),
         license=fields.get("license"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from restorer import weights
-from restorer.cli import COMMANDS
+from restorer.cli.commands import COMMANDS
 from restorer.cli.completion import SCRIPTS, suggest
 from tests.cli.test_command import HEAVY, loaded
 from tests.support.in_process import restore

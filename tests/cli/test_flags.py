@@ -18,7 +18,7 @@ import typer.main
 from PIL import Image
 from safetensors.torch import save_file
 
-from restorer.cli import COMMANDS
+from restorer.cli.commands import COMMANDS
 from restorer.evaluation.ageing import photograph
 from restorer.models import REGISTRY
 from restorer.models.base import CropSpec, FaceArchitecture
@@ -83,7 +83,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "-q/--quiet": (HERE_TOO, "test_quiet_and_verbose"),
         "-v/--verbose": (HERE_TOO, "test_quiet_and_verbose"),
-        "--version": (COMMAND, "test_version_answers_without_loading_anything"),
+        "-V/--version": (COMMAND, "test_version_answers_without_loading_anything"),
     },
     "models list": {"--json": (MODELS, "test_list_as_json")},
     "models show": {"--json": (MODELS, "test_show_says_everything")},

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from restorer.cli import COMMANDS, manpage
+from restorer.cli import manpage
+from restorer.cli.commands import COMMANDS
 from restorer.evaluation import ageing as demo
 from tests.conftest import Restore
 from tests.support.in_process import restore as restore_here

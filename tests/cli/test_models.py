@@ -16,7 +16,8 @@ import tomllib
 import torch
 
 from restorer import weights
-from restorer.cli import main
+from restorer.cli import main, weights_view
+from restorer.cli.models import _row
 from restorer.models import REGISTRY
 from restorer.storage.folders import hub_cache
 from restorer.weights.table import user_file
@@ -66,24 +67,38 @@ def small(hub: Hub, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     return "small"
 
 
-def test_list_is_a_table_of_everything(capsys: pytest.CaptureFixture[str], small: str) -> None:
+def test_list_in_a_pipe_is_a_line_a_table_with_everything(capsys: pytest.CaptureFixture[str], small: str) -> None:
     assert restore_models("list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"Name +What it is for +In → out +Here +Download +Licence *", lines[0])
+    assert re.fullmatch(r"Name +Role +Here +Download +In → out +Licence +What it is for", lines[0])
 
     def row(name: str) -> str:
         return next(line for line in lines if line.split()[:1] == [name])
 
-    assert re.search(r"512 → 512 +no +349 MB +Apache-2.0", row("gfpgan-1.4"))
-    assert re.search(r"128 → 1024 +no +\? +none stated", row("glean-128"))
-    assert re.search(r"×4 +no +4.9 MB +BSD-3-Clause", row("realesr-general"))
-    assert re.search(r"also called tiny-one; tests .* no .* MIT\*", row("small"))
-    assert set(weights.tables()) <= {line.split()[0] for line in lines if line}
+    assert re.search(r"face restorer +no +349 MB +512 → 512 +Apache-2.0", row("gfpgan-1.4"))
+    assert re.search(r"face restorer +no +676\+ MB +128 → 1024 +none stated", row("glean-128"))
+    assert re.search(r"face restorer +no +own file +", row("gpen-1024"))
+    assert re.search(r"no +4.9 MB +×4 +BSD-3-Clause", row("realesr-general"))
+    assert re.search(r"no .* MIT\* +also called tiny-one; tests", row("small"))
+    assert set(weights.tables()) == {line.split()[0] for line in lines[1:]}
     restore_models("pull", "small")
     capsys.readouterr()
     restore_models("list")
     lines = capsys.readouterr().out.splitlines()
     assert " yes " in row("small")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_list_on_a_terminal_fits_its_width_and_80_columns_need_25_lines(width: int) -> None:
+    rows = [_row(table) for table in weights.tables().values()]
+    rows.sort(key=lambda row: weights_view.by_role(row.role))
+    lines = [line.plain for line in weights_view.listing(rows, width)]
+    assert max(map(len, lines)) <= width
+    assert width < 80 or len(lines) <= 25
+    text = "\n".join(lines)
+    for row in rows:
+        assert re.search(rf"(?m)^.* {re.escape(row.name)} +{re.escape(row.download)}( here)?( |$)", text)
+    assert text.index("Face restorer") < text.index("tiny-detector")
 
 
 def test_list_marks_a_table_that_replaces_a_shipped_one(
@@ -93,9 +108,21 @@ def test_list_marks_a_table_that_replaces_a_shipped_one(
     toml.write_text(f'[parsenet]\narchitecture = "parsenet"\nsources = ["file:a"]\nsha256 = "{"0" * 64}"\n')
     monkeypatch.setenv("RESTORER_WEIGHTS", str(toml))
     restore_models("list")
-    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "yours" in line] == [
-        ["parsenet", "yours"]
-    ]
+    found = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "(yours)" in line]
+    assert found == [["parsenet", "(yours)"]]
+    lines = [line.plain for line in weights_view.listing([_row(table) for table in weights.tables().values()], 80)]
+    assert any("parsenet *" in line for line in lines)
+    assert any(line.startswith("*: yours") for line in lines)
+
+
+def test_a_size_that_nobody_says_is_at_least_that_of_the_network() -> None:
+    for table in weights.tables().values():
+        if table.at_least is None:
+            assert table.size is not None or not table.sources, f"{table.name} is downloaded; say how large it is"
+            continue
+        with torch.device("meta"):
+            network = REGISTRY[table.architecture].build(REGISTRY.arguments(table))
+        assert table.at_least == sum(each.numel() * each.element_size() for each in network.state_dict().values())
 
 
 def test_list_as_json(capsys: pytest.CaptureFixture[str], small: str) -> None:
@@ -134,6 +161,21 @@ def test_show_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert shown["sha256"].startswith("e2cd4703")
     assert shown["size"] == 348_632_874
+
+
+def test_show_in_a_pipe_is_a_fact_a_line_and_on_a_terminal_breaks_none_that_is_copied(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    restore_models("show", "gfpgan")
+    lines = capsys.readouterr().out.splitlines()
+    facts = [line.split(None, 1) for line in lines]
+    table = weights.resolve("gfpgan")
+    assert [value for key, value in facts if key == "source"] == list(table.sources)
+    assert ["sha256", table.sha256] in facts
+    assert all(line == line.rstrip() for line in lines)
+    shown = [line.plain for line in weights_view.facts({"sources": list(table.sources), "license": table.license}, 60)]
+    assert all(any(source in line for line in shown) for source in table.sources)
+    assert max(len(line) for line in shown if "://" not in line) <= 60
 
 
 def test_pull_path_verify_remove(capsys: pytest.CaptureFixture[str], hub: Hub, small: str) -> None:

@@ -66,8 +66,8 @@ class Weights(Examination):
         if not absent:
             yield self.found("defaults", "ok", f"all that a plain run uses: {', '.join(names)}")
             return
-        size = sum(tables[name].size or 0 for name in absent)
-        listed = ", ".join(f"{name} ({megabytes(tables[name].size)})" for name in absent)
+        size = sum(tables[name].size or tables[name].at_least or 0 for name in absent)
+        listed = ", ".join(f"{name} ({megabytes(tables[name].size, tables[name].at_least)})" for name in absent)
         facts = {"missing": absent, "bytes": size}
         there = next(folder for folder in (hub_cache(), *hub_cache().parents) if folder.exists())
         if (free := shutil.disk_usage(there).free) < size:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from restorer.engine.memory import trim_heap
 from restorer.errors import worded
+from restorer.formatting import ranges
 from restorer.models.base import Face
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import Step
@@ -53,8 +54,10 @@ class DetectStage(Stage):
         reasons = select.choose(
             faces, work.photo.size, faces=options.faces, min_face=options.min_face, max_faces=options.max_faces
         )
-        for number in select.missing(options.faces, len(faces)):
-            record.warn(f"--faces asks for face {number}, but {len(faces)} were found.")
+        missing = select.missing(options.faces, len(faces))
+        if missing:
+            which = f"face{'s' if len(missing) > 1 else ''} {ranges(missing)}"
+            record.warn(f"--faces asks for {which}, but {len(faces)} were found.")
         for face, reason in zip(faces, reasons, strict=True):
             points = tuple((float(x), float(y)) for x, y in face.landmarks)
             entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason and worded(reason))

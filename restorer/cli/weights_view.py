@@ -1,0 +1,144 @@
+"""Weights as people look at them: a list that fits on a screen, and all that is known of one."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from restorer.cli.console import plain
+from restorer.weights.progress import megabytes
+
+OWN_FILE = "own file"
+"""What stands in the place of a size where no source can be verified, so that the user brings the file."""
+KEY = 13
+"""Columns of a fact's name."""
+ONE = {"sources": "source", "aliases": "alias"}
+"""What a line is called that holds one of several values."""
+FIRST = ("face restorer", "upscaler", "face detector")
+"""Roles that people choose among; the others follow."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table of weights in the list.
+
+    Attributes:
+        name: of the table.
+        role: "face restorer", "upscaler", ...
+        here: whether its file is on this machine.
+        yours: whether a table of the user's own took the place of a shipped one.
+        size: bytes; None = not known.
+        at_least: of a size that is not known.
+        sourced: whether there is a source to download it from.
+        sizes: in and out, "512 → 512".
+        license: its name.
+        purpose: what it is for.
+    """
+
+    name: str
+    role: str
+    here: bool
+    yours: bool
+    size: int | None
+    at_least: int | None
+    sourced: bool
+    sizes: str
+    license: str
+    purpose: str
+
+    @property
+    def download(self) -> str:
+        """How large it is, in few letters: "349 MB", "676+ MB", "own file"."""
+        if self.size is None and self.at_least is not None:
+            return megabytes(self.at_least).replace(" ", "+ ")
+        if self.size is None:
+            return "?" if self.sourced else OWN_FILE
+        return megabytes(self.size)
+
+
+def by_role(role: str) -> tuple[int, str]:
+    """Return what roles are sorted by in the list."""
+    return (FIRST.index(role) if role in FIRST else len(FIRST), role)
+
+
+def listing(rows: Sequence[Row], width: int) -> Iterator[Text]:
+    """Yield the list for a terminal: names by role with their sizes, in as many columns as it has room for."""
+    name = max(24, *(len(plain(row.name)) + 2 * row.yours for row in rows))
+    cells: list[Text] = []
+    heads: set[int] = set()
+    role = ""
+    for row in rows:
+        if row.role != role:
+            role = row.role
+            heads.add(len(cells))
+            cells.append(Text(plain(role[:1].upper() + role[1:]), style="bold"))
+        shown = plain(row.name) + (" *" if row.yours else "")
+        line = Text(f" {shown:<{name}} {row.download:>8} ")
+        cells.append(line.append("here" if row.here else "    ", style="green"))
+    column = max(cell.cell_len for cell in cells)
+    count = max((width + 1) // (column + 1), 1)
+    height = -(-len(cells) // count)
+    while count > 1 and any(end - 1 in heads for end in range(height, len(cells), height)):
+        height += 1  # no role stands alone at the end of a column
+    for number in range(height):
+        line = Text()
+        for cell in cells[number::height]:
+            line.append(" " * bool(line.plain))
+            line.append_text(cell).append(" " * (column - cell.cell_len))
+        line.rstrip()
+        yield line
+    legend = [f"{OWN_FILE}: no source of it can be verified; bring it with `restore models import FILE`."]
+    if any(row.size is None and row.at_least for row in rows):
+        legend.append("+: nobody says how large it is; the network alone is so much.")
+    if any(row.yours for row in rows):
+        legend.append("*: yours, a weights.toml of your own holds this table, in the place of the shipped one.")
+    legend.append("`restore models show NAME` says what it is for, its licence and its sources.")
+    for sentence in legend:
+        yield from map(Text, textwrap.wrap(sentence, width, subsequent_indent="  "))
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the list for a pipe: one line a table with everything, in columns."""
+    heads = ("Name", "Role", "Here", "Download", "In → out", "Licence", "What it is for")
+    lines = [heads]
+    for row in rows:
+        name = plain(row.name) + (" (yours)" if row.yours else "")
+        here = "yes" if row.here else "no"
+        facts = (name, plain(row.role), here, row.download, row.sizes or "-", plain(row.license), plain(row.purpose))
+        lines.append(facts)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    for line in lines:
+        yield "  ".join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip()
+
+
+def facts(known: Mapping[str, Any], width: int | None) -> Iterator[Text]:
+    """Yield all that is known of one table, a fact a line; what has several values has as many lines.
+
+    Args:
+        known: by name.
+        width: of the terminal, to which lines are broken at words; None = they are not broken.
+    """
+    for key, value in known.items():
+        if key == "size" and value:
+            value = f"{value:,} bytes ({megabytes(value)})"
+        elif key == "at_least" and value:
+            value = f"{value:,} bytes; how many more nobody says"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{argument} = {setting}" for argument, setting in value.items())
+        if isinstance(value, list):
+            key = ONE.get(key, key)
+        for each in value if isinstance(value, list) else [value]:
+            if each in (None, "", False):
+                continue
+            text = "yes" if each is True else plain(each)
+            room = max((width or 0) - KEY - 2, 20)
+            lines = (
+                [text] if width is None else textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+            )
+            for number, line in enumerate(lines):
+                head = "" if number else plain(key.replace("_", " "))
+                yield Text.assemble((f"{head:<{KEY}}  ", "bold"), line)
