@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -44,13 +45,14 @@ def is_grey(pixels: Pixels) -> bool:
     return bool(np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2]))
 
 
-def looks_grey(pixels: np.ndarray) -> bool:
+def looks_grey(pixels: np.ndarray, seen: Callable[[np.ndarray], np.ndarray] | None = None) -> bool:
     """Whether a picture is black and white, up to the tint that JPEG leaves.
 
     Args:
         pixels: (h, w, 3), unsigned integers of any size or floats in [0, 1].
+        seen: makes sRGB of values that are not; None = they are.
     """
     step = max(1, round((pixels.shape[0] * pixels.shape[1] / 250_000) ** 0.5))
-    sample = pixels[::step, ::step]
+    sample = pixels[::step, ::step] if seen is None else seen(pixels[::step, ::step])
     top = top_of(sample.dtype)
     return bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT * top)

@@ -1,4 +1,4 @@
-"""The few pictures whose values cannot stay as they are: CMYK, Lab, and grey ones that gained colour."""
+"""Which colours a photo's values mean, and pictures whose values cannot stay: CMYK, Lab, grey that gained colour."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ import io
 import struct
 from typing import TYPE_CHECKING
 
+from restorer.imaging import profiles
 from restorer.imaging.libraries import Image, ImageCms, np
+from restorer.photo import exif
 
 if TYPE_CHECKING:
     from restorer.imaging.colour import Pixels
+    from restorer.photo.model import Photo
+
+_D65 = (0.3127, 0.3290)
+_P3 = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
+_BT2020 = ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))
+_BT709_CURVE, _SRGB_CURVE = (1, 6, 14, 15), 13  # transfer characteristics of ITU-T H.273
+_PRIMARIES = {9: ("BT.2020", _BT2020), 12: ("Display P3", _P3)}  # of H.273 too; 1 is sRGB's own
+_CICP = "PNG cICP"
+# From XYZ to the responses of the eye's cones, by which white is changed (Bradford; ICC.1:2010, annex E).
+_BRADFORD = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
 
 
 def srgb_profile() -> bytes:
@@ -20,29 +32,72 @@ def srgb_profile() -> bytes:
 
 
 def adobe_rgb_profile() -> bytes:
-    """Return a profile of the colours that cameras call Adobe RGB (1998), laid out by hand (ICC.1:2001-04).
+    """Return a profile of the colours that cameras call Adobe RGB (1998).
 
     Its primaries are those of the specification, adapted to D50 by Bradford's matrix; its curve is a gamma of 563/256.
     """
-    columns = {b"rXYZ": (0.60974, 0.31111, 0.01947), b"gXYZ": (0.20528, 0.62567, 0.06087)}
-    columns |= {b"bXYZ": (0.14919, 0.06322, 0.74457), b"wtpt": (0.95045, 1.0, 1.08905)}
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, 563) + bytes(2)
-    name = b"Compatible with Adobe RGB (1998)\0"
-    blocks = [(b"desc", b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78))]
-    blocks.append((b"cprt", b"text" + bytes(4) + b"No copyright, use freely\0"))
-    for tag, values in columns.items():
-        numbers = struct.pack(">3i", *(round(value * 65536) for value in values))
-        blocks.append((tag, b"XYZ " + bytes(4) + numbers))
-    blocks += [(tag, curve) for tag in (b"rTRC", b"gTRC", b"bTRC")]
-    table, body, at = [struct.pack(">I", len(blocks))], [], 128 + 4 + 12 * len(blocks)
-    for tag, block in blocks:
-        table.append(tag + struct.pack(">II", at, len(block)))
-        body.append(block + bytes(-len(block) % 4))
-        at += len(body[-1])
-    header = bytearray(srgb_profile()[:128])  # the same class, space and illuminant
-    header[0:4], header[8:12] = struct.pack(">I", at), b"\2\x40\0\0"
-    header[84:100] = bytes(16)  # no digest
-    return bytes(header) + b"".join(table + body)
+    columns = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+    return _rgb_profile("Compatible with Adobe RGB (1998)", columns, _gamma(563))
+
+
+def prophoto_profile() -> bytes:
+    """Return a profile of ProPhoto RGB (ROMM, ISO 22028-2), with the plain gamma of 461/256 of its usual profiles."""
+    columns = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82490))
+    return _rgb_profile("Compatible with ProPhoto RGB", columns, _gamma(461))
+
+
+def display_p3_profile() -> bytes:
+    """Return a profile of Display P3: the primaries of DCI-P3, white of D65, sRGB's curve."""
+    return _rgb_profile("Compatible with Display P3", _columns(_P3), _table(profiles.decoded(np.linspace(0, 1, 1024))))
+
+
+def _rgb_profile(name: str, columns: tuple[tuple[float, ...], ...], curve: bytes) -> bytes:
+    """Return a profile of three primaries, as XYZ under D50, and one tone curve."""
+    blocks = {b"desc": profiles.description(name), b"wtpt": profiles.xyz_tag((0.9642, 1.0, 0.8249))}
+    blocks |= {tag: profiles.xyz_tag(column) for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)}
+    return profiles.icc_profile("mntr", "RGB ", blocks | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+
+
+def _gamma(steps: int) -> bytes:
+    """Return a curve that is a power, in 1/256."""
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, steps) + bytes(2)
+
+
+def _table(samples: Pixels) -> bytes:
+    """Return a curve through samples from 0 to 1."""
+    return b"curv" + bytes(4) + struct.pack(">I", len(samples)) + np.rint(samples * 65535).astype(">u2").tobytes()
+
+
+def _columns(primaries: tuple[tuple[float, float], ...]) -> tuple[tuple[float, ...], ...]:
+    """Return primaries (x, y) under a white of D65 as XYZ under D50."""
+
+    def xyz(place: tuple[float, float]) -> Pixels:
+        return np.array([place[0] / place[1], 1, (1 - sum(place)) / place[1]])
+
+    matrix = np.stack([xyz(place) for place in primaries], axis=1)
+    matrix = matrix * np.linalg.solve(matrix, xyz(_D65))
+    cones = np.array(_BRADFORD)
+    gain = (cones @ np.array([0.9642, 1.0, 0.8249])) / (cones @ xyz(_D65))
+    adapted = np.linalg.inv(cones) @ np.diag(gain) @ cones @ matrix
+    return tuple(tuple(float(value) for value in column) for column in adapted.T)
+
+
+def profile_meant(photo: Photo) -> bytes | None:
+    """Return the profile that tells a photo's colours: its own, or one for what its file says without a profile.
+
+    None for sRGB, for what nothing is said of, and for curves of high dynamic range, which no ICC profile holds.
+    """
+    if photo.icc_profile is not None:
+        return photo.icc_profile
+    code = next((payload for kind, payload in photo.format_specific if kind == _CICP), b"")
+    if len(code) >= 2 and code[0] in _PRIMARIES and code[1] in (*_BT709_CURVE, _SRGB_CURVE):
+        name, primaries = _PRIMARIES[code[0]]
+        light = np.linspace(0, 1, 1024)
+        curve = profiles.decoded(light) if code[1] == _SRGB_CURVE else light**2.4  # BT.1886: as BT.709 is shown
+        return _rgb_profile(name, _columns(primaries), _table(curve))
+    if photo.exif is not None and exif.names_adobe_rgb(photo.exif) and not photo.grey:
+        return adobe_rgb_profile()
+    return None
 
 
 def profile_space(profile: bytes) -> str | None:

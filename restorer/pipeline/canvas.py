@@ -15,6 +15,7 @@ from restorer.record import FaceRecord, Record
 
 if TYPE_CHECKING:
     from restorer.faces.placement import Placement
+    from restorer.imaging.profiles import Colours
     from restorer.models.base import Face, FaceRestorer
     from restorer.pipeline.components import Components
 
@@ -89,9 +90,30 @@ class Work:
     tell: Callable[[float], None] = lambda _fraction: None
 
     @cached_property
+    def colours(self) -> Colours | None:
+        """What the photo's values mean, where that is not sRGB; networks see sRGB, and what they return goes back."""
+        from restorer.imaging.profiles import UnusableProfileError, colours_of
+        from restorer.photo.color import profile_meant
+
+        profile = profile_meant(self.photo)
+        if profile is None:
+            return None
+        try:
+            colours = colours_of(profile)
+            if looks_grey(self.photo.pixels, None if colours is None else colours.seen):
+                colours = colours_of(profile, grey=True)
+            return colours
+        except UnusableProfileError as error:
+            self.record.warn(f"The ICC profile cannot be used ({error}); the colours were taken as sRGB's.")
+            return None
+
+    @cached_property
     def stays_grey(self) -> bool:
         """Whether faces are made black and white: they keep the colours of what they are cut from, if not told to."""
-        return self.options.match_color and looks_grey(self.photo.pixels if self.source is None else self.source)
+        if not self.options.match_color:
+            return False
+        pixels = self.photo.pixels if self.source is None else self.source
+        return looks_grey(pixels, None if self.colours is None else self.colours.seen)
 
     def number_of(self, entry: FaceRecord) -> int:
         """Return a face's number, from 1."""

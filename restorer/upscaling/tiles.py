@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from restorer.upscaling.lanczos import OnTile
 
 if TYPE_CHECKING:
     from restorer.engine.network import Network
+    from restorer.imaging.profiles import Colours
 
 SMALLEST_TILE = 64
 """Pixels; what does not fit into a device's memory with tiles of this side goes to the CPU."""
@@ -52,10 +54,18 @@ class NetworkUpscaler:
         self._grid = architecture.grid
         self._overlap = architecture.overlap
         self._tile = tile or architecture.tile
+        self._colours: Colours | None = None
+
+    def among(self, colours: Colours) -> NetworkUpscaler:
+        """Return the same upscaler for pictures whose values mean these colours; see `Learned.among`."""
+        other = copy.copy(self)
+        other._colours = colours
+        return other
 
     def upscale(self, pixels: np.ndarray, size: tuple[int, int], on_tile: OnTile | None = None) -> np.ndarray:
         """Return `pixels` at `size`; see `Background.upscale`."""
-        tile, grey = self._tile, looks_grey(pixels)
+        tile, colours = self._tile, self._colours
+        grey = looks_grey(pixels, None if colours is None else colours.seen)
         while True:
             try:
                 result = self._tiled(pixels, size, tile, grey, on_tile)
@@ -129,15 +139,16 @@ class NetworkUpscaler:
         target[...] = to_type(block, canvas.dtype)
 
     def _run(self, seen: np.ndarray, factor: int, shrinks: bool) -> np.ndarray:
-        """Return the network's picture of a tile, float32 (h, w, 3), in [0, 1]."""
+        """Return the network's picture of a tile, float32 (h, w, 3), in [0, 1], in the tile's own colours."""
         import torch
 
-        top = top_of(seen.dtype)
-        pixels = torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32))
+        shown = seen if self._colours is None else self._colours.seen(seen)
+        top = top_of(shown.dtype)
+        pixels = torch.from_numpy(np.ascontiguousarray(shown, dtype=np.float32))
         output = self.network(pixels.permute(2, 0, 1)[None] * (2 / top) - 1, factor=factor, shrinks=shrinks)
         with torch.inference_mode():
             picture: np.ndarray = output[0].mul_(0.5).add_(0.5).clamp_(0, 1).permute(1, 2, 0).numpy()
-        return picture
+        return picture if self._colours is None else self._colours.back(picture, seen, shown)
 
 
 def _without_new_colour(enlarged: np.ndarray, seen: np.ndarray) -> np.ndarray:

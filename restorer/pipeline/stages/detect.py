@@ -41,7 +41,7 @@ class DetectStage(Stage):
     def _found(self, pixels: np.ndarray, work: Work) -> list[Face]:
         if work.faces is not None:
             return work.faces
-        found = work.components.detector().detect(pixels)
+        found = work.components.detector().detect(pixels if work.colours is None else work.colours.picture(pixels))
         if not found:
             work.record.warn("No face was found; only the picture as a whole was enlarged.")
         return list(found)

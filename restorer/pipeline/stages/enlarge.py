@@ -26,12 +26,15 @@ class EnlargeStage(Stage):
 
         from restorer.imaging.alpha import spread_colours
         from restorer.imaging.resize import resize
+        from restorer.upscaling.lanczos import Learned
 
         work.source = canvas.pixels
         with work.record.timed("background"):
             background, why = work.components.background(canvas.size)
             work.components.notify_once(why)
             work.record.background = background.name
+            if work.colours is not None and isinstance(background, Learned):
+                background = background.among(work.colours)
             pixels = canvas.pixels
             if work.size != canvas.size:
                 pixels = spread_colours(pixels, canvas.alpha)

@@ -70,15 +70,16 @@ class _Faces:
             work.tell(Counted(start, len(faces)))
             part = faces[start : start + batch]
             with work.record.timed("align"):
-                crops = [placement.crop(self._pixels, self._crop) for _, placement in part]
+                cut = [placement.crop(self._pixels, self._crop) for _, placement in part]
+                crops = [crop if work.colours is None else work.colours.seen(crop) for crop in cut]
             outputs = self._run(crops, part)
             if outputs is None:
                 continue
             points = np.stack([self._points(face, placement) for face, placement in part])
             masks = self._masks(outputs, points)
-            for (face, placement), crop, output, mask, spots in zip(part, crops, outputs, masks, points, strict=True):
+            for i, (face, placement) in enumerate(part):
                 neighbours = [other for _, other in faces if other is not placement]
-                self._put_back(face, placement, crop, output, mask, spots, neighbours)
+                self._put_back(face, placement, (cut[i], crops[i]), outputs[i], masks[i], points[i], neighbours)
 
     @property
     def _pixels(self) -> np.ndarray:
@@ -154,18 +155,21 @@ class _Faces:
         self,
         face: Detection,
         placement: Placement,
-        crop: np.ndarray,
+        crops: tuple[np.ndarray, np.ndarray],
         output: torch.Tensor,
         mask: np.ndarray,
         points: np.ndarray,
         neighbours: list[Placement],
     ) -> None:
-        """Bring one restored crop to the photo's tone, and paste it where it came from."""
+        """Bring one restored crop to the photo's tone, and paste it where it came from.
+
+        `crops` are the photo's, in its own colours and as the model saw it.
+        """
         import numpy as np
 
         from restorer.faces.crops import to_picture
 
-        work, canvas = self._work, self._canvas
+        work, canvas, (_, crop) = self._work, self._canvas, crops
         if not np.isfinite(output.numpy()).all():
             face.entry.reason = "the network returned NaN, also in fp32"
             return
@@ -177,6 +181,8 @@ class _Faces:
         with work.record.timed("paste"):
             background, _ = work.components.background((self._pixels.shape[1], self._pixels.shape[0]))
             picture = placement.enlarged(picture, canvas.pixels, background.upscale)
+            if work.colours is not None:
+                picture = work.colours.back(picture, *crops)
             placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks())
         face.entry.restored = True
 
