@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from restorer.imaging import profiles
+from restorer.imaging import icc, profiles
 from restorer.photo import color, photo_from_array
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def chart() -> np.ndarray:
     """Return a chart (h, w, 3), uint16: a cube of 4 x 4 x 4 colours from the darkest to the brightest of its space."""
     steps = np.linspace(0.06, 0.94, 4)
     colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(SIDE, SIDE, 3)
-    wide: np.ndarray = np.repeat(np.repeat(colours, PATCH, axis=0), PATCH, axis=1)
-    return np.rint(wide * 65535).astype(np.uint16)
+    wide = np.repeat(np.repeat(colours, PATCH, axis=0), PATCH, axis=1)
+    levels: np.ndarray = np.rint(wide * 65535).astype(np.uint16)
+    return levels
 
 
 def patches(picture: np.ndarray) -> np.ndarray:
@@ -54,7 +55,7 @@ def lab(values: np.ndarray, profile: bytes) -> np.ndarray:
     """Return the CIELAB colours (n, 3) of values (n, 3) in [0, 1] of a profile, by LittleCMS at each of 52 steps."""
     steps = np.rint(np.linspace(0, 255, 52)).astype(np.uint8)
     nodes = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1)
-    grid = profiles.measured(profile, nodes.reshape(-1, 3))
+    grid = icc.measured(profile, nodes.reshape(-1, 3))
     return _lab_of(profiles.interpolated(np.cbrt(grid).reshape(nodes.shape), values) ** 3)
 
 
@@ -101,7 +102,7 @@ def measure_chart(restorer: Restorer, space: bytes) -> dict[str, float]:
     """Return the mean and largest difference of a chart before and after, with its profile used and without."""
     before = chart()
     wanted = lab(patches(before), space)
-    found = {}
+    found: dict[str, float] = {}
     for name, profile in (("used", space), ("ignored", None)):
         differences = ciede2000(wanted, lab(patches(restored(restorer, before, profile).image), space))
         found |= {name: float(differences.mean()), f"{name}, largest": float(differences.max())}
@@ -144,8 +145,8 @@ def paths(models: list[str], upscalers: list[str]) -> Iterator[tuple[str, Restor
     from restorer.pipeline.restorer import Restorer
 
     for name in models:
-        plain = {"background": "lanczos", "offline": True}
-        yield name, Restorer(name, scale=1, aligned=True, **plain), Restorer(name, scale=1, **plain)
+        aligned = Restorer(name, background="lanczos", offline=True, scale=1, aligned=True)
+        yield name, aligned, Restorer(name, background="lanczos", offline=True, scale=1)
     for name in upscalers:
         restorer = Restorer("none", background=name, scale=2, offline=True)
         yield name, restorer, restorer
@@ -162,7 +163,7 @@ def main(arguments: list[str]) -> int:
     for name, flat, whole in paths(options.model or ["tiny"], options.background or ["tiny-upscaler"]):
         for title, make in SPACES.items():
             space = make()
-            row = {"through": name, "space": title, "outside of sRGB": outside(space)}
+            row: dict[str, Any] = {"through": name, "space": title, "outside of sRGB": outside(space)}
             row |= {"chart": measure_chart(flat, space), "portrait": measure_portrait(whole, space)}
             rows.append(row)
             if not options.json:

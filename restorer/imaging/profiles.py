@@ -1,20 +1,18 @@
 """Colours between a photo's own space and sRGB, which is what networks have learned from.
 
-LittleCMS reads the profiles, by way of Pillow, which gives 8 bits for all but grey. So it is asked for grey: three
-output profiles made here each take one axis of the connection space (X, Y or Z) as a grey of 16 bits, and for shadows
-as a brighter one. What it says of some hundred samples makes curves and a matrix, or a grid where a profile is more
-than these, and the pixels go through those in floating point, there and back.
+What LittleCMS says of some hundred samples (`restorer.imaging.icc`) makes curves and a matrix, or a grid where a
+profile is more than these, and the pixels go through those in floating point, there and back.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable
 from functools import lru_cache
 
 from restorer.imaging.colour import top_of
-from restorer.imaging.libraries import Image, ImageCms, cv2, np
+from restorer.imaging.icc import WHITE, UnusableProfileError, measured
+from restorer.imaging.libraries import ImageCms, cv2, np
 
 SAME = 1 / 255
 """A space that differs from sRGB by no more than this anywhere is sRGB: its photos are left as they are."""
@@ -25,18 +23,10 @@ _BACK_NODES, _STEPS = 33, 8  # a side of the grid that leads back, and steps of 
 _INSIDE = 2e-4  # what comes back nearer than this was not cut off: a twentieth of a level of 8 bits
 _SIMILAR, _ANOTHER = 0.1, 0.3  # differences up to which a colour is the same one, and from which it is another; by eye
 _SEPARABLE = 1e-3  # of white: what a matrix with curves may differ from the profile
-_TIMES = (1, 16, 256)  # the connection space is asked for in 16 bits; of dark colours, in this many times finer steps
-_FULL = 1 + 32767 / 32768  # what the largest of its numbers stands for
-_WHITE = (0.9642, 1.0, 0.8249)  # D50
 # Linear sRGB to XYZ, adapted to D50 by Bradford's matrix (the colorants of the usual sRGB profiles).
 _SRGB = ((0.436066, 0.385151, 0.143082), (0.222488, 0.716873, 0.060608), (0.013916, 0.097076, 0.714096))
-_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 Convert = Callable[["np.ndarray"], "np.ndarray"]
-
-
-class UnusableProfileError(ValueError):
-    """Raised with the reason why a profile says nothing that could be used."""
 
 
 class Colours:
@@ -87,7 +77,8 @@ class Colours:
         wide, shown = (cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in (rest, seen))
         moved = np.abs(made - shown).max(axis=2, keepdims=True)
         kept = np.clip((_ANOTHER - moved) / (_ANOTHER - _SIMILAR), 0, 1)
-        return np.clip(values + wide * kept, 0, 1)
+        whole: np.ndarray = np.clip(values + wide * kept, 0, 1)
+        return whole
 
     def rest(self, own: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
         """Return what of own values (..., 3) sRGB does not hold, float32; None where it holds all of them.
@@ -130,7 +121,8 @@ def encoded(linear: np.ndarray) -> np.ndarray:
     """Return light as sRGB's values (IEC 61966-2-1); negative light as negative values."""
     size = np.abs(linear)
     values: np.ndarray = np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055)
-    return np.copysign(values, linear)
+    signed: np.ndarray = np.copysign(values, linear)
+    return signed
 
 
 def decoded(values: np.ndarray) -> np.ndarray:
@@ -196,10 +188,12 @@ class _Curve:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Return the light of values in [0, 1]."""
-        return np.interp(values, self._at, self._values)
+        found: np.ndarray = np.interp(values, self._at, self._values)
+        return found
 
     def inverse(self, light: np.ndarray) -> np.ndarray:
-        return np.interp(light, self._values, self._at)
+        found: np.ndarray = np.interp(light, self._values, self._at)
+        return found
 
 
 class _Matrix:
@@ -304,7 +298,8 @@ def _of_rgb(profile: bytes) -> Colours | None:
 def _srgb_to_xyz() -> np.ndarray:
     """Return the matrix (3, 3) from linear sRGB to XYZ under D50, white to white."""
     matrix = np.array(_SRGB)
-    return matrix * (np.array(_WHITE) / matrix.sum(axis=1))[:, None]
+    matrix *= (np.array(WHITE) / matrix.sum(axis=1))[:, None]
+    return matrix
 
 
 def _linear_to_srgb(xyz: np.ndarray) -> np.ndarray:
@@ -334,79 +329,3 @@ def interpolated(grid: np.ndarray, at: np.ndarray) -> np.ndarray:
         weight = np.where(bits, share, 1 - share).prod(axis=1)
         found += flat[(low + bits) @ strides] * weight[:, None]
     return found
-
-
-# ------------------------------------------------------------------------------------------------------ LittleCMS
-
-
-def measured(profile: bytes, samples: np.ndarray) -> np.ndarray:
-    """Return the colours of samples as LittleCMS computes them from a profile: XYZ under D50, white 1, float64 (n, 3).
-
-    Args:
-        profile: an ICC profile for RGB, grey or CMYK, read with its relative colorimetric intent.
-        samples: uint8 (n, channels).
-
-    Raises:
-        UnusableProfileError: LittleCMS cannot use it.
-    """
-    mode = _MODES[profile[16:20].decode("latin-1").strip()]
-    picture = Image.frombytes(mode, (len(samples), 1), np.ascontiguousarray(samples).tobytes())
-    found = np.empty((len(samples), 3))
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        for axis in range(3):
-            for times in _TIMES:
-                transform = ImageCms.buildTransform(
-                    source,
-                    ImageCms.ImageCmsProfile(io.BytesIO(_axis_profile(axis, times))),
-                    mode,
-                    "I;16",
-                    renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                    flags=ImageCms.Flags.NOOPTIMIZE | ImageCms.Flags.NOCACHE,
-                )
-                shown = ImageCms.applyTransform(picture, transform)
-                assert shown is not None  # only an in-place conversion returns None
-                grey = np.asarray(shown).reshape(-1)
-                finer = grey < 65535
-                found[finer, axis] = grey[finer] * (_FULL / 65535 / times)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        raise UnusableProfileError(str(error)) from error
-    return found
-
-
-@lru_cache(maxsize=3 * len(_TIMES))
-def _axis_profile(axis: int, times: int) -> bytes:
-    """Return an output profile for grey (ICC.1:2001-04) whose grey is one of X, Y and Z, so many times as bright."""
-    lut = b"mft2" + bytes(4) + bytes([3, 1, 2, 0])  # three axes go in, one comes out, two nodes an axis
-    lut += struct.pack(">9i", *(65536 * times * (i % 4 == 0) for i in range(9))) + struct.pack(">HH", 2, 2)
-    lut += 3 * struct.pack(">2H", 0, 65535)
-    lut += struct.pack(">8H", *(65535 * (node >> (2 - axis) & 1) for node in range(8)))
-    lut += struct.pack(">2H", 0, 65535)
-    return icc_profile("prtr", "GRAY", {b"desc": description("one axis"), b"wtpt": xyz_tag(_WHITE), b"B2A0": lut})
-
-
-def icc_profile(kind: str, space: str, blocks: dict[bytes, bytes], *, connection: str = "XYZ") -> bytes:
-    """Return an ICC profile of version 2.4 with these tags; the same ones give the same bytes."""
-    head = bytearray(128)
-    head[8:12], head[12:24] = b"\2\x40\0\0", f"{kind:4}{space:4}{connection:4}".encode()
-    head[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
-    head[36:40], head[68:80] = b"acsp", xyz_tag(_WHITE)[8:]
-    blocks = {**blocks, b"cprt": b"text" + bytes(4) + b"No copyright, use freely\0"}
-    table, body, at = [struct.pack(">I", len(blocks))], [], 128 + 4 + 12 * len(blocks)
-    for tag, block in blocks.items():
-        table.append(tag + struct.pack(">II", at, len(block)))
-        body.append(block + bytes(-len(block) % 4))
-        at += len(body[-1])
-    head[0:4] = struct.pack(">I", at)
-    return bytes(head) + b"".join(table + body)
-
-
-def description(name: str) -> bytes:
-    """Return the tag of a profile's name."""
-    text = name.encode("ascii") + b"\0"
-    return b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78)
-
-
-def xyz_tag(values: tuple[float, ...]) -> bytes:
-    """Return a tag of X, Y and Z."""
-    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))

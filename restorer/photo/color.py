@@ -6,7 +6,7 @@ import io
 import struct
 from typing import TYPE_CHECKING
 
-from restorer.imaging import profiles
+from restorer.imaging import icc, profiles
 from restorer.imaging.libraries import Image, ImageCms, np
 from restorer.photo import exif
 
@@ -53,9 +53,9 @@ def display_p3_profile() -> bytes:
 
 def _rgb_profile(name: str, columns: tuple[tuple[float, ...], ...], curve: bytes) -> bytes:
     """Return a profile of three primaries, as XYZ under D50, and one tone curve."""
-    blocks = {b"desc": profiles.description(name), b"wtpt": profiles.xyz_tag((0.9642, 1.0, 0.8249))}
-    blocks |= {tag: profiles.xyz_tag(column) for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)}
-    return profiles.icc_profile("mntr", "RGB ", blocks | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+    blocks = {b"desc": icc.description(name), b"wtpt": icc.xyz_tag((0.9642, 1.0, 0.8249))}
+    blocks |= {tag: icc.xyz_tag(column) for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)}
+    return icc.icc_profile("mntr", "RGB ", blocks | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
 
 
 def _gamma(steps: int) -> bytes:
@@ -65,7 +65,7 @@ def _gamma(steps: int) -> bytes:
 
 def _table(samples: Pixels) -> bytes:
     """Return a curve through samples from 0 to 1."""
-    return b"curv" + bytes(4) + struct.pack(">I", len(samples)) + np.rint(samples * 65535).astype(">u2").tobytes()
+    return b"curv" + bytes(4) + struct.pack(f">I{len(samples)}H", len(samples), *np.rint(samples * 65535).astype(int))
 
 
 def _columns(primaries: tuple[tuple[float, float], ...]) -> tuple[tuple[float, ...], ...]:

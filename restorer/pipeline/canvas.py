@@ -92,7 +92,8 @@ class Work:
     @cached_property
     def colours(self) -> Colours | None:
         """What the photo's values mean, where that is not sRGB; networks see sRGB, and what they return goes back."""
-        from restorer.imaging.profiles import UnusableProfileError, colours_of
+        from restorer.imaging.icc import UnusableProfileError
+        from restorer.imaging.profiles import colours_of
         from restorer.photo.color import profile_meant
 
         profile = profile_meant(self.photo)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from restorer.imaging import profiles
+from restorer.imaging import icc, profiles
 from restorer.photo import color
 from tests.support.photo_files import cmyk_profile, grey_profile
 
@@ -27,16 +27,23 @@ def lut_profile() -> bytes:
     lut = b"mft2" + bytes(4) + bytes((3, 3, side, 0)) + struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     lut += struct.pack(">2H", 2, 2) + 3 * struct.pack(">2H", 0, 65535)
     lut += np.rint(table).astype(">u2").tobytes() + 3 * struct.pack(">2H", 0, 65535)
-    blocks = {b"desc": profiles.description("A scanner"), b"wtpt": profiles.xyz_tag((0.9642, 1.0, 0.8249))}
-    return profiles.icc_profile("scnr", "RGB ", {**blocks, b"A2B0": lut}, connection="Lab ")
+    blocks = {b"desc": icc.description("A scanner"), b"wtpt": icc.xyz_tag((0.9642, 1.0, 0.8249))}
+    return icc.icc_profile("scnr", "RGB ", {**blocks, b"A2B0": lut}, connection="Lab ")
 
 
 def by_littlecms(profile: bytes, samples: np.ndarray) -> np.ndarray:
     picture = Image.fromarray(samples[None])
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    result = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), renderingIntent=1, flags=256)
+    result = ImageCms.profileToProfile(
+        picture,
+        source,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.NOOPTIMIZE,
+    )
     assert result is not None
-    return np.asarray(result)[0]
+    values: np.ndarray = np.asarray(result)[0]
+    return values
 
 
 def colours(profile: bytes, *, grey: bool = False) -> profiles.Colours:
@@ -136,7 +143,7 @@ def broken() -> list[bytes]:
 
 @pytest.mark.parametrize("profile", broken(), ids=["cut", "head only", "CMYK", "flat", "dark", "Luv"])
 def test_a_profile_that_tells_nothing_is_said_to(profile: bytes) -> None:
-    with pytest.raises(profiles.UnusableProfileError):
+    with pytest.raises(icc.UnusableProfileError):
         profiles.colours_of(profile)
 
 
