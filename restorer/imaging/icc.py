@@ -1,7 +1,7 @@
 """ICC profiles: what LittleCMS says of colours by them, in 16 bits, and profiles made by hand.
 
 Pillow hands LittleCMS 8 bits, and takes 8 bits back, for all but grey. So it is asked for grey: three output profiles
-made here each take one axis of the connection space (X, Y or Z) as a grey of 16 bits, and for shadows as a brighter one.
+made here each take one axis of the connection space (X, Y or Z) as a grey of 16 bits; for shadows, as a brighter one.
 """
 
 from __future__ import annotations
