@@ -45,7 +45,7 @@ def test_names_of_weights_by_what_takes_them() -> None:
     assert {"auto", "lanczos", "realesrgan-x4", "realesr-general"} <= set(offered("--background", ""))
     assert offered("models", "show", "pars") == ["parsenet"]
     assert offered("models", "pull", "gfpgan", "parsenet", "realesrgan-x4"[:-1]) == ["realesrgan-x2", "realesrgan-x4"]
-    assert offered("evaluate", "restoref") == ["restoreformer", ":files"]
+    assert offered("evaluate", "restoref") == ["restoreformer", "restoreformer++", ":files"]
     assert set(weights.tables()) <= set(offered("models", "verify", ""))
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from restorer.networks.codeformer import CodeFormer
 from restorer.networks.glean import GLEAN, LightGLEAN
 from restorer.networks.gpen import GPEN
 from restorer.networks.restoreformer import RestoreFormer
@@ -226,6 +227,8 @@ def test_networks_are_built_without_memory() -> None:
         lambda: GLEAN(8, 16, style_channels=8, rrdb_channels=4, num_rrdbs=1, narrow=0.03125),
         lambda: LightGLEAN(8, 16, style_channels=8, rrdb_channels=4, num_rrdbs=1, narrow=0.03125),
         RestoreFormer,
+        lambda: RestoreFormer(heads=4, cross_levels=2),
+        CodeFormer,
     )
     for build in builders:
         with torch.device("meta"):

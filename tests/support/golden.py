@@ -60,6 +60,17 @@ class Record:
                 "perceptual_loss.vgg.vgg_layers.0.bias": torch.ones(2),
             }
             state = {"meta": {}, "state_dict": state | others}
+        elif wrapper.startswith("state_dict, every key prefixed with "):  # what PyTorch Lightning writes
+            prefix = wrapper.split()[5]
+            others = {
+                "loss.discriminator.main.0.weight": torch.ones(3),
+                f"{prefix}quantize.utility_counter": torch.ones(2),
+            }
+            state = {
+                "epoch": 1,
+                "pytorch-lightning_version": "1.0.8",
+                "state_dict": {prefix + key: value for key, value in state.items()} | others,
+            }
         elif not wrapper.startswith("bare"):
             state = {wrapper: state}
         torch.save(state, path)
@@ -68,6 +79,19 @@ class Record:
         """Return the input and the reference's output (of which only every `stride`-th pixel may be kept)."""
         tensors = load_file(self.path.with_suffix(".safetensors"))
         return tensors["input"], tensors["output"]
+
+    def input(self, name: str = "input") -> Tensor:
+        """Return an input that the record describes by a recipe: grids of normal numbers, enlarged by repetition."""
+        recipe = self.content["inputs"][name]
+        number, channels, size, _ = recipe["shape"]
+        total = torch.zeros(recipe["shape"])
+        for cells, std in sorted(recipe["levels"].items(), key=lambda level: int(level[0])):
+            grid = fill_tensor(f"{recipe['key']}/{cells}", [number, channels, int(cells), int(cells)], 0.0, std)
+            total += grid.repeat_interleave(size // int(cells), -1).repeat_interleave(size // int(cells), -2)
+        total.clamp_(-1, 1)
+        for top, bottom, left, right in recipe.get("white", ()):
+            total[..., top:bottom, left:right] = 1.0
+        return total
 
     @property
     def stride(self) -> int:

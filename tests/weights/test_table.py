@@ -18,11 +18,15 @@ from restorer.weights.table import read_tables, shipped_file, user_file
 
 HASH = "0123456789abcdef" * 4
 NAMES = {
-    *("gfpgan-1", "gfpgan-1.2", "gfpgan-1.3", "gfpgan-1.4", "restoreformer"),
+    *("gfpgan-1", "gfpgan-1.2", "gfpgan-1.3", "gfpgan-1.4", "restoreformer", "restoreformer++"),
+    *("codeformer", "codeformer-colorization", "codeformer-inpainting"),
     *("glean-128", "glean-ffhq16", "glean-cat8", "glean-cat16", "gpen-256", "gpen-512", "gpen-1024", "gpen-2048"),
     *("retinaface-r50", "retinaface-mobilenet0.25", "parsenet", "bisenet"),
     *("realesrgan-x2", "realesrgan-x4", "realesr-general", "realesr-general-wdn"),
 }
+
+UNMEASURED = {"codeformer-inpainting"}
+"""Whose size nobody has published; the server tells it."""
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def test_a_shipped_table_can_be_verified_and_says_its_licence(table: weights.Tab
     assert bool(table.sources) == bool(table.wanted_hash)
     remote = [source for source in table.parsed_sources() if not isinstance(source, sources.PackageSource)]
     assert all(isinstance(source, sources.HubSource | sources.UrlSource) for source in remote)
-    if table.sha256 and remote:
+    if table.sha256 and remote and table.name not in UNMEASURED:
         assert table.size, "size is said before a download"
     if table.sha256_prefix:  # upstream puts the first digits of the hash into the file's name
         assert all(re.search(rf"-{table.sha256_prefix}\.pth$", text) for text in table.sources)
