@@ -289,6 +289,10 @@ class WeightsUnavailableError(WeightsError):
         self.attempts = tuple(attempts)
 
 
+class LicenseForbidsError(WeightsError):
+    """Raised when weights that were named may not be used for what `license` asks for."""
+
+
 class HashMismatchError(WeightsError):
     """Raised when a file's sha256 is not the table's; both are attributes."""
 

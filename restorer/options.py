@@ -302,6 +302,13 @@ class Options:
     )
     strip_metadata: bool = option(False, help="Drop all but the colour profile.", panel=PICTURE)
     offline: bool = option(False, help="Never reach for the network.", panel=RUN, decides=False)
+    # By what weights.toml says of each table; the result may differ, and says with what it was made.
+    license: str = option(
+        "any",
+        help="any, or commercial: only weights whose licence allows commercial use.",
+        panel=RUN,
+        values=("any", "commercial"),
+    )
     # Said as --no-fallback: what "auto" would take and cannot have then ends the run.
     fallback: bool = option(
         True,
@@ -386,4 +393,5 @@ class OptionFields(TypedDict, total=False):
     quality: int | None
     strip_metadata: bool
     offline: bool
+    license: str
     fallback: bool

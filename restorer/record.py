@@ -53,7 +53,8 @@ class FaceRecord:
 class Record:
     """All that is said about one photo; `as_dict` gives the JSON form.
 
-    `retryable` is no part of it: whether a failure does not lie in the photo, so that any run tries it again.
+    `licenses` holds, by the names of the weights that did the work, those licences that limit what the result may be
+    used for. `retryable` is no part of it: whether a failure does not lie in the photo, so that any run tries it again.
     """
 
     input: str
@@ -72,6 +73,7 @@ class Record:
     seconds: dict[str, float] = field(default_factory=dict)
     faces: list[FaceRecord] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    licenses: dict[str, str] = field(default_factory=dict)
     error: dict[str, str | None] | None = None
     reason: str | None = None
     retryable: bool = False
@@ -145,6 +147,7 @@ class Record:
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
             "faces": [face.as_dict() for face in self.faces],
             "warnings": list(self.warnings),
+            "licenses": dict(self.licenses),
             "error": self.error,
             "reason": self.reason,
         }

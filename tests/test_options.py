@@ -38,7 +38,7 @@ OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "detector": "tiny-detector", "background": "lanczos",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
-    "format": "png", "quality": 80, "strip_metadata": True, "offline": True, "fallback": False,
+    "format": "png", "quality": 80, "strip_metadata": True, "offline": True, "license": "commercial", "fallback": False,
 }  # fmt: skip
 """A value of each option that is not its default."""
 
@@ -197,8 +197,10 @@ def test_what_decides_the_result_is_part_of_the_note_and_nothing_else(name: str)
     assert changed == ({} if name in DECIDES_NOTHING | BY_WEIGHTS else {name: OTHER[name]})
 
 
-# The built-in model has no fidelity and no noise, and a comparison would fetch weights.
-@pytest.mark.parametrize("name", [name for name in OTHER if name not in ("fidelity", "seed", "min_likeness")])
+# The built-in model has no fidelity and no noise, and is not for commercial use; a comparison would fetch weights.
+@pytest.mark.parametrize(
+    "name", [name for name in OTHER if name not in ("fidelity", "seed", "min_likeness", "license")]
+)
 def test_the_fingerprint_changes_with_what_decides_the_result(name: str) -> None:
     common = {"model": "tiny", "detector": "auto", "background": "realesrgan-x4", "offline": False}
     before, after = (
@@ -212,7 +214,7 @@ def test_results_of_earlier_versions_are_recognised() -> None:
     assert json.dumps(Options(**OTHER).changed()) == (
         '{"scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "precision": "fp32", "match_color": false, '
-        '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true}'
+        '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "license": "commercial"}'
     )
 
 

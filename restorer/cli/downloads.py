@@ -1,17 +1,21 @@
-"""A bar on the terminal that shows downloads."""
+"""Downloads: what a plain run takes, whether anybody can be asked for it, and the bar that shows it coming."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from restorer.weights.progress import OnProgress, Progress, announcement
+from restorer import weights
+from restorer.errors import WeightsUnavailableError
+from restorer.weights.progress import OnProgress, Progress, announcement, megabytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
     from restorer.cli.console import Lines
+    from restorer.weights import Table
 
 
 class ProgressBar:
@@ -68,3 +72,27 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.stop()
         self._bar = self._task = None
+
+
+def plain_names() -> list[str]:
+    """Return what `restore PHOTO` takes on this machine where everything can be had."""
+    from restorer.engine import device
+    from restorer.pipeline.choice import plain_run
+
+    return plain_run(weights.tables(), device.choose("auto", "auto").kind)
+
+
+def check_network(tables: Sequence[Table], offline: bool) -> None:
+    """Raise one error for all where several are wanted and no host that has any of them answers."""
+    if len(tables) < 2:
+        return
+    away = weights.missing(tables, offline=offline)
+    silent = [table for table in tables if table.name in away and away[table.name].kind in ("network", "offline")]
+    if len(silent) > 1 and len(silent) == sum(weights.cached(table) is None for table in tables):
+        names = ", ".join(f"{table.name} ({megabytes(table.size)})" for table in silent)
+        reasons = "; ".join(dict.fromkeys(away[table.name].reason for table in silent))
+        raise WeightsUnavailableError(
+            silent[0].name,
+            f"Not on this machine, and no host that has them can be asked: {names}: {reasons}.",
+            "Type the same again when there is a network; HF_ENDPOINT names a mirror of the Hub, HTTPS_PROXY a proxy.",
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,7 @@ from rich.markup import escape
 from restorer import weights
 from restorer.cli import weights_view
 from restorer.cli.console import messages, raw, results, say, show_error
-from restorer.cli.downloads import ProgressBar
+from restorer.cli.downloads import ProgressBar, check_network, plain_names
 from restorer.cli.settings import Command
 from restorer.errors import HashMismatchError, RestorerError, UsageError, WeightsError, WeightsUnavailableError
 from restorer.models import REGISTRY
@@ -106,38 +105,14 @@ def pull(
 ) -> None:
     """Download weights, so that later runs need no network. What is here already is only checked."""
     errors: list[RestorerError] = []
-    tables = [weights.resolve(name) for name in names or _plain_run()]
-    _check_network(tables, offline)
+    tables = [weights.resolve(name) for name in names or plain_names()]
+    check_network(tables, offline)
     for table in tables:
         try:
             _pull(table, accept_license, offline)
         except RestorerError as error:
             errors.append(error)
     _raise_all(errors)
-
-
-def _plain_run() -> list[str]:
-    """Return what `restore PHOTO` takes on this machine where everything can be had."""
-    from restorer.engine import device
-    from restorer.pipeline.choice import plain_run
-
-    return plain_run(weights.tables(), device.choose("auto", "auto").kind)
-
-
-def _check_network(tables: Sequence[Table], offline: bool) -> None:
-    """Raise one error for all where several are wanted and no host that has any of them answers."""
-    if len(tables) < 2:
-        return
-    away = weights.missing(tables, offline=offline)
-    silent = [table for table in tables if table.name in away and away[table.name].kind in ("network", "offline")]
-    if len(silent) > 1 and len(silent) == sum(weights.cached(table) is None for table in tables):
-        names = ", ".join(f"{table.name} ({megabytes(table.size)})" for table in silent)
-        reasons = "; ".join(dict.fromkeys(away[table.name].reason for table in silent))
-        raise WeightsUnavailableError(
-            silent[0].name,
-            f"Not on this machine, and no host that has them can be asked: {names}: {reasons}.",
-            "Type the same again when there is a network; HF_ENDPOINT names a mirror of the Hub, HTTPS_PROXY a proxy.",
-        )
 
 
 def _pull(table: Table, accept_license: bool, offline: bool) -> None:
@@ -200,6 +175,7 @@ def import_file(
         "sha256": sha256_of(done.path),
         "size": done.written_bytes,
         "license": shipped.license if shipped else None,
+        "commercial": shipped.commercial if shipped else None,
         "trained_for": shipped.trained_for if shipped else None,
     }
     say(f"Added {name} to {user.add_table(name, fields)}.")

@@ -50,6 +50,7 @@ class PhotosCommand:
         self._json = json_lines
         self._quiet = quiet
         self._verbose = verbose
+        self._licenses: dict[str, str] = {}
         for name in ("restorer.batch", "restorer.record", "restorer.pipeline"):
             log = logging.getLogger(name)
             log.setLevel(logging.DEBUG if verbose else logging.NOTSET)
@@ -58,8 +59,11 @@ class PhotosCommand:
     def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
         if is_stream(request):
-            return restore_stream(self._restorer, request, self._show, json_lines=self._json)
-        return self.files(request)
+            code = restore_stream(self._restorer, request, self._show, json_lines=self._json)
+        else:
+            code = self.files(request)
+        self._say_licenses()
+        return code or (3 if self._restorer.components.barred else 0)
 
     def files(self, request: PhotosRequest) -> int:
         """Restore files and folders; return the exit code."""
@@ -163,8 +167,20 @@ class PhotosCommand:
         if free < need:
             note(f"only {_size(free)} are free there.")
 
+    def _say_licenses(self) -> None:
+        """Name the weights that did the work and that limit what the results may be used for."""
+        if self._licenses and not self._quiet:
+            *most, last = self._licenses
+            names = f"{', '.join(most)} and {last}" if most else last
+            limit = "limit" if most else "limits"
+            say(
+                f"Licence: {names} {limit} commercial use (`restore models show {last}` has the words); "
+                "--license commercial takes no such weights."
+            )
+
     def _show(self, record: Record) -> None:
         """Print what became of one photo."""
+        self._licenses.update(record.licenses)
         if self._json:
             raw(json_text(record.as_dict()))
         if record.status == "failed" and record.error:

@@ -70,6 +70,7 @@ class Note:
         model: the face restorer, "none" when there was none.
         fingerprint: hex digest of input, weights and options, by which done work is recognised.
         options: plain values by name.
+        license: of the weights that did the work, those licences that limit the use of the result; "" = none does.
     """
 
     tool: str
@@ -77,6 +78,7 @@ class Note:
     model: str
     fingerprint: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    license: str = ""
 
     def options_json(self) -> str:
         """Return the options as JSON that is the same for the same options, in ASCII."""

@@ -126,6 +126,7 @@ def finished(data: bytes | None, before: xmp_pixels.Size, after: xmp_pixels.Size
                 "restorer:model": note.model,
                 "restorer:fingerprint": note.fingerprint,
                 "restorer:options": note.options_json(),
+                **({"restorer:license": note.license} if note.license else {}),
             },
         )
     return packet.tobytes()
@@ -135,13 +136,22 @@ def note_of(data: bytes) -> Note | None:
     """Return the note inside a packet, or None when there is none of ours or the packet is damaged."""
     try:
         packet = Packet(data)
-        texts = {name: packet.get(NOTE, name) for name in ("tool", "version", "model", "fingerprint", "options")}
+        texts = {
+            name: packet.get(NOTE, name) for name in ("tool", "version", "model", "fingerprint", "options", "license")
+        }
         options = json.loads(texts["options"] or "{}")
     except DAMAGE:  # damaged XML or JSON: not what this tool wrote
         return None
     if not texts["fingerprint"] or not isinstance(options, dict):
         return None
-    return Note(texts["tool"] or "", texts["version"] or "", texts["model"] or "", texts["fingerprint"], options)
+    return Note(
+        texts["tool"] or "",
+        texts["version"] or "",
+        texts["model"] or "",
+        texts["fingerprint"],
+        options,
+        texts["license"] or "",
+    )
 
 
 def split(data: bytes, limit: int) -> tuple[bytes, bytes | None]:

@@ -5,19 +5,23 @@ Nothing here loads, fetches or asks; `restorer.pipeline.components` gathers what
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from restorer.errors import UsageError, WeightsUnavailableError
+from restorer.errors import LicenseForbidsError, UsageError
 from restorer.models import REGISTRY
 from restorer.models.base import CropSpec, FaceArchitecture, Role, UpscalerArchitecture
 from restorer.options import Options
+from restorer.pipeline.fallbacks import Replacement, barred_line
 from restorer.upscaling.lanczos import Lanczos
 from restorer.weights import Absence, Table
 
 AUTO, NONE = "auto", "none"
 LANDMARKS = "landmarks"
 """The mask that is drawn from a face's landmarks, in place of a face parser's."""
+ANY, COMMERCIAL = "any", "commercial"
+"""What `license` asks for."""
 CPU_BUDGET = 1e13
 """Operations that an automatically chosen upscaler may cost on a CPU: below a minute on two cores."""
 
@@ -30,19 +34,22 @@ class Available:
         tables: of all weights.toml, by name.
         missing: why a table that "auto" may choose is neither here nor reachable, by its name; may be a mapping that
             asks when it is first read.
+        license: what the weights that "auto" takes must allow: "any" use, or "commercial".
     """
 
     tables: Mapping[str, Table]
     missing: Mapping[str, Absence] = field(default_factory=dict)
+    license: str = ANY
 
-
-@dataclass(frozen=True)
-class Replacement:
-    """What "auto" would take (`wanted`), the built-in table that takes its place (`taken`), and why."""
-
-    wanted: str
-    taken: str
-    absence: Absence
+    @cached_property
+    def usable(self) -> Mapping[str, Table]:
+        """The tables that "auto" may take under this licence."""
+        if self.license != ANY:
+            return {name: table for name, table in self.tables.items() if table.commercial}
+        return {
+            name: replace(table, auto=None) if (table.auto or {}).get("license", ANY) != ANY else table
+            for name, table in self.tables.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class Choice:
         background: what enlarges the picture; None where no photo was given.
         replaced: what built-in models took the place of.
         why: a line that says why "auto" took this background; for the user, once.
+        barred: a line that says why faces stay as they are, where no weights that the licence allows can be had; then
+            the model is "none".
     """
 
     model: str
@@ -64,6 +73,7 @@ class Choice:
     background: str | None = None
     replaced: tuple[Replacement, ...] = ()
     why: str | None = None
+    barred: str | None = None
 
 
 def choose(
@@ -82,31 +92,43 @@ def choose(
         device: "cpu", "cuda" or "mps": what is quick enough depends on it.
     """
     replaced: list[Replacement] = []
+    lacking: list[tuple[Role, str | None]] = []
+    usable = available.usable
 
-    def take(role: Role, wanted: str) -> str:
-        absence = available.missing.get(wanted)
-        if absence is None:
-            return wanted
-        replaced.append(Replacement(wanted, builtin(available.tables, role), absence))
-        return replaced[-1].taken
+    def take(role: Role) -> str | None:
+        name = _first(usable, role, options.scale) if available.license != ANY else wanted(usable, role, options.scale)
+        absence = available.missing.get(name) if name is not None else None
+        if name is not None and absence is None:
+            return name
+        instead = _builtin(usable, role) if available.license != ANY else builtin(usable, role)
+        if instead is None:
+            lacking.append((role, name))
+        elif name is not None and absence is not None:
+            replaced.append(Replacement(name, instead, absence))
+        return instead
 
     model, detector = options.model, options.detector
     if model == AUTO:
-        model = take("face restorer", wanted(available.tables, "face restorer", options.scale))
+        model = take("face restorer") or NONE
     only_builtin = options.model != AUTO and is_builtin(available.tables, options.model)
-    if model == NONE or options.aligned:
+    found: str | None
+    if options.model == NONE or options.aligned:
         found = None
     elif detector != AUTO:
         found = detector
     elif only_builtin:
-        found = builtin(available.tables, "face detector")
+        found = builtin(usable, "face detector")
     else:
-        found = take("face detector", wanted(available.tables, "face detector", options.scale))
+        found = take("face detector")
+    if lacking:
+        model, found = NONE, None
+        replaced.clear()
     background, why = None, None
     if size is not None:
         background, why, instead = _background(options, available, size, device, only_builtin)
         replaced += [instead] if instead is not None else []
-    return Choice(model, found, mask_of(available.tables, model), background, tuple(replaced), why)
+    barred = barred_line(lacking) if lacking else None
+    return Choice(model, found, mask_of(usable, model), background, tuple(replaced), why, barred)
 
 
 def candidates(tables: Mapping[str, Table], scale: float) -> list[str]:
@@ -124,10 +146,17 @@ def wanted(tables: Mapping[str, Table], role: Role, scale: float, device: str | 
     Raises:
         UsageError: no table is for that.
     """
+    found = _first(tables, role, scale, device)
+    if found is None:
+        raise UsageError(f"No table of weights.toml has 'auto' for the role {role}.", "Name one outright.")
+    return found
+
+
+def _first(tables: Mapping[str, Table], role: Role, scale: float, device: str | None = None) -> str | None:
     for name, table in tables.items():
         if table.auto is not None and _suits(table, scale, device) and (REGISTRY.architecture_of(table).role == role):
             return name
-    raise UsageError(f"No table of weights.toml has 'auto' for the role {role}.", "Name one outright.")
+    return None
 
 
 def plain_run(tables: Mapping[str, Table], device: str, scale: float = 2.0) -> list[str]:
@@ -144,10 +173,15 @@ def plain_run(tables: Mapping[str, Table], device: str, scale: float = 2.0) -> l
 
 def builtin(tables: Mapping[str, Table], role: Role) -> str:
     """Return the table of a role whose weights are part of the package; raises `UsageError` where there is none."""
-    for name, table in tables.items():
-        if table.builtin and REGISTRY.architecture_of(table).role == role:
-            return name
-    raise UsageError(f"No built-in model is a {role}.", "Name another one outright.")
+    found = _builtin(tables, role)
+    if found is None:
+        raise UsageError(f"No built-in model is a {role}.", "Name another one outright.")
+    return found
+
+
+def _builtin(tables: Mapping[str, Table], role: Role) -> str | None:
+    found = (name for name, table in tables.items() if table.builtin and REGISTRY.architecture_of(table).role == role)
+    return next(found, None)
 
 
 def is_builtin(tables: Mapping[str, Table], model: str) -> bool:
@@ -159,7 +193,7 @@ def mask_of(tables: Mapping[str, Table], model: str) -> str:
     """Return which mask goes with a face restorer: its table's word, or the first face parser with `auto`."""
     if model in tables and tables[model].mask == LANDMARKS:
         return LANDMARKS
-    return wanted(tables, "face parser", 1.0)
+    return _first(tables, "face parser", 1.0) or LANDMARKS
 
 
 def recogniser(tables: Mapping[str, Table]) -> str:
@@ -189,7 +223,9 @@ def _background(
         return plain, None, None
     if only_builtin:
         return *builtin_background(available, size, device), None
-    name = wanted(available.tables, "upscaler", options.scale, device)
+    name = _first(available.usable, "upscaler", options.scale, device)
+    if name is None:
+        return *builtin_background(available, size, device), None
     if device == "cpu" and not quick_on_cpu(available.tables[name], size):
         return (
             plain,
@@ -216,7 +252,9 @@ def builtin_background(available: Available, size: tuple[int, int], device: str)
         size: (width, height) of the photo.
         device: "cpu", "cuda" or "mps".
     """
-    name = builtin(available.tables, "upscaler")
+    name = _builtin(available.usable, "upscaler")
+    if name is None:
+        return Lanczos.name, f"Background: {Lanczos.name}; no network that may be used is built in."
     if device != "cpu" or quick_on_cpu(available.tables[name], size):
         return name, None
     return Lanczos.name, f"Background: {Lanczos.name}; a network would take minutes for {size[0]} x {size[1]} pixels."
@@ -226,35 +264,6 @@ def quick_on_cpu(table: Table, size: tuple[int, int]) -> bool:
     """Whether an upscaler enlarges a photo of this size on a CPU within `CPU_BUDGET`."""
     architecture = REGISTRY.of_role(UpscalerArchitecture, table)
     return size[0] * size[1] * architecture.flops(REGISTRY.arguments(table)) <= CPU_BUDGET
-
-
-def fallback_line(replaced: Sequence[Replacement]) -> str:
-    """Return the one line about what built-in models took the place of; the reasons are `fallback_reasons`."""
-    kinds = {each.absence.kind for each in replaced}
-    if kinds == {"offline"}:
-        why = "Offline, as asked for"
-    elif "network" in kinds:
-        why = "No network"
-    else:
-        why = f"{' and '.join(each.wanted for each in replaced)} cannot be had (-v says why)"
-    return f"{why}: using the small built-in models; `restore models pull` gets better ones."
-
-
-def fallback_reasons(replaced: Sequence[Replacement]) -> list[str]:
-    """Return a line for each replacement: what was wanted, why it cannot be had, and what takes its place."""
-    return [f"{each.wanted}: {each.absence.reason}; {each.taken} takes its place." for each in replaced]
-
-
-def no_fallback(replaced: Sequence[Replacement]) -> WeightsUnavailableError:
-    """Return the error of a run that must not fall back: what cannot be had, and why."""
-    names = [each.wanted for each in replaced]
-    reasons = "; ".join(dict.fromkeys(each.absence.reason for each in replaced))
-    return WeightsUnavailableError(
-        names[0],
-        f"{' and '.join(names)} cannot be had ({reasons}), and --no-fallback forbids the built-in models.",
-        f"Type `restore models pull {' '.join(names)}` when there is a network, or leave --no-fallback out.",
-        attempts=[(each.wanted, each.absence.reason) for each in replaced],
-    )
 
 
 # ------------------------------------------------------------------------------------------------ what makes no sense
@@ -313,6 +322,27 @@ def check_likeness(options: Options, model: str, crop: CropSpec) -> None:
         raise UsageError(
             f"--min-likeness compares the faces of people; {model} restores something else.", "Leave it out."
         )
+
+
+def check_license(options: Options, table: Table, role: Role, tables: Mapping[str, Table]) -> None:
+    """Refuse weights that were named and do not allow what `license` asks for.
+
+    Raises:
+        LicenseForbidsError: they forbid it, or nobody has said that they allow it; the others of their role are named.
+    """
+    if options.license == ANY or table.commercial:
+        return
+    others = [name for name, each in tables.items() if each.commercial and REGISTRY.architecture_of(each).role == role]
+    said = f": {table.license}" if table.license else ""
+    what = (
+        "may not be used commercially without more" if table.commercial is False else "says nothing of commercial use"
+    )
+    raise LicenseForbidsError(
+        table.name,
+        f"{table.name} {what}{said}.",
+        f"Use {' or '.join([*others, 'auto'])}, or leave --license out. If you hold the rights to weights of your own, "
+        "write commercial = true into their table of weights.toml.",
+    )
 
 
 def controls(table: Table) -> tuple[str, ...]:

@@ -18,8 +18,10 @@ from restorer.errors import WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, FaceRestorer
 from restorer.pipeline import choice as choices
-from restorer.pipeline.choice import AUTO, LANDMARKS, NONE, Replacement
+from restorer.pipeline import fallbacks
+from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
 from restorer.pipeline.decisions import Decisions, Given, Mask, Notify, alone
+from restorer.pipeline.fallbacks import Replacement
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
 
@@ -142,16 +144,16 @@ class Components(Decisions):
     def _auto_network(self, field: Literal["model", "detector"]) -> Network:
         """Return the network that "auto" chose; the built-in one where a host did not have the file after all."""
         choice, tables = self.choice(), self._available.tables
-        name = str(getattr(choice, field) or choices.builtin(tables, "face detector"))
+        name = str(getattr(choice, field) or choices.builtin(self.usable, "face detector"))
         try:
             return self.network(tables[name])
         except WeightsUnavailableError as error:
             if tables[name].builtin:
                 raise
-            taken = choices.builtin(tables, REGISTRY.architecture_of(tables[name]).role)
+            taken = choices.builtin(self.usable, REGISTRY.architecture_of(tables[name]).role)
             self._not_given(name, taken, error)
             if field == "model":
-                self._choice = replace(choice, model=taken, mask=choices.mask_of(tables, taken))
+                self._choice = replace(choice, model=taken, mask=choices.mask_of(self.usable, taken))
             else:
                 self._choice = replace(choice, detector=taken)
             return self.network(tables[taken])
@@ -181,8 +183,8 @@ class Components(Decisions):
                 absence = weights.Absence("source", error.message.rstrip("."))
                 instead = Replacement(self.mask_name, "an outline drawn from the landmarks", absence)
                 if not self.options.fallback:
-                    raise choices.no_fallback([instead]) from error
-                for reason in choices.fallback_reasons([instead]):
+                    raise fallbacks.no_fallback([instead]) from error
+                for reason in fallbacks.fallback_reasons([instead]):
                     _log.info("%s", reason)
                 self._mask = LandmarkMask()
                 pull = f"`restore models pull {self.mask_name}`"

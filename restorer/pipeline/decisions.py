@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 from restorer import weights
 from restorer.engine import device as devices
 from restorer.engine.device import Device
-from restorer.errors import UnknownTableError, worded
+from restorer.errors import LicenseForbidsError, UnknownTableError, worded
 from restorer.formatting import nearest
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
 from restorer.options import Options, declared
 from restorer.pipeline import choice as choices
-from restorer.pipeline.choice import AUTO, NONE, Available, Choice, Replacement
+from restorer.pipeline import fallbacks
+from restorer.pipeline.choice import AUTO, NONE, Available, Choice
+from restorer.pipeline.fallbacks import Replacement
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
 from restorer.weights.table import CHECKPOINT_SUFFIXES
@@ -95,7 +97,7 @@ class Decisions:
         self._notify = notify or _log.info
         self._warn = warn or notify or _log.warning
         self._lock = threading.RLock()
-        self._available = Available(weights.tables(), _Missing(options))
+        self._available = Available(weights.tables(), _Missing(self), options.license)
         self._choice: Choice | None = None
         self._replaced: list[Replacement] = []
         self._fallbacks: list[str] = []
@@ -114,13 +116,18 @@ class Decisions:
             table = _named("model", name)
             choices.check_model(options, table, tables)
             if options.model != AUTO:
+                choices.check_license(options, table, "face restorer", tables)
                 choices.check_likeness(options, table.name, choices.crop_of(table))
         if given.detector is None and options.detector != AUTO:
             table = _named("detector", options.detector)
             REGISTRY.of_role(DetectorArchitecture, table, f"--detector {options.detector}")
+            choices.check_license(options, table, "face detector", tables)
         if given.background is None and options.background not in (AUTO, *RESAMPLERS):
             table = _named("background", options.background)
             REGISTRY.of_role(UpscalerArchitecture, table, f"--background {options.background}")
+            choices.check_license(options, table, "upscaler", tables)
+        if options.min_likeness is not None:
+            choices.check_license(options, tables[choices.recogniser(tables)], "face recogniser", tables)
 
     # ------------------------------------------------------------------------------------------------ names
 
@@ -130,6 +137,10 @@ class Decisions:
         if self._choice is None:
             choice = choices.choose(self._resolved(), self._available)
             self._fall_back(choice.replaced)
+            if choice.barred is not None:
+                if not self.options.fallback:
+                    raise LicenseForbidsError("auto", choice.barred, "Leave --license or --no-fallback out.")
+                self._fallbacks.append(choice.barred)
             self._choice = choice
         return self._choice
 
@@ -144,11 +155,11 @@ class Decisions:
         if not new:
             return
         if not self.options.fallback:
-            raise choices.no_fallback(new)
-        for reason in choices.fallback_reasons(new):
+            raise fallbacks.no_fallback(new)
+        for reason in fallbacks.fallback_reasons(new):
             _log.info("%s", reason)
         self._replaced += new
-        line = choices.fallback_line(new)
+        line = fallbacks.fallback_line(new)
         self._fallbacks += [line] if line not in self._fallbacks else []
 
     def _resolved(self) -> Options:
@@ -172,7 +183,7 @@ class Decisions:
         """The face restorer's name for the record; "auto" is decided when it is first asked for."""
         if self.given.face_model is not None:
             return name_of(self.given.face_model)
-        if self.options.model == NONE:
+        if self.options.model == NONE or self.barred:
             return NONE
         if self.options.model != AUTO:
             return weights.resolve(self.options.model).name
@@ -181,7 +192,33 @@ class Decisions:
     @property
     def faces_wanted(self) -> bool:
         """Whether there is a face stage at all."""
-        return self.given.face_model is not None or self.options.model != NONE
+        return self.given.face_model is not None or (self.options.model != NONE and not self.barred)
+
+    @property
+    def barred(self) -> bool:
+        """Whether faces stay as they are since no weights that the licence allows can be had."""
+        asked = self.options.license != choices.ANY and self.options.model != NONE and self.given.face_model is None
+        return asked and self.choice().barred is not None
+
+    def limits(self, record: Record) -> dict[str, str]:
+        """Return, by name, the licences that limit the use of a result, of the weights that the record names."""
+        given, restored = self.given, any(face.restored for face in record.faces)
+        used: list[Table | None] = []
+        if restored and given.face_model is None:
+            used.append(self.model_table())
+        if record.detector is not None and given.detector is None:
+            used.append(self.detector_table())
+        if restored and given.mask is None:
+            used.append(self._available.tables.get(record.mask_name or ""))
+        if record.background not in (None, *RESAMPLERS) and given.background is None:
+            used.append(self.background_table(str(record.background)))
+        if any(face.likeness is not None for face in record.faces):
+            used.append(self._available.tables[choices.recogniser(self._available.tables)])
+        return {
+            table.name: table.license or "not for commercial use"
+            for table in used
+            if table is not None and table.commercial is False
+        }
 
     @property
     def mask_name(self) -> str:
@@ -197,6 +234,11 @@ class Decisions:
         if self.options.detector != AUTO:
             return weights.resolve(self.options.detector).name
         return self.choice().detector
+
+    @property
+    def usable(self) -> Mapping[str, Table]:
+        """The tables that "auto" may take."""
+        return self._available.usable
 
     def _decides(self) -> bool:
         """Whether "auto" is to be decided for the model or the detector."""
@@ -286,15 +328,15 @@ class Decisions:
 class _Missing(Mapping[str, "Absence"]):
     """Why tables that "auto" may choose cannot be had, by name; asked once, of all at once, when it is first read."""
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, decisions: Decisions) -> None:
+        self._decisions = decisions
         self._found: dict[str, Absence] | None = None
 
     def _asked(self) -> dict[str, Absence]:
         if self._found is None:
-            tables = weights.tables()
-            names = choices.candidates(tables, self._options.scale)
-            self._found = weights.missing([tables[name] for name in names], offline=self._options.offline)
+            options, tables = self._decisions.options, self._decisions.usable
+            names = choices.candidates(tables, options.scale)
+            self._found = weights.missing([tables[name] for name in names], offline=options.offline)
         return self._found
 
     def __getitem__(self, name: str) -> Absence:

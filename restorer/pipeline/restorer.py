@@ -10,6 +10,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -197,13 +198,15 @@ class Restorer:
             self._conclude(record, components, size)
             if faces is not None:
                 record.detector = None
+            record.licenses = components.limits(record)
+        note = self.note(opened.sha256, options, faces)
         return Result(
             canvas.pixels,
             canvas.alpha,
             opened,
             tuple(record.faces),
             record.as_dict(),
-            self.note(opened.sha256, options, faces),
+            replace(note, license="; ".join(f"{name}: {words}" for name, words in record.licenses.items())),
             canvas.changed,
             options,
         )

@@ -141,6 +141,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         "Faces found by": record.get("detector"),
         "Everything else by": record.get("background"),
         "Faces outlined by": record.get("mask_name") or record.get("mask"),
+        "Limits of use": "; ".join(f"{name}: {words}" for name, words in (record.get("licenses") or {}).items()),
         "Scale": f"{record['scale']:g}" if record.get("scale") else None,
         "Computed on": " in ".join(filter(None, [record.get("device"), record.get("precision")])),
     }

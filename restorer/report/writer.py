@@ -119,6 +119,7 @@ class Report:
             ],
             notes=self._notes(),
             photos=self._articles,
+            licenses={name: words for each in self._records for name, words in (each.get("licenses") or {}).items()},
             written=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}",
         )
 

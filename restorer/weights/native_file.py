@@ -43,6 +43,7 @@ class FileHeader:
         arguments: all arguments of its network.
         payload_sha256: of everything behind the header; filled in by `write`.
         license, trained_for: shown to the user.
+        commercial: whether the licence allows commercial use without doubt; None = nobody has said so.
         origin: the file it was made from, or the recipe.
         origin_sha256: of that file.
         tool: what wrote it.
@@ -56,6 +57,7 @@ class FileHeader:
     origin: str | None = None
     origin_sha256: str | None = None
     tool: str | None = None
+    commercial: bool | None = None
 
 
 def header(path: Path) -> tuple[int, Mapping[str, Any]] | None:
@@ -87,7 +89,8 @@ def read(path: Path) -> FileHeader | None:
     if "architecture" not in metadata or "payload_sha256" not in metadata or not isinstance(arguments, dict):
         return None
     texts = {key: metadata.get(key) for key in ("license", "trained_for", "origin", "origin_sha256", "tool")}
-    return FileHeader(metadata["architecture"], arguments, metadata["payload_sha256"], **texts)
+    commercial = {"true": True, "false": False}.get(str(metadata.get("commercial")))
+    return FileHeader(metadata["architecture"], arguments, metadata["payload_sha256"], **texts, commercial=commercial)
 
 
 def payload_start(path: Path) -> int:
@@ -148,6 +151,8 @@ def _pieces(state: Mapping[str, torch.Tensor], about: FileHeader) -> Iterator[by
     for name in ("license", "trained_for", "origin", "origin_sha256", "tool"):
         if (value := getattr(about, name)) is not None:
             metadata[name] = value
+    if about.commercial is not None:
+        metadata["commercial"] = "true" if about.commercial else "false"
     content = {"__metadata__": dict(sorted(metadata.items())), **entries}
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)  # the format fills up with blanks

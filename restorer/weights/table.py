@@ -42,12 +42,14 @@ class Table:
         size: bytes of the file.
         at_least: where that is not known, the bytes of the network alone, than which the file is not smaller.
         license: as stated by whoever publishes the file.
+        commercial: whether that allows commercial use without doubt; None = nobody has said so.
         trained_for: what it is good for, in a few words.
         aliases: other names for it.
         acknowledge: a sentence that the user must accept before a download, where no licence grants the use.
         builtin: whether the file is part of the package, and takes the place of what "auto" cannot have.
         auto: when "auto" takes it for its role: `from_scale`, `below_scale`, `above_scale`, `up_to_scale`, and
-            `device`, "cpu" or "gpu"; {} = always, None = never.
+            `device`, "cpu" or "gpu", and `license`, "commercial" = only where that is asked for; {} = always, None =
+            never.
         mask: of a face restorer, which mask goes with it: "landmarks", or None for a face parser's.
         origin: the weights.toml that holds the table, or the file itself.
         replaces_shipped: whether a user's table took the place of a shipped one.
@@ -63,6 +65,7 @@ class Table:
     size: int | None = None
     at_least: int | None = None
     license: str | None = None
+    commercial: bool | None = None
     trained_for: str | None = None
     aliases: tuple[str, ...] = ()
     acknowledge: str | None = None
@@ -170,6 +173,7 @@ def table_of_file(path: Path) -> Table:
         payload_sha256=about.payload_sha256,
         size=path.stat().st_size,
         license=about.license,
+        commercial=about.commercial,
         trained_for=about.trained_for,
         origin=path.resolve(),
     )
@@ -227,6 +231,7 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         "at_least",
         "aliases",
         *_TEXTS,
+        "commercial",
         "builtin",
         "auto",
         "mask",
@@ -247,8 +252,9 @@ def _read(name: str, fields: Any, path: Path) -> Table:
             raise wrong(f"has a field {key!r} that is no list of texts")
     if not isinstance(fields.get("arguments", {}), dict):
         raise wrong("has 'arguments' that are no table")
-    if not isinstance(fields.get("builtin", False), bool):
-        raise wrong("has a 'builtin' that is neither true nor false")
+    for key in ("builtin", "commercial"):
+        if not isinstance(fields.get(key, False), bool):
+            raise wrong(f"has a {key!r} that is neither true nor false")
     if fields.get("mask", "landmarks") != "landmarks":
         raise wrong("has a 'mask' other than \"landmarks\"")
     _check_auto(fields.get("auto", {}), wrong)
@@ -278,6 +284,7 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         aliases=tuple(fields.get("aliases", ())),
         origin=path.resolve(),
         license=fields.get("license"),
+        commercial=fields.get("commercial"),
         trained_for=fields.get("trained_for"),
         acknowledge=fields.get("acknowledge"),
         builtin=fields.get("builtin", False),
@@ -292,7 +299,7 @@ def _check_auto(rule: Any, wrong: Any) -> None:
     if not isinstance(rule, dict):
         raise wrong("has an 'auto' that is no table")
     for key, value in rule.items():
-        if key == "device" and value in ("cpu", "gpu"):
+        if (key == "device" and value in ("cpu", "gpu")) or (key == "license" and value == "commercial"):
             continue
         if key not in scales or isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong(f"has an 'auto' with {key!r} that is not understood")

@@ -77,6 +77,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--batch-size": (HERE_TOO, "test_batch_size"),
         "--seed": (HERE_TOO, "test_seed"),
         "--offline": (HERE_TOO, "test_offline"),
+        "--license": ("../pipeline/test_licences.py", "test_weights_that_are_named_are_refused_with_the_alternatives"),
         "--fallback/--no-fallback": (
             "../pipeline/test_builtin.py",
             "test_a_quiet_run_says_that_it_falls_back_and_a_strict_one_does_not_fall_back",

@@ -9,16 +9,8 @@ import pytest
 from restorer import weights
 from restorer.errors import UsageError
 from restorer.options import Options
-from restorer.pipeline.choice import (
-    Available,
-    Choice,
-    candidates,
-    choose,
-    fallback_line,
-    fallback_reasons,
-    plain_run,
-    wanted,
-)
+from restorer.pipeline.choice import Available, Choice, candidates, choose, plain_run, wanted
+from restorer.pipeline.fallbacks import fallback_line, fallback_reasons
 
 SMALL, LARGE = (640, 480), (12_000, 9_000)
 GFPGAN, GLEAN, R50, PARSER = "gfpgan-1.4", "glean-128", "retinaface-r50", "parsenet"
@@ -133,7 +125,7 @@ def test_what_is_not_decided_is_not_asked_for() -> None:
 
 
 def test_candidates_are_those_of_the_scale_and_upscalers_of_any_device() -> None:
-    tables = weights.tables()
+    tables = Available(weights.tables()).usable
     assert set(candidates(tables, 2.0)) == {GFPGAN, R50, PARSER, GENERAL, X2, X4, "mobilefacenet"}
     assert GLEAN in candidates(tables, 8.0)
 

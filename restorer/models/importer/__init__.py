@@ -94,6 +94,7 @@ def import_checkpoint(
             kind.name,
             found,
             license=known.license if known else None,
+            commercial=known.commercial if known else None,
             trained_for=known.trained_for if known else None,
             origin=path.name,
             origin_sha256=origin,

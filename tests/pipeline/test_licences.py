@@ -1,0 +1,191 @@
+"""Licences of weights: every table says whether its allows commercial use, and what limits a result is said with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restorer import Restorer, weights
+from restorer.errors import LicenseForbidsError
+from restorer.evaluation import ageing
+from restorer.models import REGISTRY
+from restorer.options import Options
+from restorer.photo import read_note
+from restorer.pipeline.choice import Available, choose
+from restorer.weights import Absence, FileHeader, Table, native_file
+from restorer.weights.table import read_tables, shipped_file
+from tests.support.in_process import restore as run
+from tests.support.parts import Detector, face_at
+
+Capsys = pytest.CaptureFixture[str]
+NETWORK = Absence("network", "a host: its name cannot be resolved")
+LIMITED = {
+    "tiny": "non-commercial (trained on faces believed CC BY-NC 4.0)",
+    "tiny-detector": "non-commercial (trained on faces believed CC BY-NC 4.0)",
+}
+
+
+@pytest.fixture
+def portrait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a photograph of a person, which the built-in models find and restore."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "portrait.png"
+    Image.fromarray(ageing.age(ageing.photograph(), 0)).save(path)
+    return path
+
+
+@pytest.fixture
+def grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("table", read_tables(shipped_file()).values(), ids=lambda table: table.name)
+def test_every_table_says_whether_its_licence_allows_commercial_use(table: Table) -> None:
+    """A new one is classified when it is added: what is stated in words and what a program asks for agree."""
+    words = table.license or ""
+    if words.startswith("yours"):  # a template for files that people train themselves
+        assert table.commercial is None
+        return
+    assert isinstance(table.commercial, bool)
+    limited = any(mark in words.lower() for mark in ("non-commercial", "none", "nc-", "by-nc", "psfrgan", "s-lab"))
+    assert table.commercial is not limited, words
+
+
+def test_a_table_with_another_word_is_refused(tmp_path: Path) -> None:
+    from restorer.errors import InvalidTableError
+
+    file = tmp_path / "weights.toml"
+    file.write_text('[mine]\narchitecture = "gfpgan"\nsources = []\ncommercial = "yes"\n')
+    with pytest.raises(InvalidTableError, match="'commercial' that is neither true nor false"):
+        read_tables(file)
+
+
+# ------------------------------------------------------------------------------------------------- what is chosen
+
+
+def chosen(missing: tuple[str, ...] = (), **given: Any) -> Any:
+    available = Available(weights.tables(), dict.fromkeys(missing, NETWORK), "commercial")
+    return choose(Options(license="commercial", **given), available, size=(640, 480))
+
+
+def test_auto_takes_what_may_be_used_commercially() -> None:
+    tables = weights.tables()
+    for scale in (1.0, 2.0, 8.0):
+        found = chosen(scale=scale)
+        used = {found.model, found.detector, found.mask, found.background} - {"landmarks", "lanczos"}
+        assert all(tables[name].commercial for name in used)
+        assert (found.model, found.detector, found.barred) == ("restoreformer", "retinaface-r50", None)
+    any_use = choose(Options(), Available(tables), size=(640, 480))
+    assert (any_use.model, any_use.mask) == ("gfpgan-1.4", "parsenet")  # and nothing has changed for all others
+
+
+@pytest.mark.parametrize("missing", [("restoreformer",), ("retinaface-r50",), ("restoreformer", "retinaface-r50")])
+def test_where_none_is_left_faces_stay_as_they_are(missing: tuple[str, ...]) -> None:
+    found = chosen(missing)
+    assert (found.model, found.detector, found.replaced) == ("none", None, ())
+    assert found.background == "realesr-general"
+    assert str(found.barred).startswith("Faces stay as they are")
+    assert f"`restore models pull {' '.join(missing)}`" in str(found.barred)
+
+
+def test_a_built_in_model_never_takes_the_place_of_one_that_may_be_used_commercially() -> None:
+    gone = tuple(weights.tables())
+    found = chosen(gone)
+    assert found.background in ("tiny-upscaler", "lanczos")
+    assert (found.model, found.detector) == ("none", None)
+
+
+def test_weights_that_are_named_are_refused_with_the_alternatives(capsys: Capsys, grey: Path) -> None:
+    for named, instead in (
+        (("--model", "gfpgan"), "Use restoreformer or auto"),
+        (("--model", "tiny"), "Use restoreformer or auto"),
+        (("--detector", "tiny-detector"), "retinaface-r50"),
+        (("--model", "none", "--min-likeness", "0.5"), "--min-likeness"),
+    ):
+        done = run(capsys, "grey.png", "--license", "commercial", *named, code=None)
+        assert done.code == (2 if "none" in named else 3)
+        assert instead in " ".join(done.err.split())
+    assert not list(grey.parent.glob("*_restored*"))
+    with pytest.raises(LicenseForbidsError, match="may not be used commercially"):
+        Restorer(license="commercial", min_likeness=0.5)
+
+
+def test_a_file_of_ones_own_is_taken_where_its_owner_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = weights.resolve("tiny")
+    about = native_file.read(Path(str(weights.cached(tiny))))
+    assert about is not None
+    toml = tmp_path / "own.toml"
+    fields = f'architecture = "lightglean"\nsources = ["file:{weights.cached(tiny)}"]\nsha256 = "{tiny.sha256}"\n'
+    monkeypatch.setenv("RESTORER_WEIGHTS", str(toml))
+    toml.write_text(f"[mine]\n{fields}")
+    with pytest.raises(LicenseForbidsError, match="mine says nothing of commercial use"):
+        Restorer("mine", license="commercial")
+    toml.write_text(f"[mine]\n{fields}commercial = true\n")
+    assert Restorer("mine", aligned=True, license="commercial").components.model == "mine"
+
+
+@pytest.mark.parametrize("commercial", [True, False, None])
+def test_a_file_carries_it_along(commercial: bool | None, tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "a.safetensors"
+    native_file.write({"weight": torch.zeros(1)}, path, FileHeader("gfpgan", commercial=commercial))
+    assert weights.resolve(str(path)).commercial is commercial
+
+
+# --------------------------------------------------------------------------------------------------- what is said
+
+
+def test_a_limit_stands_in_summary_record_note_and_report(capsys: Capsys, portrait: Path) -> None:
+    done = run(capsys, "portrait.png", "--offline", "-o", "out/", "--report")
+    said = " ".join(done.err.split())
+    assert said.count("Licence: tiny and tiny-detector limit commercial use") == 1
+    note = read_note(Path("out/portrait_restored.png"))
+    assert note is not None
+    page = Path("out/report.html").read_text("utf-8")
+    for name, words in LIMITED.items():
+        assert f"{name}: {words}" in note.license
+        assert f"{name} may be limited in its use: {words}" in page
+    again = run(capsys, "portrait.png", "--offline", "-o", "again.png", "--json")
+    assert json.loads(again.out)["licenses"] == LIMITED
+    quiet = run(capsys, "portrait.png", "--offline", "-o", "quiet.png", "-q")
+    assert "Licence" not in quiet.err
+
+
+def test_only_what_ran_limits_a_result(grey: Path) -> None:
+    result = Restorer("tiny", detector=Detector([]), background="lanczos").restore(grey)
+    assert result.record["licenses"] == {}
+    assert result.note.license == ""
+    found = Restorer("tiny", background="lanczos").restore(grey)
+    assert set(found.record["licenses"]) == {"tiny-detector"}  # it looked, and found nobody
+    one = Restorer("tiny", detector=Detector([face_at((30, 30), 20)]), background="lanczos").restore(grey)
+    assert set(one.record["licenses"]) == {"tiny"}
+
+
+def test_a_commercial_run_without_any_weights_enlarges_says_so_and_exits_3(capsys: Capsys, portrait: Path) -> None:
+    done = run(capsys, "portrait.png", "--license", "commercial", "--offline", "--json", code=3)
+    record = json.loads(done.out)
+    assert (record["status"], record["model"], record["detector"], record["faces"]) == ("ok", "none", None, [])
+    assert record["licenses"] == {}
+    assert Path(record["output"]).is_file()
+    said = " ".join(done.err.split())
+    assert said.count("Faces stay as they are") == 1
+    assert any(line.startswith("Faces stay as they are") for line in record["warnings"])
+    strict = run(capsys, "portrait.png", "--license", "commercial", "--offline", "--no-fallback", "--overwrite", code=3)
+    assert "Faces stay as they are" in " ".join(strict.err.split())
+    assert all(REGISTRY.architecture_of(weights.resolve(name)).role == "upscaler" for name in [record["background"]])
+
+
+def test_python_hears_it_too(portrait: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Restorer(license="commercial", offline=True).restore(portrait)
+    told = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert sum(line.startswith("Faces stay as they are") for line in told) == 1
