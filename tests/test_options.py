@@ -106,7 +106,7 @@ def test_values_of_another_type_are_refused_in_words(each: Option) -> None:
         ({"strength": "80%"}, "Use 0 to 1."), ({"strength": "7"}, "Use 0 to 1."), ({"strength": True}, "Use 0 to 1."),
         ({"grain": "yes"}, "Write it as grain=True."), ({"grain": 0}, "Write it as grain=False."),
         ({"grain": "perhaps"}, None), ({"min_face": []}, "Use at least 1."),
-        ({"faces": [1, "2"]}, "Use all, largest, center, or numbers such as 2,5 or 1-3 as `restore faces PHOTO` counts them."),
+        ({"faces": [1, "2"]}, FIELDS["faces"].advice),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_told_how_to_be_written(given: dict[str, Any], remedy: str | None) -> None:

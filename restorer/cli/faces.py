@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restorer.cli.console import messages, say, shown
+from restorer.cli.console import messages, plain, results, say, shown
 from restorer.cli.declared import shared
 from restorer.cli.settings import Configured
-from restorer.errors import OutputExistsError
+from restorer.errors import OutputExistsError, UnreadablePhotoError
 from restorer.options import Options, declared
 from restorer.version import __version__
 
@@ -35,7 +35,7 @@ def faces(
         Path | None, typer.Option("-o", "--out", help="The picture with the numbers; default: PHOTO_faces beside it.")
     ] = None,
     only_json: Annotated[
-        bool, typer.Option("--json", help="Print the list and nothing else; draw only where -o says so.")
+        bool, typer.Option("--json", help="One JSON list on stdout and nothing else; draw only where -o says so.")
     ] = False,
     detector: Annotated[str, shared("detector", "Face detector, as for a restoration.")] = Options.detector,
     min_score: Annotated[float, shared("min_score")] = Options.min_score,
@@ -50,10 +50,12 @@ def faces(
 ) -> None:
     """Number the faces of a photo.
 
-    A JSON list goes to stdout: number, box, landmarks, score and, for a face that would be left alone, the reason. A
-    picture shows the numbers. `restore PHOTO --faces 2,5` then restores these.
+    A table says where each is, how large, how sure the detector is of it, and why one would be left alone; a picture
+    shows the numbers. `restore PHOTO --faces 2,5` then restores these. The JSON list also has boxes and landmarks.
     """
+    from restorer.batch.slips import meant
     from restorer.cli.downloads import ProgressBar
+    from restorer.cli.progress import Screen
     from restorer.engine.device import configure_threads
     from restorer.faces import select
     from restorer.photo import read_photo
@@ -69,9 +71,12 @@ def faces(
         offline=offline,
     )
     stdin = str(photo) == "-"
+    if not stdin and (near := None if photo.exists() else meant(photo)) is not None:
+        raise UnreadablePhotoError(photo, f"{photo}: there is no such file.", f"Did you mean {near}?")
     opened = read_photo(sys.stdin.buffer.read() if stdin else photo)
     target, format = _target(photo, out, opened, overwrite) if out or not (only_json or stdin) else (None, "")
-    with ProgressBar(messages) as on_download:
+    with Screen() as screen, ProgressBar(messages) as on_download:
+        screen.doing(f"Looking for faces: {plain(photo.name)}")
         configure_threads()
         components = Components(options, notify=say, on_download=on_download)
         found = components.detector().detect(opened.pixels)
@@ -80,11 +85,37 @@ def faces(
     reasons = select.choose(found, opened.size, min_face=min_face)
     if target is not None:
         _draw(target, format, opened, found, reasons)
-    entries = (_entry(number, *each) for number, each in enumerate(zip(found, reasons, strict=True), 1))
-    lines = ",\n".join(f"  {json.dumps(entry)}" for entry in entries)
-    print(f"[\n{lines}\n]" if found else "[]")
-    if not only_json:
-        _explain(photo, target, reasons, options)
+    if only_json:
+        entries = (_entry(number, *each) for number, each in enumerate(zip(found, reasons, strict=True), 1))
+        lines = ",\n".join(f"  {json.dumps(entry)}" for entry in entries)
+        print(f"[\n{lines}\n]" if found else "[]")
+        return
+    for line in _table(found, reasons, opened.size):
+        results.print(shown(line))
+    _explain(photo, target, reasons, options)
+
+
+def _table(found: Sequence[Face], reasons: Sequence[str | None], size: tuple[int, int]) -> Iterator[str]:
+    """Yield the faces as people look for them: number, place in the photo, size, how sure, why left alone."""
+    if not found:
+        return
+    rows = [("Face", "Where", "Size", "Sure", "")]
+    for number, (face, reason) in enumerate(zip(found, reasons, strict=True), 1):
+        x0, y0, x1, y1 = face.box
+        extent = f"{x1 - x0:.0f} x {y1 - y0:.0f} px"
+        rows.append((str(number), _place(face, size), extent, f"{face.score:.0%}".replace("%", " %"), reason or ""))
+    wide = [max(len(row[i]) for row in rows) for i in range(4)]
+    for mark, place, extent, sure, why in rows:
+        line = f"{mark:>{wide[0]}}  {place:<{wide[1]}}  {extent:>{wide[2]}}  {sure:>{wide[3]}}  {why}"
+        yield line.rstrip()
+
+
+def _place(face: Face, size: tuple[int, int]) -> str:
+    """Return where a face is in a photo of this size, by thirds: "top left", "middle", "right"."""
+    x, y = ((face.box[i] + face.box[i + 2]) / 2 / size[i] for i in (0, 1))
+    column = "left" if x < 1 / 3 else "right" if x > 2 / 3 else ""
+    row = "top" if y < 1 / 3 else "bottom" if y > 2 / 3 else ""
+    return " ".join(filter(None, [row, column])) or "middle"
 
 
 def _entry(number: int, face: Face, reason: str | None) -> dict[str, Any]:

@@ -43,7 +43,7 @@ OPTIONS = (
     ("--format NAME", "png, jpg, webp, tiff; else as the photo"),
     ("--overwrite", "replace results that exist"),
     ("--report", "a page with before and after"),
-    ("--dry-run", "say what would be done"),
+    ("--open", "show the result when it is done"),
     ("--offline", "never reach for the network"),
 )
 EXIT_CODES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from dataclasses import replace
 from typing import Annotated
 
@@ -50,6 +51,7 @@ def restore(
     """
     if not photos and request.files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
+    from restorer.cli import viewer
     from restorer.cli.downloads import ProgressBar
     from restorer.cli.progress import Screen
     from restorer.cli.run import PhotosCommand
@@ -71,11 +73,16 @@ def restore(
         command = PhotosCommand(
             restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose, screen=screen
         )
+        begin = time.monotonic()
         try:
             code = command.photos(replace(request, photos=photos or []))
         except KeyboardInterrupt:
             messages.print("Interrupted.")
             raise typer.Exit(130) from None
+    if manner.notify and not manner.quiet:
+        viewer.notify("restore: the run is over", time.monotonic() - begin)
+    if request.open:
+        viewer.show(command.made, command.page)
     raise typer.Exit(code)
 
 

@@ -41,6 +41,9 @@ class PhotosRequest:
     retry_failed: bool = option(False, help="Try again what failed in an earlier run.", panel=RUN)
     dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
     report: bool = option(False, help="Write report.html with before and after.", panel=RUN)
+    open: bool = option(
+        False, help="Show the result when the run is over: the picture, the report, or the folder.", panel=FILES
+    )
     json_lines: bool = option(False, help="One record a photo, as JSON lines on stdout.", panel=RUN, flags=("--json",))
 
 
@@ -52,6 +55,9 @@ class Manner:
         False, help="Errors only, and a line where built-in models take over.", panel=RUN, flags=("-q", "--quiet")
     )
     verbose: bool = option(False, help="Timings, faces, tracebacks.", panel=RUN, flags=("-v", "--verbose"))
+    notify: bool = option(
+        True, help="After half a minute or more, tell by notification or bell that the run is over.", panel=RUN
+    )
 
 
 PHOTO_OPTIONS = (PhotosRequest, Options, Manner)

@@ -9,7 +9,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import Estimate, RunEstimate, estimate_run, load_of
@@ -40,6 +43,10 @@ class PhotosCommand:
         quiet: print errors only.
         verbose: print timings, each face, and where unexpected errors happened.
         screen: the line at the end of the terminal; None = there is none.
+
+    Attributes:
+        made: the results of the run that are to be opened, also those that were there already.
+        page: the report; None where none was written.
     """
 
     def __init__(
@@ -47,6 +54,9 @@ class PhotosCommand:
     ) -> None:
         self._restorer = restorer
         self._screen = screen or Screen(quiet=True)
+        self.made: list[Path] = []
+        self._opens = False
+        self.page: Path | None = None
         self._json = json_lines
         self._quiet = quiet
         self._verbose = verbose
@@ -58,6 +68,7 @@ class PhotosCommand:
 
     def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
+        self._opens = request.open
         if is_stream(request):
             code = restore_stream(self._restorer, request, self._show, json_lines=self._json)
         else:
@@ -127,9 +138,9 @@ class PhotosCommand:
     def _write_report(self, report: Report | None) -> None:
         """Write the report where one was asked for, and say where it is."""
         if report is not None:
-            page = report.write()
+            self.page = report.write()
             if not self._quiet:
-                messages.print(f"Report: {shown(page)}")
+                messages.print(Text("Report: ").append_text(linked(self.page, messages)))
 
     # ---------------------------------------------------------------------------------------------------- what is seen
 
@@ -181,6 +192,8 @@ class PhotosCommand:
     def _show(self, record: Record) -> None:
         """Print what became of one photo."""
         self._licenses.update(record.licenses)
+        if self._opens and record.output not in (None, "-") and record.reason != "dry run":
+            self.made.append(Path(str(record.output)))
         if self._json:
             raw(json_text(record.as_dict()))
         if record.status == "failed" and record.error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from restorer import Restorer
 from restorer.batch.discovery import find_photos
+from restorer.cli.faces import _place
 from restorer.photo import read_note, read_photo
 from restorer.pipeline.components import Components
 from tests.support import standins
@@ -35,7 +37,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_the_list_has_number_box_landmarks_and_score(folder: Path, capsys: Capture) -> None:
-    done = restore(capsys, "faces", "a.png")
+    done = restore(capsys, "faces", "a.png", "--json")
     found = json.loads(done.out)
     assert [face["number"] for face in found] == [1, 2, 3]
     assert [set(face) for face in found] == [{"number", "box", "landmarks", "score", "reason"}] * 3
@@ -44,6 +46,25 @@ def test_the_list_has_number_box_landmarks_and_score(folder: Path, capsys: Captu
         assert np.allclose(face["landmarks"], truth.landmarks, atol=0.01)
         assert face["score"] == 0.99
         assert face["reason"] is None
+
+
+def test_people_get_a_table(folder: Path, capsys: Capture) -> None:
+    lines = restore(capsys, "faces", "a.png", "--min-face", "50").out.splitlines()
+    assert [re.split(r"  +", line.strip()) for line in lines] == [
+        ["Face", "Where", "Size", "Sure"],
+        ["1", "left", "63 x 63 px", "99 %"],
+        ["2", "middle", "73 x 73 px", "99 %"],
+        ["3", "right", "29 x 29 px", "99 %", "smaller than --min-face 50 px"],
+    ]
+    assert len({line.index("px") for line in lines[1:]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("centre", "place"),
+    [((5, 5), "top left"), ((50, 5), "top"), ((95, 50), "right"), ((50, 50), "middle"), ((90, 90), "bottom right")],
+)
+def test_a_face_is_somewhere(centre: tuple[float, float], place: str) -> None:
+    assert _place(face_at(centre, 2), (100, 100)) == place
 
 
 def test_the_picture_stands_beside_the_photo_and_shows_the_numbers(folder: Path, capsys: Capture) -> None:
@@ -60,7 +81,7 @@ def test_the_picture_stands_beside_the_photo_and_shows_the_numbers(folder: Path,
 
 def test_the_numbers_are_those_of_the_faces_option(folder: Path, capsys: Capture) -> None:
     """What is restored by --faces 2 is the face that the list calls 2, and no other."""
-    second = json.loads(restore(capsys, "faces", "a.png").out)[1]
+    second = json.loads(restore(capsys, "faces", "a.png", "--json").out)[1]
     restorer = Restorer(Colour(), detector=Detector(FACES), mask=Everything(), background="lanczos", scale=1, faces="2")
     result = restorer.restore(folder / "a.png")
     assert [face.restored for face in result.faces] == [False, True, False]
@@ -112,9 +133,8 @@ def test_a_run_over_the_folder_passes_drawings_over(folder: Path, capsys: Captur
 
 
 def test_faces_below_min_face_are_listed_with_the_reason(folder: Path, capsys: Capture) -> None:
-    done = restore(capsys, "faces", "a.png", "--min-face", "40")
-    found = json.loads(done.out)
-    assert [face["reason"] for face in found] == [None, None, "smaller than --min-face 40 px"]
+    done = restore(capsys, "faces", "a.png", "--min-face", "40", code=0)
+    assert [line.count("smaller than --min-face 40 px") for line in done.out.splitlines()] == [0, 0, 0, 1]
     # What decides the numbers is part of what is to be typed next.
     assert "restore a.png --faces 1,2 --min-face 40" in done.err
 
@@ -129,7 +149,7 @@ def test_options_reach_the_detector(folder: Path, capsys: Capture, monkeypatch: 
     monkeypatch.setattr(Components, "detector", detector)
     arguments = ("--detector", "retinaface-mobilenet0.25", "--min-score", "0.6", "--min-face", "12", "--offline")
     done = restore(capsys, "faces", "a.png", *arguments, "--device", "cpu")
-    assert json.loads(done.out) == []
+    assert done.out == ""
     assert "No faces found" in done.err
     (options,) = seen
     assert (options.detector, options.min_score, options.min_face) == ("retinaface-mobilenet0.25", 0.6, 12.0)
@@ -139,8 +159,8 @@ def test_options_reach_the_detector(folder: Path, capsys: Capture, monkeypatch: 
 
 def test_options_may_come_from_restore_toml(folder: Path, capsys: Capture) -> None:
     (folder / "restore.toml").write_text("min-face = 40\nscale = 8\n")
-    assert json.loads(restore(capsys, "faces", "a.png").out)[2]["reason"] == "smaller than --min-face 40 px"
-    assert json.loads(restore(capsys, "faces", "a.png", "--min-face", "5").out)[2]["reason"] is None
+    assert json.loads(restore(capsys, "faces", "a.png", "--json").out)[2]["reason"] == "smaller than --min-face 40 px"
+    assert json.loads(restore(capsys, "faces", "a.png", "--json", "--min-face", "5").out)[2]["reason"] is None
 
 
 @pytest.mark.parametrize(
@@ -150,6 +170,7 @@ def test_options_may_come_from_restore_toml(folder: Path, capsys: Capture) -> No
         (("a.png", "--detector", "retinafase-r50"), "retinaface-r50", 2),
         (("a.png", "--min-score", "2"), "--min-score", 2),
         (("missing.png",), "missing.png", 1),
+        (("A.jpg",), "Did you mean a.png?", 1),
         (("text.jpg",), "text.jpg", 1),
     ],
 )
@@ -165,7 +186,7 @@ def test_stdin(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -
         buffer = io.BytesIO((folder / "a.png").read_bytes())
 
     monkeypatch.setattr("sys.stdin", Stdin())
-    assert len(json.loads(restore(capsys, "faces", "-").out)) == 3
+    assert len(json.loads(restore(capsys, "faces", "-", "--json").out)) == 3
     assert sorted(path.name for path in folder.iterdir()) == ["a.png"]
 
 
@@ -193,7 +214,7 @@ def test_numbers_on_a_real_photo_are_those_of_its_record(
     monkeypatch.setenv("RESTORER_WEIGHTS", str(tmp_path / "weights.toml"))
     photo = shared / "data/photos/facenet_multiface.jpg"
     target = tmp_path / "b.png"
-    listed = json.loads(restore(capsys, "faces", str(photo), "--detector", "mnet", "-o", str(target)).out)
+    listed = json.loads(restore(capsys, "faces", str(photo), "--detector", "mnet", "-o", str(target), "--json").out)
     restorer = Restorer(Colour(), detector="mnet", mask=Everything(), background="lanczos", scale=1, faces="2,4")
     record = restorer.restore(photo).record
     assert len(listed) == len(record["faces"]) > 4

@@ -62,6 +62,8 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--quality": (COMMAND, "test_quality_and_metadata_options"),
         "--strip-metadata": (COMMAND, "test_quality_and_metadata_options"),
         "--name": (COMMAND, "test_globs_names_and_odd_paths"),
+        "--open": ("test_viewer.py", "test_open_shows_the_picture_the_report_or_the_folder"),
+        "--notify/--no-notify": ("test_viewer.py", "test_a_long_run_is_told_and_may_be_told_not_to"),
         "--overwrite": (COMMAND, "test_a_second_run_skips_what_is_done_and_nothing_else"),
         "--files-from": (FINDING, "test_files_from_a_list_and_from_stdin"),
         "--shard": (FINDING, "test_shards_agree_on_names_and_together_make_one_whole_run"),

@@ -311,5 +311,5 @@ def test_errors_look_the_same_whatever_the_terminal_is(
     for variables in ({"TERM": "dumb"}, {"TERM": "xterm"}, {"NO_COLOR": "1"}):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        said = restore(capsys, "--nothing", code=2).err
-        assert said == "Error: There is no option --nothing.\n  `restore --help` shows all options.\n"
+        said = restore(capsys, "--quux", code=2).err
+        assert said == "Error: There is no option --quux.\n  `restore --help` shows all options.\n"
