@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from restorer.errors import PhotoError, RestorerError, UnreadablePhotoError, wor
 _log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(repr=False)
 class FaceRecord:
     """One detected face, in pixels of the upright input photo.
 
@@ -37,6 +37,10 @@ class FaceRecord:
     reason: str | None = None
     likeness: float | None = None
 
+    def __repr__(self) -> str:
+        box = ", ".join(f"{value:.0f}" for value in self.box)
+        return f"FaceRecord({box}; score {self.score:.2f}; {'restored' if self.restored else self.reason})"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the face as it stands in the record."""
         return {
@@ -49,12 +53,31 @@ class FaceRecord:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Record:
-    """All that is said about one photo; `as_dict` gives the JSON form.
+    """All that is said about one photo; `as_dict` gives the JSON form, whose values `record["model"]` gives too.
 
-    `licenses` holds, by the names of the weights that did the work, those licences that limit what the result may be
-    used for. `retryable` is no part of it: whether a failure does not lie in the photo, so that any run tries it again.
+    Attributes:
+        input: the photo's file as it was named, "-" for what has no name.
+        output: the result's file; None as long as it is not written.
+        status: "ok", "failed" or "skipped".
+        model: the face restorer.
+        detector: what found the faces; None where nothing looked for them.
+        background: what enlarged the rest.
+        mask: what decided how much of a face is pasted, by its former name.
+        mask_name: the same, as a table or "landmarks".
+        scale: how many times larger the result is.
+        input_size: (width, height) of the upright photo.
+        output_size: (width, height) of the result.
+        device: where networks ran, as torch names it.
+        precision: "fp32", "bf16" or "fp16".
+        seconds: by stage.
+        faces: every face that was found.
+        warnings: what did not go as one may expect.
+        error: kind, message and remedy of what the photo failed by; None where it did not.
+        reason: why it was skipped, or not tried again.
+        licenses: by the names of the weights that did the work, those licences that limit what the result is used for.
+        retryable: whether a failure does not lie in the photo, so that any run tries it again; not in the JSON form.
     """
 
     input: str
@@ -127,6 +150,20 @@ class Record:
         self.output = None
         self.retryable = error.retryable
         self.error = {"kind": error.kind, "message": error.message, "remedy": error.remedy}
+
+    def __repr__(self) -> str:
+        restored = sum(face.restored for face in self.faces)
+        done = f"{restored} of {len(self.faces)} faces by {self.model}" if self.error is None else self.error["kind"]
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"Record({self.input!r}, {self.status}: {done}{warned})"
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value by the name that it has in the JSON form."""
+        return self.as_dict()[name]
+
+    def keys(self) -> Iterable[str]:
+        """Return the names of the JSON form, so that `dict(record)` is that form."""
+        return self.as_dict().keys()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values in the order of the documentation."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import string
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from restorer.batch.discovery import Job
 from restorer.errors import MissingSupportError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, output_format, suffix_for
+from restorer.storage.identity import key
 
 LONGEST = 255
 """Bytes of a file's name that the usual file systems allow."""
@@ -90,17 +89,6 @@ _REMEDY = "Use {stem}, {model} and {scale}."
 
 def _length(name: str) -> int:
     return len(os.fsencode(name))
-
-
-def key(path: Path) -> str:
-    """Return what two paths have in common when some disk takes them for one: case and the way accents are stored."""
-    text = unicodedata.normalize("NFD", f"{_real(path.parent.absolute())}/{path.name}")
-    return unicodedata.normalize("NFD", text.casefold())
-
-
-@lru_cache(maxsize=4096)
-def _real(folder: Path) -> str:
-    return os.path.realpath(folder)
 
 
 Candidate = Callable[[Job, str], Path]

@@ -9,21 +9,6 @@ from typing import Any
 from restorer.errors import OutputExistsError, UnwritableOutputError
 from restorer.photo import Note
 
-Identity = tuple[int, int]
-
-
-def identity(file: Path | int) -> Identity | None:
-    """Return what a file is on its disk, whatever name or link leads to it; None for what is not there.
-
-    Args:
-        file: its path, or the number under which it is open.
-    """
-    try:
-        found = os.fstat(file) if isinstance(file, int) else file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
 
 def is_original(target: Path) -> OutputExistsError:
     """Return the error for a result that would replace a photo of the run."""

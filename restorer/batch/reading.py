@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from restorer.batch.discovery import Job
-from restorer.batch.outputs import identity, is_original
+from restorer.batch.outputs import is_original
 from restorer.batch.results import Results, Work, target_of
 from restorer.photo import read_photo
 from restorer.photo.header import measured
 from restorer.storage.digest import sha256_of
+from restorer.storage.identity import identity
 
 FAILED_BEFORE = "it failed in an earlier run; --retry-failed tries it again"
 

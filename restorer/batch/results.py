@@ -9,12 +9,13 @@ from pathlib import Path
 
 from restorer.batch.discovery import Job
 from restorer.batch.journal import Journal
-from restorer.batch.outputs import Identity, in_the_way
+from restorer.batch.outputs import in_the_way
 from restorer.errors import OutputExistsError
 from restorer.photo import FORMATS, Photo, read_note
 from restorer.pipeline.restorer import Restorer
 from restorer.record import Record
 from restorer.storage import temporary
+from restorer.storage.identity import Identity
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from functools import partial
 
 from restorer.batch.discovery import Job
 from restorer.batch.lanes import FACES, LANES, Lanes, wait_until_done
-from restorer.batch.naming import NameTemplate, assign, key
-from restorer.batch.outputs import identity
+from restorer.batch.naming import NameTemplate, assign
 from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.writing import Writer
@@ -23,6 +22,7 @@ from restorer.pipeline.restorer import Restorer, Wrap
 from restorer.pipeline.result import Result
 from restorer.record import Record
 from restorer.storage import temporary
+from restorer.storage.identity import identity, key
 
 LARGE_PHOTO_PIXELS = 100_000_000
 """Photos beyond are not read ahead, and results beyond not written behind, to spare memory."""

@@ -50,14 +50,14 @@ def demo(
     save_picture(aged, before, quality=QUALITY)
     configure_threads()
     result = Restorer("tiny", scale=scale, device=device, offline=True).restore(before)
-    result.save(after)
+    result.save(after, overwrite=overwrite)
     box = max((face.box for face in result.faces), key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), default=None)
     with Image.open(before) as picture:
         import numpy as np
 
         sheet = pictures.comparison(np.asarray(picture.convert("RGB")), result.image, box)
     save_picture(sheet, both)
-    record = {**result.record, "input": str(before), "output": str(after), "comparison": str(both)}
+    record = {**result.record.as_dict(), "input": str(before), "output": str(after), "comparison": str(both)}
     if as_json:
         print(json.dumps(record))
         return

@@ -154,7 +154,7 @@ def _target(photo: Path, out: Path | None, opened: Photo, overwrite: bool) -> tu
 
 def _draw(target: Path, format: str, photo: Photo, found: Sequence[Face], reasons: list[str | None]) -> None:
     """Write the picture with the numbers."""
-    from restorer.photo import Note, write_photo
+    from restorer.photo import Note, WriteOptions, write_photo
     from restorer.report.numbered import Mark, draw
 
     marks = [
@@ -163,7 +163,7 @@ def _draw(target: Path, format: str, photo: Photo, found: Sequence[Face], reason
     ]
     target.parent.mkdir(parents=True, exist_ok=True)
     note = Note(tool="restorer", version=__version__, model=DRAWN, fingerprint=photo.sha256)
-    write_photo(target, draw(photo.pixels, marks), like=photo, format=format, quality=90, note=note)
+    write_photo(target, draw(photo.pixels, marks), like=photo, format=format, note=note, how=WriteOptions(quality=90))
 
 
 def _explain(photo: Path, target: Path | None, reasons: list[str | None], options: Options) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from restorer.batch.discovery import find_photos, names_picture
-from restorer.batch.outputs import Identity, check_place, identity, in_the_way, is_original, make_folder
+from restorer.batch.outputs import check_place, in_the_way, is_original, make_folder
 from restorer.batch.walking import FolderPath
 from restorer.cli import settings
 from restorer.cli.paths import listed
@@ -20,6 +20,7 @@ from restorer.cli.request import PhotosRequest
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.options import declared
 from restorer.photo import check_output_size, output_format, read_note, read_photo, substitution
+from restorer.storage.identity import Identity, identity
 
 if TYPE_CHECKING:
     from restorer.pipeline.restorer import Restorer
@@ -99,7 +100,7 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
         return record
     if out is not None:
         make_folder(out.parent)
-        return restorer.restore_file(data, out, format, photo=photo)
+        return restorer.restore_file(data, out, format, photo=photo, overwrite=request.overwrite)
     result = io.BytesIO()
     record = restorer.restore_file(data, result, format, photo=photo)
     restorer.components.say(record, instead)

@@ -14,8 +14,9 @@ from restorer.photo.formats import (
 )
 from restorer.photo.model import Note, Photo, photo_from_array
 from restorer.photo.reading import read_note, read_photo
+from restorer.photo.sources import Source, open_photo
 from restorer.photo.strangers import UNSUPPORTED_SUFFIXES
-from restorer.photo.writing import DEFAULT_QUALITY, write_photo
+from restorer.photo.writing import DEFAULT_QUALITY, WriteOptions, write_photo
 
 __all__ = [
     "DEFAULT_QUALITY",
@@ -26,8 +27,11 @@ __all__ = [
     "Format",
     "Note",
     "Photo",
+    "Source",
+    "WriteOptions",
     "check_output_size",
     "format_requests",
+    "open_photo",
     "output_format",
     "photo_from_array",
     "read_note",

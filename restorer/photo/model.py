@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restorer.errors import UsageError
+from restorer.errors import UnsuitablePhotoError
 from restorer.imaging.colour import Pixels, grey_to_rgb
 from restorer.imaging.libraries import np
+from restorer.storage.identity import Identity, identity
+
+_ROUNDING = 1e-5
+"""How far floats may be out of [0, 1] by rounding alone."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Photo:
     """A photo's upright pixels with everything else that its file carried.
 
@@ -24,6 +29,7 @@ class Photo:
         alpha: (h, w), same dtype, 0 = transparent, not multiplied into the pixels; None when the file has none.
         grey: whether the file was greyscale.
         path: where it was read from; None for bytes and arrays.
+        origin: that file as `restorer.storage.identity` tells it, and its whole path, so that it is never written to.
         format: "JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "HEIF", "AVIF" or "GIF", by content.
         sha256: of the file's bytes.
         icc_profile: byte for byte as it came.
@@ -42,6 +48,7 @@ class Photo:
     alpha: Pixels | None = field(default=None, repr=False)
     grey: bool = False
     path: Path | None = None
+    origin: tuple[Identity | None, str] | None = field(default=None, repr=False)
     format: str = "PNG"
     sha256: str = ""
     icc_profile: bytes | None = field(default=None, repr=False)
@@ -53,6 +60,11 @@ class Photo:
     lossless: bool = False
     bits: int = 8
     warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        named = f" {str(self.path)!r}" if self.path is not None else ""
+        kind = f"{'grey ' if self.grey else ''}{self.format}, {self.bits} bits"
+        return f"Photo({self.size[0]} x {self.size[1]}, {kind}{named})"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,28 +101,31 @@ def photo_from_array(pixels: Pixels, alpha: Pixels | None = None) -> Photo:
     """Return a photo made of an array, as if it had been read from a PNG without metadata.
 
     Args:
-        pixels: uint8 or uint16; (h, w) or (h, w, 1) grey, (h, w, 3) RGB, (h, w, 4) RGB and alpha.
+        pixels: uint8, uint16, or float in [0, 1], which becomes uint16; (h, w) or (h, w, 1) grey, (h, w, 3) RGB,
+            (h, w, 4) RGB and alpha.
         alpha: (h, w), same dtype; not together with a fourth channel.
 
     Raises:
-        UsageError: other shapes or dtypes; the array's values are never guessed at or rescaled.
+        UnsuitablePhotoError: other shapes or dtypes, or numbers out of range; values are never guessed at or rescaled.
     """
-    pixels = np.asarray(pixels)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UsageError(f"A photo's array must be uint8 or uint16, not {pixels.dtype}.", "Convert it first.")
+    pixels = _whole(np.asarray(pixels))
+    alpha = None if alpha is None else _whole(np.asarray(alpha))
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         if alpha is not None:
-            raise UsageError("An array of four channels has its own alpha; another one was given.")
+            raise UnsuitablePhotoError("An array of four channels has its own alpha; another one was given.")
         pixels, alpha = pixels[..., :3], pixels[..., 3]
     grey = pixels.ndim == 2
     if grey:
         pixels = grey_to_rgb(pixels)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise UsageError(f"A photo's array must be (h, w), (h, w, 3) or (h, w, 4), not {pixels.shape}.")
+        remedy = "Give pixels.transpose(1, 2, 0)." if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) else None
+        message = f"A photo's array must be (h, w), (h, w, 3) or (h, w, 4), not {pixels.shape}."
+        raise UnsuitablePhotoError(message, remedy)
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
-        raise UsageError(f"Alpha must be {pixels.shape[:2]} of {pixels.dtype}, not {alpha.shape} of {alpha.dtype}.")
+        message = f"Alpha must be {pixels.shape[:2]} of {pixels.dtype}, not {alpha.shape} of {alpha.dtype}."
+        raise UnsuitablePhotoError(message)
     pixels = np.ascontiguousarray(pixels)
     alpha = None if alpha is None else np.ascontiguousarray(alpha)
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}{grey}{alpha is not None}".encode())
@@ -118,3 +133,24 @@ def photo_from_array(pixels: Pixels, alpha: Pixels | None = None) -> Photo:
     if alpha is not None:
         digest.update(alpha.data)
     return Photo(pixels, alpha, grey, sha256=digest.hexdigest(), bits=8 * pixels.itemsize)
+
+
+def _whole(values: Pixels) -> Pixels:
+    """Return an array of uint8 or uint16 as it is, and one of floats in [0, 1] as uint16."""
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    if values.dtype.kind != "f" or not values.size:
+        message = f"A photo's array must be uint8, uint16 or float in [0, 1], not {values.dtype}."
+        raise UnsuitablePhotoError(message, "Convert it, for example by array.astype(numpy.uint8).")
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also true of NaN
+        message = f"A photo's array of floats must lie in [0, 1], not in [{low:g}, {high:g}]."
+        remedy = "Divide it by 255." if 1.5 < high <= 255 and low >= 0 else "Use numpy.clip(array, 0, 1)."
+        raise UnsuitablePhotoError(message, remedy)
+    whole: Pixels = np.rint(np.clip(values.astype(np.float64), 0, 1) * 65535).astype(np.uint16)
+    return whole
+
+
+def origin_of(path: Path) -> tuple[Identity | None, str]:
+    """Return what tells a photo's file again, whatever name leads to it and wherever the program works by then."""
+    return identity(path), os.path.abspath(path)  # noqa: PTH100 - the name as it is, whatever its links lead to

@@ -11,7 +11,7 @@ from restorer.errors import UnreadablePhotoError
 from restorer.photo import formats, strangers, xmp
 from restorer.photo.damage import DAMAGE, quiet_libraries
 from restorer.photo.decoding import UndecodableError
-from restorer.photo.model import Note, Photo
+from restorer.photo.model import Note, Photo, origin_of
 
 
 def read_photo(source: Path | str | bytes) -> Photo:
@@ -49,6 +49,7 @@ def read_photo(source: Path | str | bytes) -> Photo:
         remedy = "Copy the file again from where it came, or export it anew as PNG or TIFF."
         raise UnreadablePhotoError(path, message, remedy) from error
     photo.path, photo.sha256 = path, hashlib.sha256(data).hexdigest()
+    photo.origin = None if path is None else origin_of(path)
     return photo
 
 

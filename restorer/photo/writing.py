@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -22,6 +23,27 @@ DEFAULT_QUALITY = 95
 _NAMES = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "dpi": "resolution"}
 
 
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a result is written.
+
+    Attributes:
+        quality: 1 to 100, of JPEG, WebP and HEIC. None = 95, and lossless for a WebP whose input was lossless WebP.
+        subsampling: chroma subsampling of JPEG and HEIC.
+        strip_metadata: drop all that the photo carried but the ICC profile (and what else tells its colours), and the
+            note too.
+        replace: whether a file that is there is replaced.
+    """
+
+    quality: int | None = None
+    subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:4:4"
+    strip_metadata: bool = False
+    replace: bool = True
+
+
+_AS_USUAL = WriteOptions()
+
+
 def write_photo(
     target: Path | str | BinaryIO,
     pixels: Pixels,
@@ -29,24 +51,19 @@ def write_photo(
     like: Photo,
     format: str,
     alpha: Pixels | None = None,
-    quality: int | None = None,
-    subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:4:4",
     note: Note | None = None,
-    strip_metadata: bool = False,
+    how: WriteOptions = _AS_USUAL,
 ) -> list[str]:
     """Write a result in full or not at all, with what its photo carried.
 
     Args:
-        target: a file, which is replaced if it exists; or a binary stream, to which all bytes go at once.
+        target: a file; or a binary stream, to which all bytes go at once.
         pixels: (h, w, 3) RGB, uint8 or uint16; any size.
         like: the photo that the result was made from; its metadata goes along, and its grey stays grey.
         format: a key of `FORMATS`, from `output_format`.
         alpha: (h, w), same dtype as `pixels`.
-        quality: 1 to 100, of JPEG, WebP and HEIC. None = 95, and lossless for a WebP whose input was lossless WebP.
-        subsampling: chroma subsampling of JPEG and HEIC.
         note: goes into the XMP, together with the IPTC digital source type.
-        strip_metadata: drop all that the photo carried but the ICC profile (and what else tells its colours), and the
-            note too.
+        how: quality, and what is left out or replaced.
 
     Returns:
         Warnings: what the format could not hold, in words.
@@ -54,18 +71,19 @@ def write_photo(
     Raises:
         MissingSupportError: this installation cannot write the format.
         PhotoTooLargeError: the format cannot hold the size.
+        OutputExistsError: the file is there, and is not to be replaced.
         UnwritableOutputError: the file cannot be encoded or written; a file that was there before is as it was.
         UsageError: arrays, format or quality make no sense.
     """
     named = None if not isinstance(target, (str, Path)) else Path(target)
-    _check(pixels, alpha, format, quality)
+    _check(pixels, alpha, format, how.quality)
     formats.FORMATS[format].check_writing(named)
     height, width = pixels.shape[:2]
     channels = 3 if alpha is None else 4
     formats.check_output_size(format, width, height, named, channels=channels, bits=8 * pixels.itemsize)
-    given = _prepare(pixels, alpha, like, formats.FORMATS[format], note, strip_metadata)
-    lossless = like.lossless and like.format == format and quality is None
-    choices = EncodeChoices(DEFAULT_QUALITY if quality is None else quality, subsampling, lossless)
+    given = prepared(pixels, alpha, like, formats.FORMATS[format], note, how.strip_metadata)
+    lossless = like.lossless and like.format == format and how.quality is None
+    choices = EncodeChoices(DEFAULT_QUALITY if how.quality is None else how.quality, how.subsampling, lossless)
     encode = formats.FORMATS[format].encode
     assert encode is not None  # `_check` has seen to it
     try:
@@ -78,7 +96,7 @@ def write_photo(
         message = f"{named or 'The result'} cannot be encoded as {format}: {error}."
         raise UnwritableOutputError(named, message, "Choose another --format.") from error
     if named is not None:
-        files.write_whole(named, content)
+        files.write_whole(named, content, replace=how.replace)
     else:
         assert not isinstance(target, (str, Path))
         target.write(content)
@@ -96,8 +114,8 @@ def _check(pixels: Pixels, alpha: Pixels | None, format: str, quality: int | Non
         raise UsageError(f"Quality is a number from 1 to 100, not {quality}.")
 
 
-def _prepare(
-    pixels: Pixels, alpha: Pixels | None, like: Photo, format: Format, note: Note | None, strip: bool
+def prepared(
+    pixels: Pixels, alpha: Pixels | None, like: Photo, format: Format, note: Note | None, strip: bool = False
 ) -> EncodeInput:
     """Bring pixels and metadata to what the format can hold, with a warning for each thing that it cannot."""
     out = EncodeInput(pixels, alpha, like.grey and is_grey(pixels), icc_profile=like.icc_profile)

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from restorer import weights
 from restorer.errors import OptionTypeError
 from restorer.imaging.libraries import np
 from restorer.models.base import Detector, Face, FaceRestorer
 from restorer.options import OptionFields, Options
-from restorer.photo import Note, Photo, photo_from_array, read_photo, requested_format
+from restorer.photo import Note, Photo, Source, open_photo, requested_format
 from restorer.pipeline.canvas import Canvas, Work
 from restorer.pipeline.components import Components
-from restorer.pipeline.decisions import Given, Mask, Notify
+from restorer.pipeline.decisions import Given, Mask, Notify, name_of
 from restorer.pipeline.events import OnStage, unheard
 from restorer.pipeline.result import Result, check_size
 from restorer.pipeline.stages import stages
@@ -34,7 +35,6 @@ from restorer.version import __version__
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Source: TypeAlias = "Path | bytes | np.ndarray | Photo"
 Wrap = Callable[[FaceRestorer], FaceRestorer]
 """Puts something around a face restorer, so that several photos share its batches."""
 OTHERS = 16
@@ -92,6 +92,17 @@ class Restorer:
         self._guard = threading.Lock()
         self.components = self._components(self.options)
 
+    def __repr__(self) -> str:
+        """Return the model and what else differs from the defaults, as it is written."""
+        given = self._given
+        parts = {"detector": given.detector, "background": given.background, "mask": given.mask}
+        words = [repr(self.options.model) if given.face_model is None else name_of(given.face_model)]
+        words += [f"{name}={name_of(part)}" for name, part in parts.items() if part is not None]
+        for name, value in self.options.values().items():
+            if name != "model" and value != getattr(Options, name):
+                words.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
     def _components(self, options: Options) -> Components:
         requested_format(options.format)  # an unknown one is no error of a photo
         return Components(options, self._notify, on_download=self._on_download, given=self._given, warn=self._warn)
@@ -116,6 +127,7 @@ class Restorer:
         format: str,
         *,
         photo: Photo | None = None,
+        overwrite: bool = False,
         on_stage: OnStage | None = None,
     ) -> Record:
         """Restore one file into another; what goes wrong with the photo stands in the record, and no file is left.
@@ -125,6 +137,7 @@ class Restorer:
             target: the file to write, or a binary stream.
             format: what to write, as Pillow names it.
             photo: the photo, when it has been read already.
+            overwrite: replace a file that is there; the photo itself is never replaced.
             on_stage: told how far the work is.
 
         Raises:
@@ -135,7 +148,7 @@ class Restorer:
         with record.capturing(source if isinstance(source, Path) else None):
             result = self.restore(source if photo is None else photo, record=record, format=format, on_stage=on_stage)
             with record.timed("total"), record.timed("write"):
-                lost = result.save(target, format=format)
+                lost = result.save(target, format=format, overwrite=overwrite)
             record.warn(*lost)
             record.output = str(target) if isinstance(target, Path) else "-"
         return record
@@ -144,7 +157,7 @@ class Restorer:
 
     def restore(
         self,
-        photo: Source | str,
+        photo: Source,
         *,
         options: Options | None = None,
         faces: Sequence[Face] | None = None,
@@ -156,7 +169,8 @@ class Restorer:
         """Restore one photo.
 
         Args:
-            photo: a file, its bytes, pixels (h, w, 3) RGB uint8 or uint16, or a `Photo`.
+            photo: a file, its bytes or an open stream, pixels (h, w, 3) RGB, uint8, uint16 or float in [0, 1], a
+                picture of Pillow's, or a `Photo`; see `restorer.photo.open_photo`.
             options: other ones than the restorer's, for this photo; networks that are loaded are not loaded again.
             faces: those of the photo, where they are known; None = they are looked for.
             on_stage: told how far the work is.
@@ -168,15 +182,17 @@ class Restorer:
             PhotoError: the photo cannot be read, or a face that was to be restored was not.
             WeightsError: weights are missing or not verified.
         """
-        source = Path(photo) if isinstance(photo, str) else photo
         components = self.components_for(options)
         options = components.options
-        record = record or self.new_record(str(source) if isinstance(source, Path) else "-", options)
+        named = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else "-"
+        known, record = record is not None, record or self.new_record(named, options)
         progress = on_stage or unheard
         before = components.notes()
         with record.timed("total"):
             with record.timed("read"):
-                opened = _open(source)
+                opened = open_photo(photo)
+            if not known and opened.path is not None:
+                record.input = str(opened.path)
             record.warn(*opened.warnings)
             for line in components.fallbacks():
                 components.warn_once(line)
@@ -205,7 +221,7 @@ class Restorer:
             canvas.alpha,
             opened,
             tuple(record.faces),
-            record.as_dict(),
+            record,
             replace(note, license="; ".join(f"{name}: {words}" for name, words in record.licenses.items())),
             canvas.changed,
             options,
@@ -277,9 +293,3 @@ def _check_part(part: str, value: object) -> None:
         name = "" if part == "mask" else "a name or "
         message = f"{part} must be {name}an object with {wanted}, not {value!r}."
         raise OptionTypeError(part, message, "Give an object of the class." if isinstance(value, type) else None)
-
-
-def _open(source: Source) -> Photo:
-    if isinstance(source, Photo):
-        return source
-    return photo_from_array(source) if isinstance(source, np.ndarray) else read_photo(source)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from restorer.errors import OutputExistsError
+from restorer.formatting import duration
 from restorer.imaging.libraries import np
 from restorer.options import Options
-from restorer.photo import Note, Photo, check_output_size, output_format, write_photo
-from restorer.record import FaceRecord
+from restorer.photo import Note, Photo, WriteOptions, check_output_size, output_format, write_photo
+from restorer.record import FaceRecord, Record
+from restorer.storage.digest import sha256_of
+from restorer.storage.identity import identity, key
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_PREVIEW = 1024
+"""Pixels of the longer side of what a notebook shows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A restored photo.
 
@@ -21,7 +33,7 @@ class Result:
         alpha: (H, W) of the same type, or None.
         photo: what was opened, with all that it carries.
         faces: every detected face: box, landmarks, score, whether and why not it was restored.
-        record: the record of the photo as plain values, as `--json` prints it.
+        record: all that is said of the photo; `record.as_dict()` is what `--json` prints.
         note: what the file will say of how it was made.
         changed: (H, W) uint8, how much of each pixel was invented, 255 = all; None where nothing was.
         options: the choices that it was made with.
@@ -31,25 +43,59 @@ class Result:
     alpha: np.ndarray | None
     photo: Photo
     faces: tuple[FaceRecord, ...]
-    record: dict[str, Any]
+    record: Record
     note: Note
     changed: np.ndarray | None = None
-    options: Options = field(default_factory=Options, repr=False)
+    options: Options = field(default_factory=Options)
+
+    def __repr__(self) -> str:
+        done = self.record.background or "unchanged"
+        if self.faces:
+            restored, found = sum(face.restored for face in self.faces), len(self.faces)
+            count = f"{restored}" if restored == found else f"{restored} of {found}"
+            done = f"{count} face{'' if found == 1 else 's'} by {self.record.model}"
+        total = self.record.seconds.get("total", 0.0)
+        return f"Result({self.image.shape[1]} x {self.image.shape[0]}, {done}, {duration(total)})"
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows: the picture, made smaller where it is large."""
+        image = self.to_pil()
+        image.thumbnail((_PREVIEW, _PREVIEW))
+        stream = io.BytesIO()
+        image.save(stream, "PNG")
+        return stream.getvalue()
 
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds by stage."""
-        return dict(self.record["seconds"])
+        return dict(self.record.seconds)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What did not go as one may expect, in words; those of the record."""
+        return list(self.record.warnings)
+
+    def to_pil(self) -> Image:
+        """Return the picture as one of Pillow's, of mode L, LA, RGB or RGBA, and 8 bits a channel.
+
+        Profile, EXIF, XMP (with the note of what was done) and resolution stand in its `info`.
+        """
+        from restorer.photo.pillow_images import pillow_image
+
+        return pillow_image(self.image, self.alpha, like=self.photo, note=self.note)
 
     def save(
         self,
-        target: Path | str | BinaryIO,
+        target: Path | str | os.PathLike[str] | BinaryIO,
         *,
         format: str | None = None,
         quality: int | None = None,
         strip_metadata: bool | None = None,
+        overwrite: bool = False,
     ) -> list[str]:
         """Write the photo with everything that the input carried; return warnings about what the format cannot hold.
+
+        The photo that it was made from is never written to, by whatever name, link or spelling.
 
         Args:
             target: a file, written beside and renamed, or a binary stream.
@@ -57,30 +103,75 @@ class Result:
             quality: of JPEG, WebP and HEIC, 1 to 100; None = the options', where 95 stands for none, and a lossless
                 WebP stays lossless.
             strip_metadata: drop everything but the colour profile; None = as the options say.
+            overwrite: replace a file that is there.
 
         Raises:
+            OutputExistsError: the file is there already, or is the photo itself.
             UnwritableOutputError: the file cannot be written; nothing is left of it.
             UsageError: the suffix is no picture's, or of a kind that is not written.
             PhotoTooLargeError: the format cannot hold a picture of this size.
         """
-        where = Path(target) if isinstance(target, str) else target
+        where = Path(target) if isinstance(target, (str, os.PathLike)) else target
         if format is None:
             suffix = where.suffix if isinstance(where, Path) else ""
             format = output_format(self.photo.format, "keep", suffix) if suffix else "PNG"
+        check_target(where, self.photo, overwrite=overwrite)
         size = self.image.shape[1], self.image.shape[0]
         check_size(format, size, self.photo, where if isinstance(where, Path) else None)
-        return write_photo(
-            where,
-            self.image,
-            like=self.photo,
-            format=format,
-            alpha=self.alpha,
-            quality=self.options.quality if quality is None else quality,
-            note=self.note,
-            strip_metadata=self.options.strip_metadata if strip_metadata is None else strip_metadata,
+        options = self.options
+        how = WriteOptions(
+            quality=options.quality if quality is None else quality,
+            strip_metadata=options.strip_metadata if strip_metadata is None else strip_metadata,
+            replace=overwrite,
         )
+        alpha, note = self.alpha, self.note
+        return write_photo(where, self.image, like=self.photo, format=format, alpha=alpha, note=note, how=how)
 
 
 def check_size(format: str, size: tuple[int, int], photo: Photo, path: Path | None) -> None:
     """Raise `PhotoTooLargeError` when a format cannot hold the photo at this size."""
     check_output_size(format, *size, path, channels=3 if photo.alpha is None else 4, bits=photo.bits)
+
+
+def check_target(target: Path | BinaryIO, photo: Photo, *, overwrite: bool) -> None:
+    """Raise `OutputExistsError` for what must not be written to.
+
+    Args:
+        target: where a result is to go.
+        photo: what it is made from; a name that leads to its file, on any disk, is refused in any case.
+        overwrite: whether any other file may be replaced.
+    """
+    if _is_original(target, photo):
+        named = target if isinstance(target, Path) else "The stream"
+        message = f"{named} is the photo itself; an original is never overwritten."
+        raise OutputExistsError(target if isinstance(target, Path) else None, message, "Choose another name.")
+    if isinstance(target, Path) and os.path.lexists(target) and not overwrite:
+        raise OutputExistsError(target, f"{target} exists already.", "Use --overwrite to replace it, or another name.")
+
+
+def _is_original(target: Path | BinaryIO, photo: Photo) -> bool:
+    """Return whether a file is the photo's, as far as its name, its links and, where it has no name, its bytes tell."""
+    if not isinstance(target, Path):
+        return photo.origin is not None and photo.origin[0] is not None and _open_file(target) == photo.origin[0]
+    if photo.origin is None:
+        return _holds(target, photo)
+    file, place = photo.origin[0], Path(photo.origin[1])
+    if file is not None and identity(target) == file:  # disks give the number of a file that is gone to another one
+        return identity(place) == file or _holds(target, photo)
+    return os.path.lexists(place) and key(target) == key(place)
+
+
+def _holds(target: Path, photo: Photo) -> bool:
+    """Return whether a file holds the very bytes of the photo."""
+    try:
+        return bool(photo.sha256) and target.is_file() and sha256_of(target) == photo.sha256
+    except OSError:  # what cannot be read cannot be told; whether it can be written, writing says
+        return False
+
+
+def _open_file(stream: BinaryIO) -> tuple[int, int] | None:
+    """Return which file a stream writes to; None for one that has none."""
+    try:
+        return identity(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from restorer.errors import UnwritableOutputError
+from restorer.errors import OutputExistsError, UnwritableOutputError
 from restorer.storage import temporary
 
 _REMEDIES = {
@@ -54,7 +54,7 @@ def write_atomic(
         temporary.remove_abandoned(target.parent)
 
 
-def _write(target: Path, content: Content, *, durable: bool) -> None:
+def _write(target: Path, content: Content, *, durable: bool, replace: bool = True) -> None:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder of that name is in the way")
     with temporary.part_in(target.parent) as part:
@@ -62,19 +62,27 @@ def _write(target: Path, content: Content, *, durable: bool) -> None:
             content(part.stream)
         else:
             part.stream.write(content.encode() if isinstance(content, str) else content)
-        part.move_to(target, durable=durable)
+        part.move_to(target, durable=durable, replace=replace)
     if durable:
         _flush_folder(target.parent)
 
 
-def write_whole(target: Path, content: Content) -> None:
+def write_whole(target: Path, content: Content, *, replace: bool = True) -> None:
     """Write a result as `write_atomic` does, into a folder that is there, with errors in words.
 
+    Args:
+        target: the file.
+        content: all of it.
+        replace: whether a file that is there is replaced.
+
     Raises:
+        OutputExistsError: something is there, and is not to be replaced.
         UnwritableOutputError: no permission, a full disk, a folder in the target's place, no such folder.
     """
     try:
-        _write(target, content, durable=True)
+        _write(target, content, durable=True, replace=replace)
+    except FileExistsError as error:
+        raise OutputExistsError(target, f"{target} exists already.", "Use --overwrite to replace it.") from error
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "Choose another place with -o.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -32,14 +33,38 @@ class Part:
     path: Path
     stream: BinaryIO
 
-    def move_to(self, target: Path, *, durable: bool = True) -> None:
-        """Flush the content, to the disk where it shall be durable, and let it take the target's place in one step."""
+    def move_to(self, target: Path, *, durable: bool = True, replace: bool = True) -> None:
+        """Flush the content, to the disk where it shall be durable, and let it take the target's place in one step.
+
+        Args:
+            target: the file.
+            durable: whether it is there also after a power cut.
+            replace: whether what is there already is replaced.
+
+        Raises:
+            FileExistsError: something is there, and is not to be replaced.
+        """
         self.stream.flush()
         if durable:
             os.fsync(self.stream.fileno())
         if os.name == "nt":  # open files cannot be renamed there; elsewhere the lock is kept until all is done
             self.stream.close()
-        self.path.replace(target)
+        if replace:
+            self.path.replace(target)
+        else:
+            _put_where_nothing_is(self.path, target)
+
+
+def _put_where_nothing_is(path: Path, target: Path) -> None:
+    """Give a file another name, which must be free; where the disk knows links, in one step."""
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without links: between the question and the answer somebody may be quicker
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        path.replace(target)
 
 
 @contextmanager

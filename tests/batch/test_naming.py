@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restorer.batch.discovery import Job
-from restorer.batch.naming import LONGEST, NameTemplate, assign, key
+from restorer.batch.naming import LONGEST, NameTemplate, assign
 from restorer.errors import UsageError
 from restorer.photo.header import Header
+from restorer.storage.identity import key
 from tests.support.albums import PLAIN, files, picture
 from tests.support.in_process import restore
 

@@ -24,6 +24,7 @@ from restorer.photo import (
     FORMATS,
     PICTURE_SUFFIXES,
     Photo,
+    WriteOptions,
     check_output_size,
     output_format,
     photo_from_array,
@@ -317,8 +318,8 @@ def test_the_limits_are_the_encoders_own(format: str, side: int, other: int, tmp
     [
         {"format": "GIF"},
         {"format": "jpg"},
-        {"quality": 0},
-        {"quality": 101},
+        {"how": WriteOptions(quality=0)},
+        {"how": WriteOptions(quality=101)},
         {"alpha": ALPHA[1:]},
         {"alpha": DEEP_ALPHA},
     ],

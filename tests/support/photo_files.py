@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import fields
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from restorer.photo import Note, Photo, ifd, jpeg_segments, photoshop, read_photo, write_photo
+from restorer.photo import Note, Photo, WriteOptions, ifd, jpeg_segments, photoshop, read_photo, write_photo
 from restorer.photo.color import srgb_profile
 from restorer.photo.png_chunks import png_chunk
 
@@ -64,7 +65,8 @@ def written(photo: Photo, format: str, **options: Any) -> tuple[bytes, list[str]
     """Return what `write_photo` makes of a photo's own pixels, and its warnings."""
     stream = io.BytesIO()
     options.setdefault("alpha", photo.alpha)
-    warnings = write_photo(stream, photo.pixels, like=photo, format=format, **options)
+    how = WriteOptions(**{each.name: options.pop(each.name) for each in fields(WriteOptions) if each.name in options})
+    warnings = write_photo(stream, photo.pixels, like=photo, format=format, how=how, **options)
     return stream.getvalue(), warnings
 
 
