@@ -38,7 +38,8 @@ OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "detector": "tiny-detector", "background": "lanczos",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
-    "format": "png", "quality": 80, "strip_metadata": True, "offline": True, "license": "commercial", "fallback": False,
+    "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
+    "fallback": False,
 }  # fmt: skip
 """A value of each option that is not its default."""
 
@@ -214,7 +215,8 @@ def test_results_of_earlier_versions_are_recognised() -> None:
     assert json.dumps(Options(**OTHER).changed()) == (
         '{"scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "precision": "fp32", "match_color": false, '
-        '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "license": "commercial"}'
+        '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "layers": true, '
+        '"license": "commercial"}'
     )
 
 

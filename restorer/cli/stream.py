@@ -56,7 +56,7 @@ def restore_stream(
         raise UsageError(f"-o {out} names no picture, and a photo from stdin has no name.", "Use -o NAME.jpg.")
     if out is not None:
         output_format(
-            "PNG", restorer.options.format, out.suffix
+            "PNG", restorer.options.file_format, out.suffix
         )  # a name that nothing can be written to is wrong usage
     origin = _identity(sys.stdin) if source is None else identity(source)
     if out is None and not request.dry_run:
@@ -88,8 +88,8 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
         check_place(out)
     photo = read_photo(data)
     suffix = out.suffix if out else None
-    format = output_format(photo.format, restorer.options.format, suffix)
-    instead = substitution(photo.format, restorer.options.format, suffix)
+    format = output_format(photo.format, restorer.options.file_format, suffix)
+    instead = substitution(photo.format, restorer.options.file_format, suffix)
     size = restorer.output_size(photo.size)
     check_output_size(format, *size, None)
     if request.dry_run:

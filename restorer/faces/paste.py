@@ -8,6 +8,8 @@ import numpy as np
 from restorer.faces.mask import border_feather
 from restorer.imaging import warp
 from restorer.imaging.colour import top_of
+from restorer.imaging.layers import Layer
+from restorer.imaging.resize import to_type
 
 _DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 
@@ -21,6 +23,7 @@ def paste(
     align_size: int,
     strength: float = 1.0,
     marks: np.ndarray | None = None,
+    kept: list[Layer] | None = None,
 ) -> None:
     """Blend a restored face into the enlarged photo, in place; what its mask does not reach is not touched.
 
@@ -37,6 +40,7 @@ def paste(
         align_size: side in pixels of the crop that `matrix` leads to.
         strength: 0 to 1, multiplies the mask.
         marks: (H, W) uint8, where the weight of what was pasted is written, 255 = all; None = nowhere.
+        kept: takes in what is pasted as a layer, the face as far as its crop reaches and its mask; None = nobody does.
 
     Raises:
         ValueError: an array has another type or shape, or the face holds NaN.
@@ -59,8 +63,11 @@ def paste(
     # A face that is enlarged by the warp is sampled more finely: it costs little there, and shows most.
     factor = 3 if warp.sampling_step(to_face) < 0.75 else 2
 
+    layer = None if kept is None else _empty(box, depth)
     for rows, columns in warp.tiles(box):
         weight = warp.sample_plane(mask, to_mask, rows, columns)
+        if layer is not None:
+            _keep(layer, rows, columns, warp.sample_tile(source, to_face, rows, columns, factor), weight)
         if not weight.any():
             continue
         patch = warp.sample_tile(source, to_face, rows, columns, factor)
@@ -71,6 +78,24 @@ def paste(
         canvas[rows, columns] = cv2.add(below, change, dtype=_DEPTHS[depth.name])
         if marks is not None:
             marks[rows, columns] = np.maximum(marks[rows, columns], np.rint(weight * 255).astype(np.uint8))
+    if kept is not None and layer is not None:
+        kept.append(layer)
+
+
+def _empty(box: tuple[int, int, int, int], depth: np.dtype) -> Layer:
+    size = box[3] - box[1], box[2] - box[0]
+    return Layer("Face", box[0], box[1], np.zeros((*size, 3), depth), np.zeros(size, depth))
+
+
+def _keep(layer: Layer, rows: slice, columns: slice, patch: np.ndarray, weight: np.ndarray) -> None:
+    """Write a tile of what is pasted into its layer."""
+    place = (
+        slice(rows.start - layer.top, rows.stop - layer.top),
+        slice(columns.start - layer.left, columns.stop - layer.left),
+    )
+    layer.pixels[place] = to_type(patch, layer.pixels.dtype)
+    if layer.mask is not None:
+        layer.mask[place] = to_type(weight * top_of(layer.mask.dtype), layer.mask.dtype)
 
 
 def _check(canvas: np.ndarray, face: np.ndarray, mask: np.ndarray) -> None:

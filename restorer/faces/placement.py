@@ -9,6 +9,8 @@ import numpy as np
 
 from restorer.faces import crops, paste
 from restorer.faces.mask import ownership
+from restorer.imaging.colour import top_of
+from restorer.imaging.layers import Layer
 from restorer.imaging.resize import resize
 from restorer.models.base import CropSpec
 
@@ -52,10 +54,16 @@ class Placement:
         return crops.enlarged(face, wanted, upscale)
 
     def paste(
-        self, canvas: np.ndarray, face: np.ndarray, mask: np.ndarray, strength: float, marks: np.ndarray | None = None
+        self,
+        canvas: np.ndarray,
+        face: np.ndarray,
+        mask: np.ndarray,
+        strength: float,
+        marks: np.ndarray | None = None,
+        kept: list[Layer] | None = None,
     ) -> None:
         """Blend a restored face into the enlarged photo, in place; see `restorer.faces.paste.paste`."""
-        paste.paste(canvas, face, mask, self.matrix, self.photo_size, self.align_size, strength, marks)
+        paste.paste(canvas, face, mask, self.matrix, self.photo_size, self.align_size, strength, marks, kept)
 
 
 class WholePlacement(Placement):
@@ -86,7 +94,13 @@ class WholePlacement(Placement):
         return np.ones((size, size), np.float32)
 
     def paste(
-        self, canvas: np.ndarray, face: np.ndarray, mask: np.ndarray, strength: float, marks: np.ndarray | None = None
+        self,
+        canvas: np.ndarray,
+        face: np.ndarray,
+        mask: np.ndarray,
+        strength: float,
+        marks: np.ndarray | None = None,
+        kept: list[Layer] | None = None,
     ) -> None:
         """Blend the whole restored crop over the canvas, in place, whatever the mask."""
         (width, height), unit = self.photo_size, face.shape[0] / self.align_size
@@ -97,6 +111,9 @@ class WholePlacement(Placement):
         canvas[...] = crops.from_unit(blended, canvas.dtype)
         if marks is not None:
             marks[...] = np.maximum(marks, round(255 * strength))
+        if kept is not None:
+            share = np.full(canvas.shape[:2], round(strength * top_of(canvas.dtype)), canvas.dtype)
+            kept.append(Layer("Face", 0, 0, crops.from_unit(restored, canvas.dtype), share))
 
     def _margins(self) -> tuple[int, int]:
         """Return what is padded at the left and at the top, in pixels of the photo."""

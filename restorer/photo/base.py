@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from restorer.imaging.colour import Pixels
+from restorer.imaging.layers import Layer
 from restorer.photo.model import Photo
 
 Metadata = Literal["icc", "exif", "xmp", "iptc", "dpi"]
@@ -26,6 +27,7 @@ class EncodeInput:
         grey: whether the three channels are equal and are to be written as one.
         format_specific: as in `Photo`; what this format has no place for is left out by its encoder.
         warnings: what the encoder had to leave out, in words; it adds to them.
+        layers: what the pixels are made of, from the bottom, of the same type; empty where nobody asked for them.
     """
 
     pixels: Pixels
@@ -38,6 +40,7 @@ class EncodeInput:
     dpi: tuple[float, float] | None = None
     format_specific: tuple[tuple[str, bytes], ...] = ()
     warnings: list[str] = field(default_factory=list)
+    layers: list[Layer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Format:
         max_bytes: bytes of uncompressed pixels, None where there is no limit below the side's.
         bits: most bits a channel that a written file keeps.
         alpha: whether a written file keeps transparency.
+        layers: whether a written file holds layers beside the picture.
         holds: the metadata that a written file keeps.
         offered: whether messages name it as a way out; every program opens it.
         bytes_per_pixel: of a result at scale 1, measured on photographs; for estimates.
@@ -116,6 +120,7 @@ class Format:
     max_bytes: int | None = None
     bits: int = 8
     alpha: bool = False
+    layers: bool = False
     holds: frozenset[Metadata] = frozenset()
     offered: bool = False
     bytes_per_pixel: float = 1.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from restorer.errors import UnwritableOutputError, UsageError
 from restorer.imaging.colour import Pixels, is_grey
+from restorer.imaging.layers import Layer
 from restorer.imaging.libraries import ImageCms, np
 from restorer.photo import color, exif, exif_pixels, formats, photoshop, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
@@ -33,12 +35,14 @@ class WriteOptions:
         strip_metadata: drop all that the photo carried but the ICC profile (and what else tells its colours), and the
             note too.
         replace: whether a file that is there is replaced.
+        layers: what the pixels are made of, of the same type, the first as large as they; only a TIFF holds them.
     """
 
     quality: int | None = None
     subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:4:4"
     strip_metadata: bool = False
     replace: bool = True
+    layers: Sequence[Layer] = ()
 
 
 _AS_USUAL = WriteOptions()
@@ -81,7 +85,7 @@ def write_photo(
     height, width = pixels.shape[:2]
     channels = 3 if alpha is None else 4
     formats.check_output_size(format, width, height, named, channels=channels, bits=8 * pixels.itemsize)
-    given = prepared(pixels, alpha, like, formats.FORMATS[format], note, how.strip_metadata)
+    given = prepared(pixels, alpha, like, formats.FORMATS[format], note, how.strip_metadata, how.layers)
     lossless = like.lossless and like.format == format and how.quality is None
     choices = EncodeChoices(DEFAULT_QUALITY if how.quality is None else how.quality, how.subsampling, lossless)
     encode = formats.FORMATS[format].encode
@@ -115,10 +119,20 @@ def _check(pixels: Pixels, alpha: Pixels | None, format: str, quality: int | Non
 
 
 def prepared(
-    pixels: Pixels, alpha: Pixels | None, like: Photo, format: Format, note: Note | None, strip: bool = False
+    pixels: Pixels,
+    alpha: Pixels | None,
+    like: Photo,
+    format: Format,
+    note: Note | None,
+    strip: bool = False,
+    layers: Sequence[Layer] = (),
 ) -> EncodeInput:
     """Bring pixels and metadata to what the format can hold, with a warning for each thing that it cannot."""
-    out = EncodeInput(pixels, alpha, like.grey and is_grey(pixels), icc_profile=like.icc_profile)
+    grey = like.grey and is_grey(pixels) and all(is_grey(layer.pixels) for layer in layers)
+    out = EncodeInput(pixels, alpha, grey, icc_profile=like.icc_profile, layers=list(layers))
+    if layers and not format.layers:
+        out.layers = []
+        out.warnings.append(f"{format.title} holds no layers; {formats.keepers(lambda entry: entry.layers)} does.")
     if like.alpha is not None and alpha is None:
         out.warnings.append("The result has no transparency, although the photo had.")
     _fit_colours(out, like)
@@ -154,7 +168,9 @@ def _fit_colours(out: EncodeInput, like: Photo) -> None:
     if out.grey or out.icc_profile is None or color.profile_space(out.icc_profile) != "GRAY":
         return
     try:
-        out.pixels = color.grey_curve_to_srgb(out.pixels, out.icc_profile)
+        curve = out.icc_profile
+        out.pixels = color.grey_curve_to_srgb(out.pixels, curve)
+        out.layers = [replace(each, pixels=color.grey_curve_to_srgb(each.pixels, curve)) for each in out.layers]
         how = "its tones were converted to sRGB"
     except (ImageCms.PyCMSError, OSError) as error:
         how = f"its tones could not be converted to sRGB ({error})"

@@ -15,6 +15,7 @@ from restorer.record import FaceRecord, Record
 
 if TYPE_CHECKING:
     from restorer.faces.placement import Placement
+    from restorer.imaging.layers import Layer
     from restorer.imaging.profiles import Colours
     from restorer.models.base import Face, FaceRestorer
     from restorer.pipeline.components import Components
@@ -28,11 +29,13 @@ class Canvas:
         pixels: (h, w, 3) RGB in the photo's own depth, uint8 or uint16; writable once it is not the photo's own.
         alpha: (h, w) of the same type, or None.
         changed: (h, w) uint8, how much of each pixel was invented, 255 = all; None as long as nothing was.
+        layers: what the pixels are made of, from the picture without any invention upwards; None where nobody asked.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     changed: np.ndarray | None = None
+    layers: list[Layer] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from restorer import weights
-from restorer.errors import OptionTypeError
+from restorer.errors import OptionTypeError, UsageError
 from restorer.imaging.libraries import np
 from restorer.models.base import Detector, Face, FaceRestorer
 from restorer.options import OptionFields, Options
@@ -104,7 +104,12 @@ class Restorer:
         return f"{type(self).__name__}({', '.join(words)})"
 
     def _components(self, options: Options) -> Components:
-        requested_format(options.format)  # an unknown one is no error of a photo
+        asked = requested_format(options.format)  # an unknown one is no error of a photo
+        if options.layers and asked is not None and not asked.layers:
+            raise UsageError(
+                f"--layers writes a TIFF, and --format {options.format} asks for another file.",
+                "Leave one of them out.",
+            )
         return Components(options, self._notify, on_download=self._on_download, given=self._given, warn=self._warn)
 
     def components_for(self, options: Options | None) -> Components:
@@ -225,6 +230,7 @@ class Restorer:
             replace(note, license="; ".join(f"{name}: {words}" for name, words in record.licenses.items())),
             canvas.changed,
             options,
+            tuple(canvas.layers or ()),
         )
 
     def _conclude(self, record: Record, components: Components, size: tuple[int, int]) -> None:

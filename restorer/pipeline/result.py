@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from restorer.errors import OutputExistsError
 from restorer.formatting import duration
+from restorer.imaging.layers import Layer
 from restorer.imaging.libraries import np
 from restorer.options import Options
 from restorer.photo import Note, Photo, WriteOptions, check_output_size, output_format, write_photo
@@ -37,6 +38,7 @@ class Result:
         note: what the file will say of how it was made.
         changed: (H, W) uint8, how much of each pixel was invented, 255 = all; None where nothing was.
         options: the choices that it was made with.
+        layers: what the image is made of, from the bottom, where `layers` asked for them; a TIFF is written with them.
     """
 
     image: np.ndarray
@@ -47,6 +49,7 @@ class Result:
     note: Note
     changed: np.ndarray | None = None
     options: Options = field(default_factory=Options)
+    layers: tuple[Layer, ...] = ()
 
     def __repr__(self) -> str:
         done = self.record.background or "unchanged"
@@ -114,7 +117,7 @@ class Result:
         where = Path(target) if isinstance(target, (str, os.PathLike)) else target
         if format is None:
             suffix = where.suffix if isinstance(where, Path) else ""
-            format = output_format(self.photo.format, "keep", suffix) if suffix else "PNG"
+            format = output_format(self.photo.format, "keep", suffix) if suffix else "TIFF" if self.layers else "PNG"
         check_target(where, self.photo, overwrite=overwrite)
         size = self.image.shape[1], self.image.shape[0]
         check_size(format, size, self.photo, where if isinstance(where, Path) else None)
@@ -123,9 +126,15 @@ class Result:
             quality=options.quality if quality is None else quality,
             strip_metadata=options.strip_metadata if strip_metadata is None else strip_metadata,
             replace=overwrite,
+            layers=self.layers,
         )
         alpha, note = self.alpha, self.note
         return write_photo(where, self.image, like=self.photo, format=format, alpha=alpha, note=note, how=how)
+
+
+def file_format(options: Options) -> str:
+    """Return what `format` asks for; where it is silent, layers ask for a TIFF."""
+    return "tiff" if options.layers and options.format == "keep" else options.format
 
 
 def check_size(format: str, size: tuple[int, int], photo: Photo, path: Path | None) -> None:

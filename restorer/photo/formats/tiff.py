@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from restorer.imaging.libraries import np
-from restorer.photo import exif, ifd, photoshop, tiff_page, tiff_pixels
+from restorer.photo import exif, ifd, layered, photoshop, tiff_page, tiff_pixels
 from restorer.photo.base import FOUR_GIB, EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, opencv_file, with_rgb_for_alpha
@@ -73,12 +73,18 @@ def _encode_tiff(given: EncodeInput, choices: EncodeChoices) -> bytes:
         tags[_XMP] = ifd.Value(ifd.BYTE, given.xmp)
     if given.icc_profile is not None:
         tags[_ICC] = ifd.Value(ifd.UNDEFINED, given.icc_profile)
+    order, big, position = ifd.header(content)
+    if given.layers:
+        grey = channels.ndim == 2
+        packed = layered.document_data(given.layers, given.alpha, grey=grey, order=order)
+        if len(content) + len(packed) > FOUR_GIB:
+            raise ValueError("its layers take more than the 4 GiB that a TIFF holds")
+        tags[layered.TAG] = ifd.Value(ifd.UNDEFINED, packed)
     if given.photoshop is not None:
         tags[_PHOTOSHOP] = ifd.Value(ifd.BYTE, given.photoshop)
         record = photoshop.iptc_of(given.photoshop)
         if record is not None:
             tags[_IPTC] = ifd.Value(ifd.UNDEFINED, record)
-    order, big, position = ifd.header(content)
     directory = ifd.read_directory(content, position, order, big)
     return ifd.append_directory(content, directory, tags)
 
@@ -97,6 +103,7 @@ FORMAT = Format(
     max_bytes=FOUR_GIB,
     bits=16,
     alpha=True,
+    layers=True,
     holds=frozenset({"icc", "exif", "xmp", "iptc", "dpi"}),
     offered=True,
     bytes_per_pixel=1.2,

@@ -25,6 +25,7 @@ class EnlargeStage(Stage):
         import numpy as np
 
         from restorer.imaging.alpha import spread_colours
+        from restorer.imaging.layers import Layer
         from restorer.imaging.resize import resize
         from restorer.upscaling.lanczos import Learned
 
@@ -47,7 +48,8 @@ class EnlargeStage(Stage):
                 rows = np.arange(image.shape[0]) * changed.shape[0] // image.shape[0]
                 columns = np.arange(image.shape[1]) * changed.shape[1] // image.shape[1]
                 changed = changed[rows[:, None], columns]
-        return Canvas(image, alpha, changed)
+        layers = [Layer("Enlarged", 0, 0, image.copy())] if work.options.layers else None
+        return Canvas(image, alpha, changed, layers)
 
 
 STAGE = EnlargeStage()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
+from restorer.imaging.layers import flattened
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
 from restorer.pipeline.stages import Stage
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from restorer.faces.placement import Placement
+    from restorer.imaging.layers import Layer
     from restorer.models.base import CropSpec, FaceRestorer
 
 
@@ -46,6 +49,8 @@ class FacesStage(Stage):
         """
         _Faces(canvas, work).restore()
         _check(work)
+        if canvas.layers is not None:  # the picture is what its layers show, whose values and masks are rounded
+            canvas.pixels = flattened(canvas.layers)
         return canvas
 
 
@@ -183,7 +188,11 @@ class _Faces:
             picture = placement.enlarged(picture, canvas.pixels, background.upscale)
             if work.colours is not None:
                 picture = work.colours.back(picture, *crops)
-            placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks())
+            kept: list[Layer] = []
+            wanted = None if canvas.layers is None else kept
+            placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks(), wanted)
+            if canvas.layers is not None:
+                canvas.layers += [replace(layer, name=f"Face {work.number_of(face.entry)}") for layer in kept]
         face.entry.restored = True
 
     def _toned(self, face: np.ndarray, original: np.ndarray, mask: np.ndarray, placement: Placement) -> np.ndarray:
