@@ -301,9 +301,7 @@ class Options:
         None, help="Of JPEG, WebP and HEIC, 1 to 100; otherwise 95.", panel=PICTURE, least=1, most=100
     )
     strip_metadata: bool = option(False, help="Drop all but the colour profile.", panel=PICTURE)
-    layers: bool = option(
-        False, help="Write a TIFF with the plain enlargement and each face as layers, for retouching.", panel=PICTURE
-    )
+    layers: bool = option(False, help="Write a TIFF in which each face is a layer of its own.", panel=PICTURE)
     offline: bool = option(False, help="Never reach for the network.", panel=RUN, decides=False)
     # By what weights.toml says of each table; the result may differ, and says with what it was made.
     license: str = option(
@@ -349,11 +347,6 @@ class Options:
         known = declared(type(self))
         changed = [f"{name}={value!r}" for name, value in self.values().items() if value != known[name].default]
         return f"{type(self).__name__}({', '.join(changed)})"
-
-    @property
-    def file_format(self) -> str:
-        """What `format` asks for; where it is silent, layers ask for a TIFF."""
-        return "tiff" if self.layers and self.format == "keep" else self.format
 
     def values(self) -> dict[str, Any]:
         """Return every option with its value, as `Restorer` takes them."""

@@ -19,7 +19,7 @@ from restorer.photo import output_format, read_note, substitution
 from restorer.photo.header import glance, measured
 from restorer.pipeline.events import OnStage
 from restorer.pipeline.restorer import Restorer, Wrap
-from restorer.pipeline.result import Result
+from restorer.pipeline.result import Result, file_format
 from restorer.record import Record
 from restorer.storage import temporary
 from restorer.storage.identity import identity, key
@@ -103,7 +103,7 @@ class Batch:
         """
         template = NameTemplate(name, self._restorer.components.model, self._restorer.options.scale)
         seen = [replace(job, header=glance(job.source)) for job in jobs]
-        planned = assign(seen, template, requested=self._restorer.options.file_format, owned=self._results.owns)
+        planned = assign(seen, template, requested=file_format(self._restorer.options), owned=self._results.owns)
         # `restore *.jpg` names the results of its first run as well, the second time.
         targets = {key(job.target) for job in planned if job.target}
         planned = [job for job in planned if key(job.source) not in targets or read_note(job.source) is None]
@@ -246,11 +246,13 @@ class _Course:
         work.fingerprint = self._results.fingerprint(photo.sha256)
         with record.capturing(job.source):
             if job.format is None:
-                format = output_format(photo.format, self._restorer.options.file_format, target_of(job).suffix)
+                format = output_format(photo.format, file_format(self._restorer.options), target_of(job).suffix)
                 work.job = job = replace(job, format=format)
             self._writer.check_place(job, record.output_size)
             named = target_of(job).suffix if job.named else None
-            self._restorer.components.say(record, substitution(photo.format, self._restorer.options.file_format, named))
+            self._restorer.components.say(
+                record, substitution(photo.format, file_format(self._restorer.options), named)
+            )
             if not self._results.rules.dry_run:
                 return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage, wrap=wrap)
             record.status, record.reason, record.output = "skipped", "dry run", str(job.target)

@@ -20,6 +20,7 @@ from restorer.cli.request import PhotosRequest
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.options import declared
 from restorer.photo import check_output_size, output_format, read_note, read_photo, substitution
+from restorer.pipeline.result import file_format
 from restorer.storage.identity import Identity, identity
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def restore_stream(
         raise UsageError(f"-o {out} names no picture, and a photo from stdin has no name.", "Use -o NAME.jpg.")
     if out is not None:
         output_format(
-            "PNG", restorer.options.file_format, out.suffix
+            "PNG", file_format(restorer.options), out.suffix
         )  # a name that nothing can be written to is wrong usage
     origin = _identity(sys.stdin) if source is None else identity(source)
     if out is None and not request.dry_run:
@@ -88,8 +89,8 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
         check_place(out)
     photo = read_photo(data)
     suffix = out.suffix if out else None
-    format = output_format(photo.format, restorer.options.file_format, suffix)
-    instead = substitution(photo.format, restorer.options.file_format, suffix)
+    format = output_format(photo.format, file_format(restorer.options), suffix)
+    instead = substitution(photo.format, file_format(restorer.options), suffix)
     size = restorer.output_size(photo.size)
     check_output_size(format, *size, None)
     if request.dry_run:

@@ -59,7 +59,7 @@ def as_psd(file: Path) -> bytes:
     else:
         section = struct.pack(">II", 0, 0) + data[start:]
     flat = struct.pack(">H", 0) + bytes(height * width * (1 if grey else 3) * bits // 8)
-    return head + struct.pack(">III", 0, 0, len(section)) + section + flat
+    return b"".join([head, struct.pack(">III", 0, 0, len(section)), section, flat])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
