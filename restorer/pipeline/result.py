@@ -137,11 +137,6 @@ def file_format(options: Options) -> str:
     return "tiff" if options.layers and options.format == "keep" else options.format
 
 
-def file_format(options: Options) -> str:
-    """Return what `format` asks for; where it is silent, layers ask for a TIFF."""
-    return "tiff" if options.layers and options.format == "keep" else options.format
-
-
 def check_size(format: str, size: tuple[int, int], photo: Photo, path: Path | None) -> None:
     """Raise `PhotoTooLargeError` when a format cannot hold the photo at this size."""
     check_output_size(format, *size, path, channels=3 if photo.alpha is None else 4, bits=photo.bits)
