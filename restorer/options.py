@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import re
 import types
 import typing
@@ -19,7 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from restorer.errors import SWITCHES, VALUES, OptionTypeError, OptionValueError, UnknownOptionError
-from restorer.formatting import either, face_numbers, meant_by, nearest, number, whole_numbers
+from restorer.formatting import either, face_numbers, meant_by, nearest, number, seconds, whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -184,6 +185,8 @@ def _plain(hint: Any) -> tuple[type, bool]:
 # ------------------------------------------------------------------------------------------------------- the options
 
 AUTO = ("auto", "choose what suits the photo and this machine")
+TASKS = ("super-resolution", "colorize", "inpaint", "denoise", "reconstruct")
+"""What a face may be given, where a model can do more than restore it."""
 
 
 def _times(given: str | float) -> float:
@@ -195,6 +198,19 @@ def _numbers_as_text(given: Any) -> Any:
     """Return numbers of faces, one or several, as the text that names them; anything else as it came."""
     found = whole_numbers(given)
     return ",".join(map(str, found)) if found else given
+
+
+def _path_as_text(given: Any) -> Any:
+    """Return a path as the text that names it; anything else as it came."""
+    return os.fspath(given) if isinstance(given, os.PathLike) else given
+
+
+def _time(text: str) -> float:
+    """Return the seconds of a time as it is typed: "90", "90s", "5m"; other numbers are left to the range."""
+    try:
+        return float(text)
+    except ValueError:
+        return seconds(text)
 
 
 @dataclass(frozen=True, repr=False)
@@ -255,6 +271,31 @@ class Options:
         metavar="0..1",
     )
     aligned: bool = option(False, help="Each photo is one aligned face crop.", panel=FACES)
+    # What searches a prior takes these; see `restorer.inversion`. None = the model's own.
+    prior: str | None = option(
+        None, help="What pulse and mganprior search: {names}, or a file of your own.", panel=FACES, role="prior",
+        files=True, by_weights=True,
+    )  # fmt: skip
+    task: str | None = option(
+        None,
+        help="super-resolution, colorize, inpaint, denoise or reconstruct; for models that have it.",
+        panel=FACES,
+        values=TASKS,
+    )
+    # White where the picture is missing; in pixels of the photo.
+    hole: str | None = option(
+        None, help="Picture of the hole that --task inpaint fills: white = missing.", panel=FACES, metavar="FILE",
+        convert=_path_as_text,
+    )  # fmt: skip
+    variants: int = option(
+        1, help="Several answers, each a file of its own; for models that search.", panel=FACES, least=1, most=64
+    )
+    steps: int | None = option(None, help="Steps of a search.", panel=FACES, least=1, most=1_000_000)
+    # Seconds. A search that ends before its last step depends on the machine, so it decides the result.
+    time_limit: float | None = option(
+        None, help="End a search of one face after so long, with its best: 90s, 5m.", panel=FACES, least=0.1,
+        metavar="TIME", parse=_time,
+    )  # fmt: skip
     detector: str = option(
         "auto", help="Face detector: auto, {names}.", panel=FACES, role="face detector", words=(AUTO,), by_weights=True
     )
@@ -292,7 +333,11 @@ class Options:
     grain: bool = option(False, help="Faces get the grain of the photo.", panel=FACES)
     # None = the noise that the weights hold. The largest is the largest that torch takes.
     seed: int | None = option(
-        None, help="Another draw of the noise, for models that have noise.", panel=RUN, least=0, most=2**64 - 1
+        None,
+        help="Another draw of the noise, for models that have noise; another search.",
+        panel=RUN,
+        least=0,
+        most=2**64 - 1,
     )
     # Who writes pictures knows which formats there are, and refuses others: `restorer.photo.requested_format`.
     format: str = option("keep", help="keep, png, jpg, webp, tiff, bmp or heic.", panel=PICTURE, role="picture format")
@@ -383,6 +428,12 @@ class OptionFields(TypedDict, total=False):
     min_score: float
     min_likeness: float | None
     aligned: bool
+    prior: str | None
+    task: str | None
+    hole: str | None
+    variants: int
+    steps: int | None
+    time_limit: float | None
     device: str
     precision: str
     batch_size: int | None

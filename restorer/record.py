@@ -26,6 +26,8 @@ class FaceRecord:
         wanted: whether it was to be restored; not part of the JSON form.
         restored: whether the result shows its restored version.
         reason: why it was left alone or failed; None when it was restored.
+        answers: of a search, how well each answer agrees with the photo: its seed, its error and the allowed one in
+            levels of 255, whether it was met, the loss, the step that found it, how many were taken, what stopped it.
         likeness: how like the face in the photo its restored version is, 0 to 1; None where they were not compared.
     """
 
@@ -36,6 +38,7 @@ class FaceRecord:
     restored: bool = False
     reason: str | None = None
     likeness: float | None = None
+    answers: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.box)
@@ -50,6 +53,7 @@ class FaceRecord:
             "restored": self.restored,
             "reason": self.reason,
             "likeness": None if self.likeness is None else round(self.likeness, 4),
+            "answers": [dict(answer) for answer in self.answers],
         }
 
 
@@ -78,6 +82,11 @@ class Record:
         reason: why it was skipped, or not tried again.
         licenses: by the names of the weights that did the work, those licences that limit what the result is used for.
         retryable: whether a failure does not lie in the photo, so that any run tries it again; not in the JSON form.
+        task: what faces were given, where that was more than being restored.
+        prior: what was searched for them.
+        variants: of several answers, the files behind the first.
+        interrupted: whether the user ended a search, whose best so far is written before the run ends; not in the JSON
+            form.
     """
 
     input: str
@@ -100,6 +109,10 @@ class Record:
     error: dict[str, str | None] | None = None
     reason: str | None = None
     retryable: bool = False
+    task: str | None = None
+    prior: str | None = None
+    variants: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
     @contextmanager
     def capturing(self, source: Path | str | None = None) -> Iterator[None]:
@@ -187,4 +200,7 @@ class Record:
             "licenses": dict(self.licenses),
             "error": self.error,
             "reason": self.reason,
+            "task": self.task,
+            "prior": self.prior,
+            "variants": list(self.variants),
         }

@@ -36,7 +36,9 @@ NUMBERS = [each for each in FIELDS.values() if each.kind in (int, float)]
 
 OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
-    "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "detector": "tiny-detector", "background": "lanczos",
+    "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "prior": "tiny-prior", "task": "inpaint",
+    "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "detector": "tiny-detector",
+    "background": "lanczos",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
     "fallback": False,
@@ -189,7 +191,11 @@ def test_other_commands_refuse_it_before_they_do_anything(
 # ------------------------------------------------------------------------------------------------ what it is made of
 
 DECIDES_NOTHING = {"device", "batch_size", "tile", "offline", "fallback"}
-BY_WEIGHTS = {"model", "detector", "background"}
+BY_WEIGHTS = {"model", "prior", "detector", "background"}
+ELSEWHERE = {
+    "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit", "license",
+}  # fmt: skip
+"""What the built-in model does not have or is not for, or what would fetch weights."""
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -198,10 +204,7 @@ def test_what_decides_the_result_is_part_of_the_note_and_nothing_else(name: str)
     assert changed == ({} if name in DECIDES_NOTHING | BY_WEIGHTS else {name: OTHER[name]})
 
 
-# The built-in model has no fidelity and no noise, and is not for commercial use; a comparison would fetch weights.
-@pytest.mark.parametrize(
-    "name", [name for name in OTHER if name not in ("fidelity", "seed", "min_likeness", "license")]
-)
+@pytest.mark.parametrize("name", [name for name in OTHER if name not in ELSEWHERE])
 def test_the_fingerprint_changes_with_what_decides_the_result(name: str) -> None:
     common = {"model": "tiny", "detector": "auto", "background": "realesrgan-x4", "offline": False}
     before, after = (
@@ -214,7 +217,8 @@ def test_results_of_earlier_versions_are_recognised() -> None:
     """What the note holds, letter by letter: another spelling would make every finished photo unknown."""
     assert json.dumps(Options(**OTHER).changed()) == (
         '{"scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
-        '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "precision": "fp32", "match_color": false, '
+        '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "task": "inpaint", "hole": "hole.png", "variants": 3, '
+        '"steps": 7, "time_limit": 60.0, "precision": "fp32", "match_color": false, '
         '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "layers": true, '
         '"license": "commercial"}'
     )

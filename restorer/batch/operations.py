@@ -11,6 +11,7 @@ from restorer.engine import memory
 from restorer.engine.device import Device
 from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture, UpscalerArchitecture
+from restorer.models.searching import SearchArchitecture
 from restorer.pipeline.choice import LANDMARKS
 from restorer.upscaling import RESAMPLERS
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from restorer.weights import Table
 
 DETECTOR_VIEW = (1216, 928)  # pixels, about what the detector scans of any large photo
+SEARCH_PASSES = 3  # ways through the prior that a step costs: one there, two back
 PARSER_VIEW = (512, 512)
 
 
@@ -48,13 +50,33 @@ def face_operations(restorer: Restorer) -> tuple[float, float]:
         return 0.0, 0.0
     table = components.model_table()
     architecture, arguments = REGISTRY.of_role(FaceArchitecture, table), REGISTRY.arguments(table)
-    side = architecture.crop(arguments).input_size
-    face = _operations(architecture, arguments, (side, side))
+    if isinstance(architecture, SearchArchitecture):
+        options = restorer.options
+        prior = REGISTRY[arguments["prior_architecture"]]
+        once = _operations_of_prior(prior, arguments["prior_arguments"])
+        face = once * SEARCH_PASSES * (options.steps or architecture.steps_of(arguments)) * options.variants
+    else:
+        side = architecture.crop(arguments).input_size
+        face = _operations(architecture, arguments, (side, side))
     if components.detector_name() is None:
         return 0.0, face
     if components.mask_name != LANDMARKS:
         face += _operations_of(weights.resolve(components.mask_name), PARSER_VIEW)
     return _operations_of(components.detector_table(), DETECTOR_VIEW), face
+
+
+def _operations_of_prior(architecture: Architecture, arguments: Mapping[str, Any]) -> float:
+    """Count the operations of one picture that a prior draws, on torch's meta device."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        network: Any = architecture.build(arguments).requires_grad_(False).eval()
+        latent = torch.empty(1, network.style_dim)
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        network(latent)
+    return float(counter.get_total_flops())
 
 
 def _operations_of(table: Table, view: tuple[int, int]) -> float:

@@ -193,6 +193,8 @@ class _Course:
                 self._report(wait=True)
                 work = self._reader.read(job, ahead=False)
             self._hand_on(work, self._restore(work, on_stage))
+            if work.record.interrupted:  # the best until then is being written
+                raise KeyboardInterrupt
         self._lanes.drain()
         self._report(wait=True)
 
@@ -224,7 +226,7 @@ class _Course:
     def _shares(self) -> bool:
         """Return whether photos are restored side by side: on a GPU, from when the networks are there."""
         components = self._restorer.components
-        if self._results.rules.dry_run or not components.loaded:
+        if self._results.rules.dry_run or not components.loaded or components.is_search:
             return False
         return (self._count or (1 if components.device.kind == "cpu" else LANES)) > 1
 

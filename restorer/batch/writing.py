@@ -10,10 +10,10 @@ import shutil
 from contextlib import ExitStack, suppress
 
 from restorer.batch.discovery import Job
-from restorer.batch.outputs import check_place, existing_folder, make_folder
+from restorer.batch.outputs import check_place, existing_folder, in_the_way, make_folder
 from restorer.batch.results import Results, Work, is_beside, target_of
 from restorer.errors import UnwritableOutputError
-from restorer.pipeline.result import Result
+from restorer.pipeline.result import Result, variant_paths
 from restorer.record import Record
 from restorer.storage.atomic import write_whole
 from restorer.storage.digest import sha256_of
@@ -40,6 +40,10 @@ class Writer:
         """
         target = target_of(job)
         check_place(target)
+        if not self._results.rules.overwrite:
+            for other in variant_paths(target, self._results.restorer.options.variants)[1:]:
+                if os.path.lexists(other):
+                    raise in_the_way(other, None, None)
         # Half of what is expected, so that no photo is refused that might fit.
         wanted = size[0] * size[1] * self._did_not_fit.get(job.format or "", 0.0) / 2
         if wanted and shutil.disk_usage(existing_folder(target)).free < wanted:
@@ -86,6 +90,11 @@ class Writer:
                     if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
                         self._did_not_fit[job.format] = len(content.getbuffer()) / (result.image.size / 3)
                     raise
+                for number, other in enumerate(variant_paths(target, 1 + len(result.variants))[1:], 1):
+                    content = io.BytesIO()
+                    result.save(content, format=job.format, variant=number)
+                    write_whole(other, content.getbuffer())
+                    record.variants.append(str(other))
         record.warn(*lost)
         record.output = str(target)
         return sha256

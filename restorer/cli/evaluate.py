@@ -31,6 +31,12 @@ def evaluate(
     kept_by: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Only the pictures that this recipe keeps for validation.")
     ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=32, help="Side at which all is measured; default: that of the model's pictures.")
+    ] = None,
+    prior: Annotated[str | None, shared("prior", "What pulse or mganprior searches.")] = Options.prior,
+    task: Annotated[str | None, shared("task")] = Options.task,
+    steps: Annotated[int | None, shared("steps")] = Options.steps,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the degradation.")] = 0,
     identity_weights: Annotated[
@@ -68,11 +74,22 @@ def evaluate(
 
     require("`restore evaluate`")  # before anything is downloaded or computed
     independent = Judge() if judge else None
-    options = Options(model=model, detector=detector, device=device, precision=precision, offline=offline, aligned=True)
+    options = Options(
+        model=model,
+        prior=prior,
+        task=task,
+        steps=steps,
+        detector=detector,
+        device=device,
+        precision=precision,
+        offline=offline,
+        aligned=True,
+    )
     configure_threads()
     components = Components(options, notify=say)
     # "auto" means a detector where faces are looked for; a model for aligned crops only would be refused there.
-    finding = Components(replace(options, model="none", aligned=False), notify=say)
+    others = replace(options, model="none", aligned=False, prior=None, task=None, steps=None)
+    finding = Components(others, notify=say)
     files = picture_files(folder)
     if kept_by is not None:
         recipe = load_recipe(kept_by)
@@ -83,6 +100,7 @@ def evaluate(
         files[:limit],
         degrade=degrade,
         seed=seed,
+        size=size,
         judges=Judges(
             identity=identity_weights,
             detector=finding.detector() if identity_weights is not None else None,

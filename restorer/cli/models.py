@@ -329,7 +329,10 @@ def _sizes(table: Table) -> str:
     architecture = REGISTRY.get(table.architecture)
     if architecture is None:
         return ""
-    arguments = REGISTRY.arguments(table)
+    try:
+        arguments = REGISTRY.arguments(table)
+    except RestorerError:  # a search whose prior is not there, or cannot be searched; using it says so
+        return ""
     if isinstance(architecture, FaceArchitecture):
         crop = architecture.crop(arguments)
         return f"{crop.input_size} → {crop.output_size}"

@@ -13,7 +13,7 @@ from rich.text import Text
 from restorer.cli.console import messages, plain
 from restorer.cli.moving import SOON, Moving, bar, can_move, spinner, words
 from restorer.formatting import duration
-from restorer.pipeline.events import Counted
+from restorer.pipeline.events import Counted, Stepped
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
@@ -102,7 +102,9 @@ class ProgressView:
             what, begin, end = self._stages.get(stage, (stage, None, 0.0))
             # A stage that is not known here is named, and moves nothing.
             done = None if begin is None else begun + begin + (end - begin) * fraction
-            if isinstance(fraction, Counted) and fraction.total > 1:
+            if isinstance(fraction, Stepped):
+                what = f"{what}, {fraction.words}"
+            elif isinstance(fraction, Counted) and fraction.total > 1:
                 what = f"{what}, {fraction.done} of {fraction.total}"
             self._pace.note(fraction, last=stage == self._last, now=time.monotonic())
             self._progress.update(self._task, completed=done, description=f"{_capital(what)}: {name}")

@@ -44,6 +44,9 @@ class PhotosRequest:
     open: bool = option(
         False, help="Show the result when the run is over: the picture, the report, or the folder.", panel=FILES
     )
+    preview: Path | None = option(
+        None, help="A picture file that shows how a search goes, written anew every 2 seconds.", panel=RUN
+    )
     json_lines: bool = option(False, help="One record a photo, as JSON lines on stdout.", panel=RUN, flags=("--json",))
 
 

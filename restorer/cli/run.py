@@ -20,6 +20,7 @@ from restorer.batch.reading import FAILED_BEFORE
 from restorer.batch.run import Batch, Summary
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
 from restorer.cli.paths import listed
+from restorer.cli.preview import Preview
 from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
 from restorer.cli.stream import is_stream, restore_stream
@@ -111,7 +112,11 @@ class PhotosCommand:
                 if report is not None:
                     report.add(record)
 
-            batch.run(jobs, on_start=view.begin, on_record=on_record)
+            begin = view.begin
+            if request.preview is not None:
+                preview = Preview(request.preview)
+                begin = lambda job: preview.around(view.begin(job))  # noqa: E731
+            batch.run(jobs, on_start=begin, on_record=on_record)
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
             self._write_report(report)

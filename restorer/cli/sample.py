@@ -14,12 +14,15 @@ from restorer.cli.settings import Command
 from restorer.errors import OutputExistsError, UsageError
 from restorer.options import Options
 
+STRIP = 16
+"""Pictures of a walk that stand in one row."""
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command(cls=Command)
 def sample(
-    prior: Annotated[str, typer.Argument(metavar="PRIOR", help="Name of a StyleGAN2 or DCGAN prior, or a file.")],
+    prior: Annotated[str, typer.Argument(metavar="PRIOR", help="Name of a prior, or a file.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="A picture file for one sheet, or a folder for single pictures.")
     ] = Path("samples.png"),
@@ -39,6 +42,9 @@ def sample(
         Path | None,
         typer.Option(metavar="FOLDER", help="Show each picture beside the nearest one of this folder, in a sheet."),
     ] = None,
+    along: Annotated[
+        bool, typer.Option("--walk", help="A strip of pictures on the way from one draw to another, in small steps.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was measured, as one JSON object on stdout.")] = False,
     device: Annotated[str, shared("device")] = Options.device,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
@@ -54,7 +60,7 @@ def sample(
     from restorer.imaging.sheets import grid
     from restorer.models import REGISTRY
     from restorer.storage.pictures import save_picture
-    from restorer.training.sampling import draw
+    from restorer.training.sampling import draw, walk
 
     single = out.suffix.lower() not in (".png", ".jpg", ".jpeg")
     beside = out / "neighbours.png" if single else out.with_name(f"{out.stem}_neighbours.png")
@@ -66,14 +72,19 @@ def sample(
             raise OutputExistsError(target, f"{target} exists.", "Add --overwrite, or choose another place with -o.")
     table = weights.resolve(prior)
     loaded = REGISTRY.load(table, weights.fetch(table, offline=offline), devices.choose(device, "fp32").name)
-    pictures = draw(loaded, count, seed=seed, truncation=truncation)
+    mapping = None
+    if table.mapping is not None:
+        other = weights.resolve(table.mapping)
+        place = next(loaded.network.parameters()).device
+        mapping = REGISTRY.load(other, weights.fetch(other, offline=offline), place).network
+    pictures = (walk if along else draw)(loaded, count, seed=seed, truncation=truncation, mapping=mapping)
     if single:
         from PIL import Image
 
         for target, picture in zip(targets, pictures, strict=True):
             save_picture(Image.fromarray(picture), target)
     else:
-        save_picture(grid(pictures), out)
+        save_picture(grid(pictures, columns=min(count, STRIP) if along else None), out)
     say(f"{count} pictures of {pictures[0].shape[0]} px were drawn from {table.name}: {out}")
     if detector is None and neighbours is None and not as_json:
         return

@@ -20,7 +20,7 @@ from restorer.cli.request import PhotosRequest
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.options import declared
 from restorer.photo import check_output_size, output_format, read_note, read_photo, substitution
-from restorer.pipeline.result import file_format
+from restorer.pipeline.result import file_format, variant_paths
 from restorer.storage.identity import Identity, identity
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def restore_stream(
             "PNG", file_format(restorer.options), out.suffix
         )  # a name that nothing can be written to is wrong usage
     origin = _identity(sys.stdin) if source is None else identity(source)
+    if out is None and restorer.options.variants > 1:
+        raise UsageError("--variants makes several pictures, and stdout takes one.", "Name a file with -o.")
     if out is None and not request.dry_run:
         _check_stdout(origin)
     record = restorer.new_record(str(source or "-"))
@@ -71,6 +73,8 @@ def restore_stream(
             record.status, record.output, record.reason = "skipped", str(out), "done already"
     record.input = str(source or "-")
     show(record)
+    if record.interrupted:  # a search, whose best until then has been written
+        raise KeyboardInterrupt
     return 1 if record.status == "failed" else 0
 
 
@@ -100,6 +104,9 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
         restorer.components.say(record, instead)
         return record
     if out is not None:
+        for other in variant_paths(out, restorer.options.variants)[1:]:
+            if os.path.lexists(other) and not request.overwrite:
+                raise in_the_way(other, None, None)
         make_folder(out.parent)
         return restorer.restore_file(data, out, format, photo=photo, overwrite=request.overwrite)
     result = io.BytesIO()
@@ -176,7 +183,7 @@ def _only_for_files(request: PhotosRequest) -> list[str]:
     """Return the options of the command line that say nothing about a photo from stdin or to stdout."""
     configured = settings.load()  # restore.toml speaks of every run, so what it says is no error here
     found = []
-    for name in ("name", "shard", "retry_failed"):
+    for name in ("name", "shard", "retry_failed", "preview"):
         option, value = declared(PhotosRequest)[name], getattr(request, name)
         if value != option.default and not (option.long in configured and configured[option.long].value == value):
             found.append(f"--{option.long}")

@@ -129,6 +129,7 @@ def evaluate(
     *,
     degrade: str | Path | None = None,
     seed: int = 0,
+    size: int | None = None,
     judges: Judges | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Evaluation:
@@ -137,9 +138,11 @@ def evaluate(
     Args:
         restorer: maps crops in [-1, 1] (n, 3, input_size, input_size) to (n, 3, output_size, output_size).
         name: what the restorer is called in the table.
-        files: clean pictures; their middle squares are brought to the restorer's output size.
+        files: clean pictures; their middle squares are brought to `size`.
         degrade: name of a degradation, or a recipe that has one; None for GFP-GAN's.
         seed: of the degradation.
+        size: side at which everything is measured, so that models of several sizes can be compared; None = that of the
+            restorer's output.
         judges: what else measures; None for nothing.
         progress: told what is being done.
 
@@ -153,7 +156,7 @@ def evaluate(
         raise UsageError("There are no pictures to evaluate.")
     if judges.identity is not None and judges.detector is None:
         raise UsageError("The identity needs a face detector.", "Name one with --detector.")
-    size = restorer.crop.output_size
+    size = size or restorer.crop.output_size
     degradation, make_pair = degradation_of(degrade, size)
     progress(f"degrading {len(files)} pictures at {size} px")
     with ThreadPoolExecutor(2) as pool:
@@ -163,6 +166,7 @@ def evaluate(
     sigma, smooth = best_gaussian(inputs, truths, size)
     progress(f"restoring with {name}")
     outputs, seconds = _restore(restorer, inputs)
+    outputs = [_brought(picture, size) for picture in outputs]
 
     bicubic = [pair.bicubic for pair in pairs]
     columns = {"input": inputs, "bicubic": bicubic, "gaussian": smooth, name: outputs, "truth": truths}
@@ -245,14 +249,21 @@ def best_gaussian(pictures: Sequence[Picture], truths: Sequence[Picture], size: 
 def _restore(restorer: FaceRestorer, inputs: Sequence[Picture]) -> tuple[list[Picture], float]:
     """Return the outputs and the seconds that the network took for all of them, its first batch left out of account."""
     side = restorer.crop.input_size
-    if inputs[0].shape[0] != side:
-        inputs = [np.asarray(cv2.resize(x, (side, side), interpolation=cv2.INTER_AREA), np.uint8) for x in inputs]
+    inputs = [_brought(picture, side) for picture in inputs]
     restorer.restore(to_tensor(inputs[:1]))  # the first call loads and warms up
     outputs: list[Picture] = []
     began = time.perf_counter()
     for start in range(0, len(inputs), _BATCH):
         outputs += to_pictures(restorer.restore(to_tensor(inputs[start : start + _BATCH])))
     return outputs, time.perf_counter() - began
+
+
+def _brought(picture: Picture, side: int) -> Picture:
+    """Return a square picture at another side."""
+    if picture.shape[0] == side:
+        return picture
+    way = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
 
 
 def _identities(network: Identity, detector: Detector, columns: Columns, rows: Mapping[str, Row]) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from restorer.errors import CheckpointLayoutError, InvalidTableError, UsageError
 from restorer.models.base import Architecture, LoadedNetwork
+from restorer.models.searching import SearchArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +99,10 @@ class Registry(Mapping[str, Architecture]):
         from restorer.weights import peek
 
         architecture = self.architecture_of(table)
+        if isinstance(architecture, SearchArchitecture):
+            prior = prior_of(table)
+            told = architecture.of_prior(self.architecture_of(prior), self.arguments(prior))
+            return {**architecture.defaults, **told, **table.arguments}
         found: Mapping[str, Any] = {}
         seen = peek(table)
         if seen is not None:
@@ -129,6 +134,8 @@ class Registry(Mapping[str, Architecture]):
 
         architecture = self.architecture_of(table)
         check_arguments(table.name, architecture, table.arguments)
+        if isinstance(architecture, SearchArchitecture):
+            raise UsageError(f"{table.name} is a search, not a network.", f"Load its prior: {prior_of(table).name}.")
         state = load_state_dict(path, table.name)
         own = about(path)
         if own is not None and own.architecture == architecture.name:  # translated when it was written
@@ -157,7 +164,7 @@ class Registry(Mapping[str, Architecture]):
         best: list[tuple[Architecture, StateDict, dict[str, Any]]] = []
         most = 0
         for name, architecture in self.items():
-            if set(given) - set(architecture.defaults):
+            if set(given) - set(architecture.defaults) or isinstance(architecture, SearchArchitecture):
                 continue
             try:
                 _, translated, arguments = fit(architecture, state, given, path.name, path)
@@ -228,6 +235,22 @@ def fit(
         ) from error
     _check_layout(table_name, path, architecture, translated, network)
     return network, translated, arguments
+
+
+def prior_of(table: Table) -> Table:
+    """Return the table of the prior that a search's table names.
+
+    Raises:
+        InvalidTableError: it names none.
+        UnknownTableError: there is no such prior.
+    """
+    from restorer.weights import resolve
+
+    if not table.prior:
+        raise InvalidTableError(
+            table.name, f"The table {table.name!r} is a search and names no prior.", 'Add a line: prior = "tiny-prior"'
+        )
+    return resolve(table.prior)
 
 
 def unused(architecture: Architecture, state: StateDict, arguments: Mapping[str, Any]) -> dict[str, int]:

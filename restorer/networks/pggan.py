@@ -106,7 +106,7 @@ class PGGANGenerator(nn.Module):
         """Return what layer `index` makes of the features that the one before returned."""
         x = pixel_norm(x)
         if index == 0:
-            x = channels_last(self.first(x.flatten(1)).unflatten(1, (-1, 4, 4)))
+            x = channels_last(self.first(x.flatten(1)).reshape(len(x), -1, 4, 4))
         else:
             if index % 2 == 0:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")

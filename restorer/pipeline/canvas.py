@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restorer.imaging.colour import looks_grey
+from restorer.imaging.colour import looks_grey, top_of
 from restorer.imaging.libraries import np
+from restorer.imaging.resize import resize, to_type
 from restorer.options import Options
 from restorer.photo import Photo
+from restorer.pipeline.holes import read_hole
+from restorer.pipeline.searches import COLORIZE, INPAINT
 from restorer.record import FaceRecord, Record
 
 if TYPE_CHECKING:
@@ -48,6 +53,38 @@ class Canvas:
             self.changed = np.zeros(self.pixels.shape[:2], np.uint8)
         return self.changed
 
+    @contextmanager
+    def only(self, hole: np.ndarray | None) -> Iterator[None]:
+        """Let what is written inside count in a hole alone; what is known of the picture stays, to the last pixel.
+
+        Args:
+            hole: (h, w, 3) uint8 of any size, 255 where the picture is missing; None = it counts everywhere.
+        """
+        if hole is None:
+            yield
+            return
+        pixels, changed = self.pixels.copy(), self.marks().copy()
+        yield
+        share = self._share(hole)[..., None]
+        mixed = pixels + (self.pixels.astype(np.float32) - pixels) * share
+        self.pixels[...] = to_type(mixed, self.pixels.dtype)
+        marks = changed + (self.marks().astype(np.float32) - changed) * share[..., 0]
+        self.marks()[...] = to_type(marks, self.marks().dtype)
+
+    def within(self, layer: Layer, hole: np.ndarray | None) -> Layer:
+        """Return a layer that is seen in a hole alone; all of it where there is none."""
+        if hole is None:
+            return layer
+        height, width = layer.pixels.shape[:2]
+        share = self._share(hole)[layer.top : layer.top + height, layer.left : layer.left + width]
+        seen = np.full((height, width), top_of(layer.pixels.dtype)) if layer.mask is None else layer.mask
+        return replace(layer, mask=to_type(seen * share, layer.pixels.dtype))
+
+    def _share(self, hole: np.ndarray) -> np.ndarray:
+        """Return how much of each pixel lies in a hole, (h, w) float32 in [0, 1]."""
+        scaled: np.ndarray = resize(np.ascontiguousarray(hole[..., 0]), self.size).astype(np.float32) / 255
+        return scaled
+
 
 @dataclass
 class Detection:
@@ -78,6 +115,7 @@ class Work:
         detections: the faces that are to be restored.
         source: (h, w, 3) the pixels that faces are cut from: the canvas before it was enlarged.
         wrap: puts something around the face restorer, so that several photos share it; None = it is called as it is.
+        variants: of several answers, the canvases of those behind the first.
         tell: hears how far the stage at work is, 0 to 1.
     """
 
@@ -90,6 +128,7 @@ class Work:
     detections: list[Detection] = field(default_factory=list)
     source: np.ndarray | None = None
     wrap: Callable[[FaceRestorer], FaceRestorer] | None = None
+    variants: list[Canvas] = field(default_factory=list)
     tell: Callable[[float], None] = lambda _fraction: None
 
     @cached_property
@@ -112,12 +151,29 @@ class Work:
             return None
 
     @cached_property
+    def keeps_colours(self) -> bool:
+        """Whether faces get the colours of what they are cut from: not where colours are what they are given."""
+        return self.options.match_color and self.options.task not in (COLORIZE, INPAINT)
+
+    @cached_property
     def stays_grey(self) -> bool:
         """Whether faces are made black and white: they keep the colours of what they are cut from, if not told to."""
-        if not self.options.match_color:
+        if not self.options.match_color or self.options.task == COLORIZE:
             return False
         pixels = self.photo.pixels if self.source is None else self.source
         return looks_grey(pixels, None if self.colours is None else self.colours.seen)
+
+    @cached_property
+    def hole(self) -> np.ndarray | None:
+        """(h, w, 3) uint8 of the photo's size, 255 where it is missing; None where it is whole."""
+        return None if self.options.hole is None else read_hole(Path(self.options.hole), self.photo.size)
+
+    def painted(self, pixels: np.ndarray, value: float) -> np.ndarray:
+        """Return the photo's pixels with the hole, where there is one, painted in a grey of [0, 1]."""
+        if self.hole is None:
+            return pixels
+        grey = np.array(round(value * top_of(pixels.dtype)), pixels.dtype)
+        return np.where(self.hole > 0, grey, pixels)
 
     def number_of(self, entry: FaceRecord) -> int:
         """Return a face's number, from 1."""

@@ -13,6 +13,7 @@ from restorer.errors import LicenseForbidsError, UsageError
 from restorer.models import REGISTRY
 from restorer.models.base import CropSpec, FaceArchitecture, Role, UpscalerArchitecture
 from restorer.options import Options
+from restorer.pipeline import searches
 from restorer.pipeline.fallbacks import Replacement, barred_line
 from restorer.upscaling.lanczos import Lanczos
 from restorer.weights import Absence, Table
@@ -280,6 +281,7 @@ def check_model(options: Options, table: Table, tables: Mapping[str, Table]) -> 
     Raises:
         UsageError: it is something else, lacks a control that was given, or takes aligned crops only.
     """
+    searches.check(options, table, tables)
     architecture = REGISTRY.of_role(FaceArchitecture, table, f"--model {options.model}")
     for control in ("fidelity", "seed"):
         if getattr(options, control) is not None and control not in architecture.controls:
@@ -301,6 +303,7 @@ def check_no_faces(options: Options) -> None:
     Raises:
         UsageError: a fidelity or a likeness was asked for.
     """
+    searches.check_none(options)
     if options.fidelity is not None:
         raise UsageError("--fidelity needs a face restorer; --model none has none.")
     if options.min_likeness is not None:

@@ -18,7 +18,7 @@ from restorer.errors import WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, FaceRestorer
 from restorer.pipeline import choice as choices
-from restorer.pipeline import fallbacks
+from restorer.pipeline import fallbacks, searches
 from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
 from restorer.pipeline.decisions import Decisions, Given, Mask, Notify, alone
 from restorer.pipeline.fallbacks import Replacement
@@ -26,8 +26,11 @@ from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from restorer.engine.network import Network
     from restorer.faces.likeness import Likeness
+    from restorer.inversion.searcher import FaceSearcher
     from restorer.options import Options
     from restorer.weights import Table
 
@@ -76,6 +79,13 @@ class Components(Decisions):
     def loaded(self) -> bool:
         """Whether the face restorer is there: loaded, or given."""
         return self._face_model is not None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether faces are searched for in a prior."""
+        if self.given.face_model is not None or self.options.model in (AUTO, NONE):
+            return False
+        return searches.is_search(self.model_table())
 
     def notes(self) -> Counter[str]:
         """Return how often networks had to do otherwise so far: smaller batches or tiles, the CPU in place of a GPU."""
@@ -137,9 +147,27 @@ class Components(Decisions):
             from restorer.faces.restoring import NetworkFaceRestorer
 
             options = self.options
+            if self.is_search:
+                self._face_model = self._searcher()
+                return self._face_model
             network = self._auto_network("model") if options.model == AUTO else self.network(self.model_table())
             self._face_model = NetworkFaceRestorer(network, fidelity=options.fidelity, seed=options.seed)
         return self._face_model
+
+    def _searcher(self) -> FaceSearcher:
+        """Return what searches the prior; its networks are its own, for they give gradients, which others do not."""
+        from restorer.engine.device import apply_threads
+        from restorer.inversion.searcher import load_searcher
+
+        def load(table: Table) -> nn.Module:
+            path = weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
+            return REGISTRY.load(table, path, self.device.name).network
+
+        apply_threads()
+        table = self.model_table()
+        searcher = load_searcher(table, load, REGISTRY.arguments(table))
+        searcher.task, searcher.steps = self.options.task, self.options.steps or searcher.steps
+        return searcher
 
     def _auto_network(self, field: Literal["model", "detector"]) -> Network:
         """Return the network that "auto" chose; the built-in one where a host did not have the file after all."""

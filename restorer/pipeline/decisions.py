@@ -19,7 +19,7 @@ from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
 from restorer.options import Options, declared
 from restorer.pipeline import choice as choices
-from restorer.pipeline import fallbacks
+from restorer.pipeline import fallbacks, searches
 from restorer.pipeline.choice import AUTO, NONE, Available, Choice
 from restorer.pipeline.fallbacks import Replacement
 from restorer.upscaling import RESAMPLERS
@@ -113,7 +113,7 @@ class Decisions:
             choices.check_no_faces(options)
         else:
             name = options.model if options.model != AUTO else choices.wanted(tables, "face restorer", options.scale)
-            table = _named("model", name)
+            table = searches.with_prior(options, _named("model", name))
             choices.check_model(options, table, tables)
             if options.model != AUTO:
                 choices.check_license(options, table, "face restorer", tables)
@@ -254,7 +254,7 @@ class Decisions:
 
     def model_table(self) -> Table:
         """Return the face restorer's table, also of a file of one's own."""
-        return weights.resolve(self.options.model if self.options.model != AUTO else self.model)
+        return searches.table_of(self.options, self.options.model if self.options.model != AUTO else self.model)
 
     def detector_table(self) -> Table:
         """Return the detector's table, also of a file of one's own; there must be one."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
 
 OnStage = Callable[[str, float], None]
 """Called with a stage's name and the fraction of it that is done, 0 to 1: where things are counted a `Counted`."""
@@ -47,6 +50,27 @@ class Counted(float):
         """Return done / total as a number that remembers both."""
         self = super().__new__(cls, done / total if total else 1.0)
         self.done, self.total = done, total
+        return self
+
+
+class Stepped(Counted):
+    """A fraction of the steps of searches, with what is to be said and seen of the one in hand.
+
+    Args:
+        done: how many steps are done.
+        total: how many there are.
+        words: how the search goes.
+        picture: gives the best pictures so far, (n, 3, s, s) in [-1, 1].
+    """
+
+    words: str
+    picture: Callable[[], torch.Tensor]
+
+    def __new__(cls, done: int, total: int, words: str, picture: Callable[[], torch.Tensor]) -> Stepped:
+        """Return done / total as a number that remembers all of it."""
+        self = super().__new__(cls, done, total)
+        assert isinstance(self, Stepped)
+        self.words, self.picture = words, picture
         return self
 
 

@@ -26,7 +26,8 @@ from restorer.pipeline.canvas import Canvas, Work
 from restorer.pipeline.components import Components
 from restorer.pipeline.decisions import Given, Mask, Notify, name_of
 from restorer.pipeline.events import OnStage, unheard
-from restorer.pipeline.result import Result, check_size
+from restorer.pipeline.holes import hash_of
+from restorer.pipeline.result import Result, check_size, variant_paths
 from restorer.pipeline.stages import stages
 from restorer.record import Record
 from restorer.upscaling.lanczos import Background
@@ -154,8 +155,12 @@ class Restorer:
             result = self.restore(source if photo is None else photo, record=record, format=format, on_stage=on_stage)
             with record.timed("total"), record.timed("write"):
                 lost = result.save(target, format=format, overwrite=overwrite)
+                others = variant_paths(target, 1 + len(result.variants))[1:] if isinstance(target, Path) else []
+                for number, other in enumerate(others, 1):
+                    result.save(other, format=format, overwrite=overwrite, variant=number)
             record.warn(*lost)
             record.output = str(target) if isinstance(target, Path) else "-"
+            record.variants = [str(other) for other in others]
         return record
 
     # --------------------------------------------------------------------------------------------- the story itself
@@ -231,13 +236,15 @@ class Restorer:
             canvas.changed,
             options,
             tuple(canvas.layers or ()),
+            tuple(each.pixels for each in work.variants),
+            tuple(tuple(each.layers or ()) for each in work.variants),
         )
 
     def _conclude(self, record: Record, components: Components, size: tuple[int, int]) -> None:
         """Write into the record with what the work was done, which "auto" may have decided on the way."""
         record.model, record.detector = components.model, components.detector_name()
         device = components.used_device()
-        record.device, record.precision = device.name, device.precision
+        record.device, record.precision = device.name, "fp32" if components.is_search else device.precision
         record.scale, record.output_size = components.options.scale, size
 
     def output_size(self, size: tuple[int, int], options: Options | None = None) -> tuple[int, int]:
@@ -279,6 +286,8 @@ class Restorer:
         }
         if chosen.min_likeness is not None:
             facts["likeness"] = components.likeness_hash()
+        if chosen.hole is not None:
+            facts["hole"] = hash_of(Path(chosen.hole))
         if faces is not None:
             facts["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
         digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()

@@ -39,6 +39,8 @@ class Result:
         changed: (H, W) uint8, how much of each pixel was invented, 255 = all; None where nothing was.
         options: the choices that it was made with.
         layers: what the image is made of, from the bottom, where `layers` asked for them; a TIFF is written with them.
+        variants: of several answers, the pictures behind the first, in the form of `image`.
+        variant_layers: of these, what `layers` is of the first.
     """
 
     image: np.ndarray
@@ -50,6 +52,8 @@ class Result:
     changed: np.ndarray | None = None
     options: Options = field(default_factory=Options)
     layers: tuple[Layer, ...] = ()
+    variants: tuple[np.ndarray, ...] = ()
+    variant_layers: tuple[tuple[Layer, ...], ...] = ()
 
     def __repr__(self) -> str:
         done = self.record.background or "unchanged"
@@ -95,6 +99,7 @@ class Result:
         quality: int | None = None,
         strip_metadata: bool | None = None,
         overwrite: bool = False,
+        variant: int = 0,
     ) -> list[str]:
         """Write the photo with everything that the input carried; return warnings about what the format cannot hold.
 
@@ -107,6 +112,7 @@ class Result:
                 WebP stays lossless.
             strip_metadata: drop everything but the colour profile; None = as the options say.
             overwrite: replace a file that is there.
+            variant: which of several answers, from 0.
 
         Raises:
             OutputExistsError: the file is there already, or is the photo itself.
@@ -126,10 +132,16 @@ class Result:
             quality=options.quality if quality is None else quality,
             strip_metadata=options.strip_metadata if strip_metadata is None else strip_metadata,
             replace=overwrite,
-            layers=self.layers,
+            layers=self.layers if variant == 0 else self.variant_layers[variant - 1],
         )
         alpha, note = self.alpha, self.note
-        return write_photo(where, self.image, like=self.photo, format=format, alpha=alpha, note=note, how=how)
+        image = self.image if variant == 0 else self.variants[variant - 1]
+        return write_photo(where, image, like=self.photo, format=format, alpha=alpha, note=note, how=how)
+
+
+def variant_paths(target: Path, count: int) -> list[Path]:
+    """Return the files of several answers: the result's own, then those with _2, _3 ... behind its name."""
+    return [target, *(target.with_name(f"{target.stem}_{number}{target.suffix}") for number in range(2, count + 1))]
 
 
 def file_format(options: Options) -> str:

@@ -29,11 +29,13 @@ class Pictures:
         before: the photo, None where it cannot be read.
         after: the result, None where there is none.
         problem: why one of them is missing although it should be there.
+        others: of several answers, those behind the first.
     """
 
     before: Picture | None = None
     after: Picture | None = None
     problem: str | None = None
+    others: tuple[Picture, ...] = ()
 
 
 def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> Markup:
@@ -63,6 +65,7 @@ def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: S
         width=max(after.width, LEAST_WIDTH) if after else None,
         ratio=f"{after.width / after.height:.5f}" if after else None,
         problem=pictures.problem,
+        answers=_answers(record, pictures, sizes),
         faces=faces,
         more_faces=len(record.get("faces") or ()) - len(faces),
         warnings=record.get("warnings") or (),
@@ -130,6 +133,39 @@ def _closeup(number: int, face: Mapping[str, Any], before: Picture, after: Pictu
     return CloseUp(number, before.part(box, sizes), restored, ", ".join(words))
 
 
+# ----------------------------------------------------------------------------------------------------------- answers
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of several answers: the whole picture, and how well its faces agree with the photo in words."""
+
+    number: int
+    picture: Preview
+    words: str
+
+
+def _answers(record: Mapping[str, Any], pictures: Pictures, sizes: Sizes) -> list[Answer]:
+    """Return the answers of a search side by side; nothing where there is but one."""
+    if pictures.after is None or not pictures.others:
+        return []
+    shown = (pictures.after, *pictures.others)
+    small = Sizes(max(2 * sizes.face, 1), sizes.face, sizes.faces, sizes.quality)
+    return [Answer(i + 1, each.whole(small), _agreement(record, i)) for i, each in enumerate(shown)]
+
+
+def _agreement(record: Mapping[str, Any], which: int) -> str:
+    """Return how well one of several answers agrees with the photo, face by face."""
+    words = []
+    for number, face in enumerate(record.get("faces") or (), 1):
+        answers = face.get("answers") or ()
+        if which < len(answers):
+            found = answers[which]
+            beyond = f", {found['allowed']:.1f} allowed" if found.get("met") is False else ""
+            words.append(f"face {number}: seed {found['seed']}, {found['error']:.1f} levels from the photo{beyond}")
+    return "; ".join(words)
+
+
 # ----------------------------------------------------------------------------------------------------- what was done
 
 
@@ -138,6 +174,9 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     facts = {
         "Result": record.get("output"),
         "Faces restored by": record.get("model"),
+        "Task": record.get("task"),
+        "Searched in": record.get("prior"),
+        "Other answers": ", ".join(record.get("variants") or ()),
         "Faces found by": record.get("detector"),
         "Everything else by": record.get("background"),
         "Faces outlined by": record.get("mask_name") or record.get("mask"),

@@ -169,7 +169,8 @@ def _pictures(record: Mapping[str, Any], before: Photo | Path | None, after: Pho
     opened = read(before, "input"), read(after, "output") if record.get("status") != "failed" else None
     if record.get("status") == "failed":  # its own error says why it cannot be read
         problems.clear()
-    return Pictures(*opened, problem=" ".join(problems) or None)
+    others = [read(Path(str(name)), "variants") for name in record.get("variants") or ()]
+    return Pictures(*opened, problem=" ".join(problems) or None, others=tuple(each for each in others if each))
 
 
 def _figures(records: list[Mapping[str, Any]]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from restorer.weights.fetching import Absence, cached, fetch, fingerprint, missi
 from restorer.weights.native_file import FileHeader, write
 from restorer.weights.native_file import read as about
 from restorer.weights.progress import OnProgress, Progress, announcement
-from restorer.weights.table import Table, resolve, tables
+from restorer.weights.table import Table, resolve, searching, tables
 
 __all__ = [
     "Absence",
@@ -30,6 +30,7 @@ __all__ = [
     "missing",
     "peek",
     "resolve",
+    "searching",
     "tables",
     "write",
 ]

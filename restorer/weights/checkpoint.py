@@ -61,6 +61,18 @@ def load_state_dict(path: Path, table_name: str) -> dict[str, torch.Tensor]:
     return open_checkpoint(path, table_name).state
 
 
+def load_parts(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the tensors of the networks in the checkpoint of a training, by network; nothing where it is none.
+
+    Raises:
+        UnsafeCheckpointError: it holds more than tensors and plain values; nothing of it was run.
+        CheckpointLayoutError: it cannot be read.
+    """
+    content = _read(path, path.name)
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return dict(parts) if isinstance(parts, dict) else {}
+
+
 def open_checkpoint(path: Path, table_name: str) -> Checkpoint:
     """Return the state dict of a file together with what else is in it; see `load_state_dict`.
 

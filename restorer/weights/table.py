@@ -24,7 +24,7 @@ else:
     import tomli as tomllib
 
 CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pkl"})
-_TEXTS = ("license", "trained_for", "acknowledge")
+_TEXTS = ("license", "trained_for", "acknowledge", "prior", "mapping")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ class Table:
             `device`, "cpu" or "gpu", and `license`, "commercial" = only where that is asked for; {} = always, None =
             never.
         mask: of a face restorer, which mask goes with it: "landmarks", or None for a face parser's.
+        tasks: of a face restorer, what it was trained for beside or instead of restoring, as `--task` names it.
+        prior: of a search, the table of the prior that it searches; sources, hash and size are then that table's.
+        mapping: of a StyleGAN1, the table of its mapping network.
         origin: the weights.toml that holds the table, or the file itself.
         replaces_shipped: whether a user's table took the place of a shipped one.
     """
@@ -72,6 +75,9 @@ class Table:
     builtin: bool = False
     auto: Mapping[str, Any] | None = None
     mask: str | None = None
+    tasks: tuple[str, ...] = ()
+    prior: str | None = None
+    mapping: str | None = None
     origin: Path = Path()
     replaces_shipped: bool = False
 
@@ -100,8 +106,8 @@ def user_file() -> Path:
 def tables() -> dict[str, Table]:
     """Return all tables by name: the shipped ones, then the settings folder's, then `$RESTORER_WEIGHTS`'s.
 
-    A later table of the same name takes the earlier one's place, and its aliases, `auto` and `mask` unless it has its
-    own.
+    A later table of the same name takes the earlier one's place, and its aliases, `auto`, `mask`, `tasks` and `mapping`
+    unless it has its own.
 
     Raises:
         InvalidTableError: a file cannot be read, or a table in it lacks something or holds something wrong.
@@ -119,9 +125,41 @@ def tables() -> dict[str, Table]:
                 aliases=table.aliases or before.aliases,
                 auto=before.auto if table.auto is None else table.auto,
                 mask=table.mask or before.mask,
+                tasks=table.tasks or before.tasks,
+                mapping=table.mapping or before.mapping,
                 replaces_shipped=name in shipped,
             )
-    return found
+    return {name: _with_file(table, found) for name, table in found.items()}
+
+
+def _with_file(table: Table, known: Mapping[str, Table]) -> Table:
+    """Return a table with the file of its prior, where it has one; an unknown prior is an error when it is used."""
+    prior = known.get(table.prior or "")
+    return table if prior is None else searching(table, prior)
+
+
+def searching(table: Table, prior: Table) -> Table:
+    """Return the table of a search with another prior, whose file, hash and licence it takes.
+
+    Args:
+        table: of the search.
+        prior: of the prior, also of a file of one's own.
+    """
+    return replace(
+        table,
+        prior=prior.name if prior.payload_sha256 is None else str(prior.origin),
+        mapping=prior.mapping,
+        sources=prior.sources,
+        sha256=prior.sha256,
+        sha256_prefix=prior.sha256_prefix,
+        payload_sha256=prior.payload_sha256,
+        size=prior.size,
+        at_least=prior.at_least,
+        license=prior.license,
+        commercial=prior.commercial,
+        acknowledge=prior.acknowledge,
+        origin=prior.origin,
+    )
 
 
 def resolve(name_or_path: str) -> Table:
@@ -235,18 +273,19 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         "builtin",
         "auto",
         "mask",
+        "tasks",
     )
     for key in fields:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             raise wrong(f"has an unknown field {key!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
-    for key in ("architecture", "sources"):
+    for key in ("architecture",) if "prior" in fields else ("architecture", "sources"):
         if key not in fields:
             raise wrong(f"lacks {key!r}")
     for key in ("architecture", *_TEXTS):
         if not isinstance(fields.get(key, ""), str):
             raise wrong(f"has a field {key!r} that is no text")
-    for key in ("sources", "aliases"):
+    for key in ("sources", "aliases", "tasks"):
         value = fields.get(key, [])
         if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
             raise wrong(f"has a field {key!r} that is no list of texts")
@@ -262,13 +301,16 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         value = fields.get(key)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
             raise wrong(f"has a {key!r} that is no number of bytes")
-    for text in fields["sources"]:
+    sources = fields.get("sources", [])
+    if "prior" in fields and {"sources", "sha256", "sha256_prefix", "size"} & set(fields):
+        raise wrong("has a 'prior', whose file it takes, and a file of its own")
+    for text in sources:
         try:
             parse_source(text, path.parent)
         except ValueError as error:
             raise wrong(f"has a source {text!r} that cannot be used: {error}") from error
     sha256, prefix = (_digits(fields.get(key), key, wrong) for key in ("sha256", "sha256_prefix"))
-    if fields["sources"] and not (sha256 or prefix):
+    if sources and not (sha256 or prefix):
         raise wrong("has sources but neither 'sha256' nor 'sha256_prefix'; nothing is loaded that cannot be verified")
     if sha256 and prefix and not sha256.startswith(prefix):
         raise wrong("has a 'sha256' that does not begin with its 'sha256_prefix'")
@@ -276,7 +318,7 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         name=name,
         architecture=fields["architecture"],
         arguments=dict(fields.get("arguments", {})),
-        sources=tuple(fields["sources"]),
+        sources=tuple(sources),
         sha256=sha256,
         sha256_prefix=prefix,
         size=fields.get("size"),
@@ -290,6 +332,9 @@ def _read(name: str, fields: Any, path: Path) -> Table:
         builtin=fields.get("builtin", False),
         auto=fields.get("auto"),
         mask=fields.get("mask"),
+        tasks=tuple(fields.get("tasks", ())),
+        prior=fields.get("prior"),
+        mapping=fields.get("mapping"),
     )
 
 

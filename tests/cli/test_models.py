@@ -89,12 +89,12 @@ def test_list_in_a_pipe_is_a_line_a_table_with_everything(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
-def test_list_on_a_terminal_fits_its_width_and_80_columns_need_25_lines(width: int) -> None:
+def test_list_on_a_terminal_fits_its_width_and_80_columns_need_30_lines(width: int) -> None:
     rows = [_row(table) for table in weights.tables().values()]
     rows.sort(key=lambda row: weights_view.by_role(row.role))
     lines = [line.plain for line in weights_view.listing(rows, width)]
     assert max(map(len, lines)) <= width
-    assert width < 80 or len(lines) <= 25
+    assert width < 80 or len(lines) <= 30
     text = "\n".join(lines)
     for row in rows:
         assert re.search(rf"(?m)^.* {re.escape(row.name)} +{re.escape(row.download)}( here)?( |$)", text)

@@ -27,7 +27,10 @@ from tests.support.hub import Hub
 from tests.support.reader import ROOT, Example, Reader, World, fill, large_models, sections, without_figures
 from tests.support.shell import Shell
 
-OWN_TESTS = {"docs/training.md": "test_training_docs.py runs it, with a folder of pictures to train on"}
+OWN_TESTS = {
+    "docs/training.md": "test_training_docs.py runs it, with a folder of pictures to train on",
+    "docs/searching.md": "test_searching_docs.py runs it with few steps",
+}
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))

@@ -98,7 +98,7 @@ def test_only_models_with_an_effect_have_a_control() -> None:
     """A knob that does nothing is a defect; "fidelity" has a meaning where the authors gave it one."""
     controls = {name: found.controls for name, found in REGISTRY.items() if isinstance(found, FaceArchitecture)}
     with_seed = {name for name, found in controls.items() if "seed" in found}
-    assert with_seed == {"gfpgan", "gfpgan-original"}
+    assert with_seed == {"gfpgan", "gfpgan-original", "pulse", "mganprior"}
     assert {name for name, found in controls.items() if "fidelity" in found} == {"codeformer"}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.imaging.layers import flattened
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
+from restorer.pipeline.searches import COLORIZE
 from restorer.pipeline.stages import Stage
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from restorer.faces.placement import Placement
     from restorer.imaging.layers import Layer
+    from restorer.inversion.searcher import FaceSearcher
     from restorer.models.base import CropSpec, FaceRestorer
 
 
@@ -49,8 +51,9 @@ class FacesStage(Stage):
         """
         _Faces(canvas, work).restore()
         _check(work)
-        if canvas.layers is not None:  # the picture is what its layers show, whose values and masks are rounded
-            canvas.pixels = flattened(canvas.layers)
+        for each in (canvas, *work.variants):
+            if each.layers is not None:  # the picture is what its layers show, whose values and masks are rounded
+                each.pixels = flattened(each.layers)
         return canvas
 
 
@@ -58,7 +61,8 @@ class _Faces:
     """The faces of one photo on their way."""
 
     def __init__(self, canvas: Canvas, work: Work) -> None:
-        self._canvas = canvas
+        self._canvas = self._first = canvas
+        self._begun = False
         self._work = work
         model = work.components.face_model()
         self._model: FaceRestorer = model if work.wrap is None else work.wrap(model)
@@ -71,20 +75,68 @@ class _Faces:
         work = self._work
         faces = self._aligned()
         batch = work.options.batch_size or (1 if work.components.device.kind == "cpu" else BATCH_ON_GPU)
+        batch = 1 if work.components.is_search else batch
         for start in range(0, len(faces), batch):
             work.tell(Counted(start, len(faces)))
             part = faces[start : start + batch]
             with work.record.timed("align"):
                 cut = [placement.crop(self._pixels, self._crop) for _, placement in part]
                 crops = [crop if work.colours is None else work.colours.seen(crop) for crop in cut]
-            outputs = self._run(crops, part)
-            if outputs is None:
-                continue
+            answers = self._answers(crops, part, start, len(faces))
             points = np.stack([self._points(face, placement) for face, placement in part])
-            masks = self._masks(outputs, points)
-            for i, (face, placement) in enumerate(part):
-                neighbours = [other for _, other in faces if other is not placement]
-                self._put_back(face, placement, (cut[i], crops[i]), outputs[i], masks[i], points[i], neighbours)
+            for canvas, outputs in zip(self._canvases(len(answers)), answers, strict=False):
+                self._canvas = canvas
+                masks = self._masks(outputs, points)
+                for i, (face, placement) in enumerate(part):
+                    neighbours = [other for _, other in faces if other is not placement]
+                    self._put_back(face, placement, (cut[i], crops[i]), outputs[i], masks[i], points[i], neighbours)
+
+    def _answers(
+        self, crops: list[np.ndarray], part: list[tuple[Detection, Placement]], done: int, total: int
+    ) -> list[torch.Tensor]:
+        """Return what the model makes of some faces: an answer, or several, or none where it failed."""
+        work = self._work
+        if not work.components.is_search:
+            outputs = self._run([self._prepared(*each) for each in zip(crops, part, strict=True)], part)
+            return [] if outputs is None else [outputs]
+        from restorer.pipeline import answers
+
+        face, placement = part[0]
+        if work.record.interrupted:
+            face.entry.wanted, face.entry.reason = False, "the search was interrupted before its turn"
+            return []
+        searcher = cast("FaceSearcher", self._model)
+        try:
+            found = answers.search(searcher, work, face, placement, done, total)
+        except OutOfMemoryError as error:
+            face.entry.reason = f"the memory of {work.components.device.name} does not suffice: {error.message}"
+            return []
+        return found + found[:1] * (1 + len(work.variants) - len(found))  # an interrupt may leave fewer
+
+    def _canvases(self, count: int) -> list[Canvas]:
+        """Return the canvases of so many answers, or of as many as the first face has."""
+        first = self._first
+        if not self._begun:
+            self._begun = True
+            for _ in range(count - 1):
+                changed = None if first.changed is None else first.changed.copy()
+                layers = None if first.layers is None else list(first.layers)
+                self._work.variants.append(Canvas(first.pixels.copy(), first.alpha, changed, layers))
+        return [first, *self._work.variants]
+
+    def _prepared(self, crop: np.ndarray, face: tuple[Detection, Placement]) -> np.ndarray:
+        """Return a crop as a network for the task was trained: without colours, or with its hole painted white."""
+        import numpy as np
+
+        from restorer.imaging.colour import LUMA
+
+        work = self._work
+        if work.options.task == COLORIZE:
+            return np.repeat((crop @ LUMA)[..., None], 3, axis=2).astype(np.float32)
+        if work.hole is None:
+            return crop
+        painted = face[1].crop(work.painted(self._pixels, 1.0), self._crop)
+        return painted if work.colours is None else work.colours.seen(painted)
 
     @property
     def _pixels(self) -> np.ndarray:
@@ -107,8 +159,9 @@ class _Faces:
             if placement is None and face.landmarks is not None and template is not None:
                 matrix = align.estimate(face.landmarks, template, self._crop.align_size)
                 placement = None if matrix is None else Placement(work.photo.size, matrix, self._crop.align_size)
-            if placement is not None:
+            if placement is not None and self._is_touched(face, placement):
                 found.append((face, placement))
+            if placement is not None:
                 continue
             face.entry.reason = "its landmarks allow no alignment"
             if select.numbers(work.options.faces) is None:  # hardly a face: its neighbours are not to suffer
@@ -116,6 +169,14 @@ class _Faces:
                 number = work.number_of(face.entry)
                 work.record.warn(f"Face {number} was left as it is: {face.entry.reason}.")
         return found
+
+    def _is_touched(self, face: Detection, placement: Placement) -> bool:
+        """Whether a face is to be worked on: where there is a hole, only those that it touches."""
+        hole = self._work.hole
+        if hole is None or placement.crop(hole, self._crop).max() > 0.5:
+            return True
+        face.entry.wanted, face.entry.reason = False, "the hole does not touch it"
+        return False
 
     def _points(self, face: Detection, placement: Placement) -> np.ndarray:
         """Return a face's landmarks (5, 2) as they lie in its crop; those of the template for an aligned crop."""
@@ -181,7 +242,8 @@ class _Faces:
         with work.record.timed("paste"):
             mask = mask * placement.ownership(neighbours, mask.shape[0])
             picture = self._toned(to_picture(output, monochrome=work.stays_grey), crop, mask, placement)
-        if not self._resembles(face, crop, picture, points):
+        resembles = face.entry.restored if canvas is not self._first else self._resembles(face, crop, picture, points)
+        if not resembles:
             return
         with work.record.timed("paste"):
             background, _ = work.components.background((self._pixels.shape[1], self._pixels.shape[0]))
@@ -190,9 +252,11 @@ class _Faces:
                 picture = work.colours.back(picture, *crops)
             kept: list[Layer] = []
             wanted = None if canvas.layers is None else kept
-            placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks(), wanted)
+            with canvas.only(work.hole):
+                placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks(), wanted)
             if canvas.layers is not None:
-                canvas.layers += [replace(layer, name=f"Face {work.number_of(face.entry)}") for layer in kept]
+                named = f"Face {work.number_of(face.entry)}"
+                canvas.layers += [replace(canvas.within(layer, work.hole), name=named) for layer in kept]
         face.entry.restored = True
 
     def _toned(self, face: np.ndarray, original: np.ndarray, mask: np.ndarray, placement: Placement) -> np.ndarray:
@@ -200,7 +264,7 @@ class _Faces:
         from restorer.faces import tone
 
         options = self._work.options
-        if options.match_color:
+        if self._work.keeps_colours:
             face = tone.match_color(face, original, mask)
         if options.grain:
             pixel = placement.pixel(face.shape[0])

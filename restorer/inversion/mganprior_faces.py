@@ -1,0 +1,112 @@
+"""mGANprior as a face restorer: made larger, coloured, filled, cleaned, or just drawn again by the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restorer.errors import InvalidTableError, UsageError
+from restorer.inversion.codes import CodePrior, StyleGAN2CodePrior, code_prior
+from restorer.inversion.course import Found, Limits, OnStep
+from restorer.inversion.mganprior import CodeSearch, CodeSettings, draw_codes
+from restorer.inversion.operators import Masked, Operator, Reduction, grey, whole
+from restorer.inversion.perceptual import features_of
+from restorer.inversion.searcher import FaceSearcher, Wish
+from restorer.models.mganprior import descends_plainly
+from restorer.weights import Table
+
+LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 8}
+"""Behind which layer codes are joined: coarse where the prior shall decide more, fine where the picture shall."""
+RATES = {"StyleGAN2": 0.02, "other": 0.05}
+"""Adam's rates: latents of W are smaller than codes."""
+LEAST_SIDE = 4
+
+
+class MGANPriorFaces(FaceSearcher):
+    """Faces that several codes of a prior make together; see `FaceSearcher`."""
+
+    def __init__(
+        self,
+        table: Table,
+        prior: nn.Module,
+        parts: Mapping[str, nn.Module],
+        arguments: Mapping[str, Any],
+        load: Callable[[Table], nn.Module],
+    ) -> None:
+        super().__init__(table, prior, parts, arguments, load)
+        found = code_prior(prior)
+        if found is None:
+            raise UsageError(f"{self.prior_name} has no codes that can be joined.", "Use another --prior.")
+        self._prior: CodePrior = found
+        self._plain = descends_plainly(arguments)
+        if arguments["optimization"] not in ("", "GD", "Adam"):
+            raise InvalidTableError(
+                table.name, f"The argument optimization is {arguments['optimization']!r}.", 'Use "GD" or "Adam".'
+            )
+        named = str(arguments["perceptual"])
+        self._features = features_of(named, load, self._prior.place) if named else None
+
+    @property
+    def device_kind(self) -> str:
+        """Where it runs."""
+        return self._prior.place.device.type
+
+    def side(self, native: float, task: str) -> int:
+        """Return the prior's own side, but for super-resolution, where it is what the photo has."""
+        size = self._prior.size
+        if task != "super-resolution":
+            return size
+        return max(LEAST_SIDE, min(round(native), size // int(self.arguments["least_factor"])))
+
+    def search_once(self, wish: Wish, limits: Limits, on_step: OnStep | None) -> list[Found]:
+        """Return what is found for each of the seeds."""
+        settings = self._settings(wish.task)
+        seen, target = self._problem(wish)
+        start = draw_codes(self._prior, wish.seeds, settings)
+        search = CodeSearch(self._prior, target, seen, start, settings, self._features)
+        return [self._finished(each, wish, target) for each in search.run(limits, on_step)]
+
+    def _settings(self, task: str) -> CodeSettings:
+        arguments, most = self.arguments, self._prior.layers - 1
+        kind = "StyleGAN2" if isinstance(self._prior, StyleGAN2CodePrior) else "other"
+        layer = int(arguments["layer"]) or min(LAYERS[task], most)
+        if not 1 <= layer <= most:
+            raise InvalidTableError(
+                self.name, f"The argument layer is {layer}.", f"Use 1 to {most} with the prior {self.prior_name}."
+            )
+        rate = float(arguments["learning_rate"]) or (1.0 if self._plain else RATES[kind])
+        perceptual = float(arguments["perceptual_weight"]) if self._features is not None else 0.0
+        return CodeSettings(int(arguments["codes"]), layer, not self._plain, rate, perceptual)
+
+    def _problem(self, wish: Wish) -> tuple[Operator, Tensor]:
+        """Return what the photo shows of a picture, and what it shows, (1, c, h, w) in [-1, 1]."""
+        picture = wish.picture[None].to(self._prior.place) * 2 - 1
+        if wish.task == "super-resolution":
+            return Reduction(self._prior.size, picture.shape[-1]), picture
+        if wish.task == "colorize":
+            return grey, grey(picture)
+        if wish.task == "inpaint":
+            assert wish.hole is not None
+            known = self._known(wish.hole)
+            return Masked(known), picture * known
+        return whole, picture
+
+    def _known(self, hole: Tensor) -> Tensor:
+        """Return 1 where the picture is known, (1, 1, s, s); the hole's mixed edge is no such place."""
+        grown = F.max_pool2d((hole[None, None] > 0.02).float(), 3, stride=1, padding=1)
+        return 1 - grown.to(self._prior.place)
+
+    def _finished(self, found: Found, wish: Wish, target: Tensor) -> Found:
+        """Return an answer with what the photo knows for sure: its own brightness under the found colours."""
+        if wish.task != "colorize":
+            return found
+        picture = found.picture[None]
+        colours = picture - grey(picture)
+        return replace(found, picture=(target.cpu() + colours)[0])
+
+
+SEARCHER = MGANPriorFaces
