@@ -10,8 +10,9 @@ from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Column
 from rich.text import Text
 
+from restorer.cli import moving
 from restorer.cli.console import messages, plain
-from restorer.cli.moving import SOON, Moving, bar, can_move, spinner, words
+from restorer.cli.moving import Moving, bar, can_move, spinner, words
 from restorer.formatting import duration
 from restorer.pipeline.events import Counted, Stepped
 
@@ -40,7 +41,7 @@ class Screen:
         self._quiet = quiet
         self._left = _TimeLeft()
         columns = (spinner(), words(), bar(), _Photos(), self._left)
-        self._moving = Moving(*columns, after=SOON, expand=True, disable=quiet or not can_move(messages))
+        self._moving = Moving(*columns, after=moving.SOON, expand=True, disable=quiet or not can_move(messages))
         self._task = self._moving.add_task("Starting", total=None)
 
     def __enter__(self) -> Screen:
@@ -63,8 +64,8 @@ class Screen:
     def photos(self, count: int, estimate: Estimate) -> ProgressView:
         """Begin with the photos; return what hears how each goes."""
         lines = not self._quiet and not can_move(messages)
+        self._moving.update(self._task, visible=False)  # before the other one is there: never two at once
         view = ProgressView(self._moving, count, estimate, lines=lines)
-        self._moving.update(self._task, visible=False)
         self._left.view = view
         return view
 

@@ -28,7 +28,15 @@ MAX_PIXELS = 2**30
 
 
 class UndecodableError(ValueError):
-    """Raised with the reason why a picture cannot be decoded; never leaves this package."""
+    """Raised with the reason why a picture cannot be decoded; never leaves this package.
+
+    Attributes:
+        remedy: what helps, where the file is not damaged; None = a whole copy of it.
+    """
+
+    def __init__(self, reason: str, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 @dataclass
@@ -87,7 +95,8 @@ def _quiet_opencv() -> _Borrowed:
 def check_size(width: int, height: int) -> None:
     """Raise `UndecodableError` for a picture beyond `MAX_PIXELS`, before it is decoded."""
     if width * height > MAX_PIXELS:
-        raise UndecodableError(f"it has {width:,} x {height:,} pixels, and {MAX_PIXELS:,} are the most that are read")
+        reason = f"it has {width:,} x {height:,} pixels, and {MAX_PIXELS:,} are the most that are read"
+        raise UndecodableError(reason, "Give a smaller copy, or parts of it.")
 
 
 @contextmanager
@@ -161,7 +170,8 @@ def from_pillow(image: Image.Image, profile: bytes | None = None) -> Decoded:
         return Decoded(np.array(image.convert("RGB")))
     if mode == "F":
         return from_float(np.asarray(image))
-    raise UndecodableError(f"its pixels are of the kind {mode!r}, which has no plain meaning as a photo")
+    reason = f"its pixels are of the kind {mode!r}, which has no plain meaning as a photo"
+    raise UndecodableError(reason, "Export it as RGB or grey with 8 or 16 bits, as PNG or TIFF.")
 
 
 def _split(image: Image.Image) -> Decoded:
@@ -176,9 +186,8 @@ def from_float(values: Pixels) -> Decoded:
     """Take floating-point values between 0 and 1 as 16-bit ones; any others have no fixed white and are refused."""
     low, high = float(values.min()), float(values.max())
     if not (low >= 0.0 and high <= 1.0):  # also true of NaN
-        raise UndecodableError(
-            f"it holds floating-point values from {low:g} to {high:g}, and only 0 to 1 has a meaning"
-        )
+        reason = f"it holds floating-point values from {low:g} to {high:g}, and only 0 to 1 has a meaning"
+        raise UndecodableError(reason, "Export it with 16-bit whole numbers, as TIFF or PNG.")
     pixels = np.rint(values.astype(np.float64) * 65535).astype(np.uint16)
     warnings = ["Floating-point values were taken as 16-bit ones."]
     if pixels.ndim == 2:

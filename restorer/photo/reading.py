@@ -45,8 +45,9 @@ def read_photo(source: Path | str | bytes) -> Photo:
         message = f"{named} does not fit into memory once it is decoded."
         raise UnreadablePhotoError(path, message, "Close other programs, or give a smaller copy.") from error
     except Exception as error:  # decoders raise nearly every class on a damaged file; the reason goes into the message
-        message = f"{named} cannot be read as {kind}: {_reason(error)}."
-        remedy = "Copy the file again from where it came, or export it anew as PNG or TIFF."
+        message = f"{named} cannot be read as {formats.FORMATS[kind].title}: {_reason(error)}."
+        anew = "Copy the file again from where it came, or export it anew as PNG or TIFF."
+        remedy = getattr(error, "remedy", None) or anew
         raise UnreadablePhotoError(path, message, remedy) from error
     photo.path, photo.sha256 = path, hashlib.sha256(data).hexdigest()
     photo.origin = None if path is None else origin_of(path)

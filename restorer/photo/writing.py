@@ -186,13 +186,13 @@ def _fit_alpha(out: EncodeInput, format: Format) -> None:
         return
     top = int(np.iinfo(out.pixels.dtype).max)
     if int(out.alpha.min()) == top:
-        out.warnings.append(f"{format.name} holds no transparency; the alpha channel, opaque everywhere, was dropped.")
+        out.warnings.append(f"{format.title} holds no transparency; the alpha channel, opaque everywhere, was dropped.")
     else:
         share = out.alpha.astype(np.float32)[..., None] / np.float32(top)
         flat = out.pixels * share + np.float32(top) * (1 - share)
         out.pixels = np.clip(np.rint(flat), 0, top).astype(out.pixels.dtype)
         out.warnings.append(
-            f"{format.name} holds no transparency; the photo was laid over white. "
+            f"{format.title} holds no transparency; the photo was laid over white. "
             f"{formats.keepers(lambda entry: entry.alpha)} keep it."
         )
     out.alpha = None
@@ -207,7 +207,7 @@ def _fit_depth(out: EncodeInput, like: Photo, format: Format) -> None:
     if like.bits > format.bits:
         kept = f"{formats.keepers(lambda entry: entry.bits == 16)} keep 16"
         out.warnings.append(
-            f"{format.name} holds {format.bits} bits a channel; the photo's {like.bits} were rounded. {kept}."
+            f"{format.title} holds {format.bits} bits a channel; the photo's {like.bits} were rounded. {kept}."
         )
 
 
@@ -251,7 +251,7 @@ def _drop_what_has_no_place(out: EncodeInput, format: Format, noted: bool) -> No
         out.dpi = None
     lost += _specific_losses(out, format)
     if lost:
-        out.warnings.append(f"{format.name} has no place for: {', '.join(lost)}.")
+        out.warnings.append(f"{format.title} has no place for: {', '.join(lost)}.")
 
 
 def _specific_losses(out: EncodeInput, format: Format) -> list[str]:

@@ -208,9 +208,33 @@ def _unsafe(path: Path, table_name: str, what: str) -> UnsafeCheckpointError:
 
 
 def _damaged(path: Path, table_name: str, error: Exception) -> CheckpointLayoutError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, pickle.UnpicklingError):
-        reason = "it is neither safetensors nor a PyTorch checkpoint"
-    return CheckpointLayoutError(
-        table_name, f"{path} cannot be read as a checkpoint: {reason}", "Check that the file is complete."
-    )
+    """Return the error about a file that cannot be read, in words that do not need its reader's."""
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    remedy = "Check that the file is complete."
+    if not head:
+        reason = "it is empty"
+    elif head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        reason, remedy = "it is a web page", "Download the file itself, not the page that links to it."
+    elif head.startswith(b"version https://git-lfs"):
+        reason, remedy = "it only says where Git LFS keeps the file", "Fetch it with `git lfs pull`."
+    elif _is_text(head):
+        reason, remedy = "it is text", "Name the checkpoint itself, a .pth, .ckpt or .safetensors file."
+    elif head.startswith(b"PK"):
+        reason = "its archive is incomplete or damaged"
+    elif isinstance(error, pickle.UnpicklingError | EOFError | KeyError | IndexError | ValueError):
+        reason = "it is neither safetensors nor a PyTorch checkpoint, or damaged"
+    else:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointLayoutError(table_name, f"{path} cannot be read as a checkpoint: {reason.rstrip('.')}.", remedy)
+
+
+def _is_text(head: bytes) -> bool:
+    """Tell whether the first bytes of a file are text: letters, and no control codes but those of lines."""
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # not only a letter that is cut off
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(char.isprintable() or char in "\t\r\n\f" for char in text)

@@ -469,3 +469,13 @@ def test_arrays_become_photos() -> None:
     assert photo_from_array(GREY).grey
     assert photo_from_array(RGB).sha256 != photo_from_array(RGB[::-1]).sha256
     assert photo_from_array(RGB).sha256 == photo_from_array(RGB.copy()).sha256
+
+
+def test_numbers_without_a_white_are_told_how_to_be_exported(tmp_path: Path) -> None:
+    """The file is whole, so that another copy of it would help nobody."""
+    tifffile = pytest.importorskip("tifffile")
+    for values in (np.linspace(0, 10, 300), np.linspace(-1, 1, 300), np.full(300, np.nan)):
+        tifffile.imwrite(tmp_path / "hdr.tif", values.astype(np.float32).reshape(10, 10, 3))
+        with pytest.raises(UnreadablePhotoError, match="floating-point values") as error:
+            read_photo(tmp_path / "hdr.tif")
+        assert error.value.remedy == "Export it with 16-bit whole numbers, as TIFF or PNG."

@@ -314,3 +314,21 @@ def _sha256(path: Path) -> str:
     import hashlib
 
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello\n" * 9, "it is text"), ("Größe → 3\n".encode() * 99, "it is text"), (b"", "it is empty"),
+        (b"<!DOCTYPE html><html>", "it is a web page"), (b"\n<html><body>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (bytes(range(256)) * 9, "neither safetensors nor a PyTorch checkpoint"),
+        (b"PK\x03\x04" + bytes(300), "its archive is incomplete"),
+    ],
+)  # fmt: skip
+def test_what_is_in_the_place_of_a_checkpoint_is_said_in_words(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "junk.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointLayoutError, match=reason) as error:
+        open_checkpoint(path, "junk")
+    assert error.value.remedy
