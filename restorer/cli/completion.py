@@ -33,7 +33,7 @@ _restore_completion() {
     local word="${COMP_WORDS[COMP_CWORD]}" line names="" files=""
     while IFS= read -r line; do
         if [ "$line" = ":files" ]; then files=1; else names+="${line%%$'\t'*}"$'\n'; fi
-    done < <(restore completion suggest -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    done < <("$1" completion suggest -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     [ "$word" = "=" ] && word=""
     local IFS=$'\n'
     COMPREPLY=( $names )
@@ -45,16 +45,16 @@ _restore_completion() {
         compopt +o default 2>/dev/null
     fi
 }
-complete -o default -F _restore_completion restore
+complete -o default -F _restore_completion restore restore-photos
 """
 
 ZSH = r"""
-#compdef restore
+#compdef restore restore-photos
 # Completion of `restore` for zsh. Load it with: eval "$(restore completion zsh)", after compinit.
 _restore() {
     local line files
     local -a names
-    for line in "${(@f)$(restore completion suggest -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
+    for line in "${(@f)$("${(Q)words[1]}" completion suggest -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
         case $line in
             (:files) files=1 ;;
             (?*) names+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
@@ -64,7 +64,7 @@ _restore() {
     (( $#names )) && _describe -V restore names
     [[ -n $files ]] && _files
 }
-if [[ ${funcstack[1]} == _restore ]]; then _restore "$@"; else compdef _restore restore; fi
+if [[ ${funcstack[1]} == _restore ]]; then _restore "$@"; else compdef _restore restore restore-photos; fi
 """
 
 FISH = r"""
@@ -73,7 +73,7 @@ function __restore_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
     set -l start (string match -r -- '^--[^=]+=' "$current")
-    for line in (restore completion suggest -- $words[2..-1] "$current" 2>/dev/null)
+    for line in ($words[1] completion suggest -- $words[2..-1] "$current" 2>/dev/null)
         if test "$line" = :files
             for file in (__fish_complete_path (string replace -r -- '^--[^=]+=' '' "$current"))
                 echo "$start$file"
@@ -83,7 +83,7 @@ function __restore_complete
         end
     end
 end
-complete --command restore --no-files --keep-order --arguments '(__restore_complete)'
+complete --command restore --command restore-photos --no-files --keep-order --arguments '(__restore_complete)'
 """
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}

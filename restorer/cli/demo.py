@@ -10,6 +10,7 @@ import typer
 
 from restorer.cli.console import say, shown
 from restorer.cli.declared import shared
+from restorer.cli.paths import own_command
 from restorer.cli.settings import Command
 from restorer.errors import OutputExistsError
 from restorer.options import Options
@@ -43,14 +44,15 @@ def demo(
     from restorer.storage.pictures import save_picture
 
     before, after, both = (out / name for name in ("before.jpg", "after.png", "comparison.jpg"))
-    for path in (before, after, both):
-        if path.exists() and not overwrite:
-            raise OutputExistsError(path, f"{path} exists.", "Add --overwrite, or choose another folder with -o.")
+    if not overwrite and not _is_demo(before, after):
+        for path in (before, after, both):
+            if path.exists():
+                raise OutputExistsError(path, f"{path} exists.", "Add --overwrite, or choose another folder with -o.")
     aged = Image.fromarray(pictures.age(pictures.photograph(), seed))
     save_picture(aged, before, quality=QUALITY)
     configure_threads()
     result = Restorer("tiny", scale=scale, device=device, offline=True).restore(before)
-    result.save(after, overwrite=overwrite)
+    result.save(after, overwrite=True)  # what may be replaced was seen before
     box = max((face.box for face in result.faces), key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), default=None)
     with Image.open(before) as picture:
         import numpy as np
@@ -66,5 +68,23 @@ def demo(
     say(f"  before      {shown(before)}")
     say(f"  after       {shown(after)}  ({count} face{'' if count == 1 else 's'})")
     say(f"  both        {shown(both)}")
-    say("Now one of yours:  restore photo.jpg        (better models are fetched where there is a network)")
-    say("Or all of them:    restore album/ -o restored/ --report")
+    command = own_command()
+    say(f"Now one of yours:  {command} photo.jpg        (better models are fetched where there is a network)")
+    say(f"Or all of them:    {command} album/ -o restored/ --report")
+
+
+def _is_demo(before: Path, after: Path) -> bool:
+    """Tell whether the pictures of a folder are those of an earlier demo: one was made from the other as here."""
+    import hashlib
+
+    from restorer.photo import read_note
+    from restorer.pipeline.restorer import Restorer
+
+    note = read_note(after)
+    if note is None or not before.is_file() or note.model != "tiny":
+        return False
+    scale = note.options.get("scale")
+    if not isinstance(scale, int | float) or scale <= 0:
+        return False
+    made = Restorer("tiny", scale=scale, offline=True).note(hashlib.sha256(before.read_bytes()).hexdigest())
+    return made.fingerprint == note.fingerprint

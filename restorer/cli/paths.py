@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +19,17 @@ def out_path(text: str | Path) -> Path:
     if spelled.endswith(("/", os.sep)):
         return FolderPath(spelled)
     return Path(spelled).absolute() if spelled != "-" == str(Path(spelled)) else Path(spelled)
+
+
+def own_command() -> str:
+    """Return what starts this command again in the same shell: its name where the PATH has it, else its path."""
+    given = Path(sys.argv[0])
+    if given.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m restorer"
+    found = shutil.which(given.stem)
+    if found is not None and given.exists() and given.samefile(found):
+        return given.stem
+    return shlex.quote(str(given)) if given.is_file() else "restore"
 
 
 def listed(files_from: Path | None) -> list[Path]:

@@ -119,6 +119,7 @@ def shell_folder(tmp_path: Path) -> Path:
     command = tmp_path / "bin/restore"
     command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m restorer "$@"\n')
     command.chmod(0o755)
+    (tmp_path / "bin/restore-photos").symlink_to("restore")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/mother one.jpg").touch()
     (tmp_path / "photos/grandma.jpg").touch()
@@ -151,12 +152,13 @@ def test_bash(shell_folder: Path) -> None:
         "restore mo": ["models", "mother one.jpg"],
         "restore models sh": ["show"],
         "restore a.jpg gr": [],  # nothing of its own: readline completes the file
+        "restore-photos models sh": ["show"],
     }
     script = 'eval "$(restore completion bash)"; complete -p restore\n'
     for words in cases:
         script += f"""
             COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-            _restore_completion restore
+            _restore_completion ${{COMP_WORDS[0]}}
             echo "{words}"
             [ ${{#COMPREPLY[@]}} -eq 0 ] || printf '%s\\n' "${{COMPREPLY[@]}}"
         """
@@ -206,4 +208,4 @@ def test_zsh(shell_folder: Path) -> None:
 
 
 def test_each_script_says_how_it_is_loaded() -> None:
-    assert all("restore completion" in script for script in SCRIPTS.values())
+    assert all(" completion" in script for script in SCRIPTS.values())

@@ -1,4 +1,7 @@
-"""Does the Hub answer?"""
+"""Does the Hub answer, and what does a run have to do without where nobody answers?
+
+No network is a note: what is built in restores photos without one.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ class Network(Examination):
         if is_offline(self.offline):
             why = "--offline" if self.offline else "HF_HUB_OFFLINE"
             yield self.found("hub", "skipped", f"{endpoint} was not asked: {why}", facts=facts)
+            yield from self.out_of_reach()
             return
         remedy = (
             "Weights that are here work without it: use --offline. Behind a proxy set HTTPS_PROXY; for a mirror set "
@@ -38,7 +42,8 @@ class Network(Examination):
         )
         begin = time.perf_counter()
         if silent := unreachable([endpoint]):
-            yield self.found("hub", "broken", f"{endpoint} does not answer: {silent[endpoint]}", remedy, facts)
+            yield self.found("hub", "note", f"{endpoint} does not answer: {silent[endpoint]}", remedy, facts)
+            yield from self.out_of_reach()
             return
         try:
             from huggingface_hub import get_session
@@ -48,12 +53,30 @@ class Network(Examination):
             reason = first_line(error)
             if "CERTIFICATE" in reason.upper():
                 remedy = "Let SSL_CERT_FILE name the certificates of your network."
-            yield self.found("hub", "broken", f"{endpoint} cannot be used: {reason}", remedy, facts)
+            yield self.found("hub", "note", f"{endpoint} cannot be used: {reason}", remedy, facts)
             return
         seconds = time.perf_counter() - begin
         facts |= {"status": answer.status_code, "seconds": round(seconds, 3)}
         if answer.status_code >= 500:
             detail = f"{endpoint} answers with the error {answer.status_code}"
-            yield self.found("hub", "broken", detail, "Try again later; " + remedy[0].lower() + remedy[1:], facts)
+            yield self.found("hub", "note", detail, "Try again later; " + remedy[0].lower() + remedy[1:], facts)
         else:
             yield self.found("hub", "ok", f"{endpoint} answers in {seconds:.1f} s", facts=facts)
+
+    def out_of_reach(self) -> Iterator[Check]:
+        """Yield the weights of a plain run that are neither here nor to be had now, with the reason, hosts and all."""
+        from restorer import weights
+        from restorer.cli.diagnosis.weights import Weights
+        from restorer.errors import RestorerError
+
+        try:
+            tables = weights.tables()
+            names = Weights().default_names()
+        except (RestorerError, ImportError):  # said with the weights already
+            return
+        away = weights.missing([tables[name] for name in names], offline=self.offline)
+        for reason in dict.fromkeys(absence.reason for absence in away.values()):
+            missed = [name for name, absence in away.items() if absence.reason == reason]
+            detail = f"{', '.join(missed)}: {reason}; until then the built-in models take over"
+            remedy = f"When there is a network: restore models pull {' '.join(missed)}"
+            yield self.found("out of reach", "note", detail, remedy, {"missing": missed, "reason": reason})
