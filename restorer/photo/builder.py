@@ -67,12 +67,13 @@ class PhotoBuilder:
 
     def take_boxes(self, found: isobmff.Contents) -> None:
         """Take what a HEIF's or AVIF's boxes tell of its colours, and say what else they hold."""
+        title = "HEIC" if self.format == "HEIF" else self.format
         if not self.icc_profile:
             self.format_specific += isobmff.colour_chunks(found)
         if found.blanked:
-            self.warnings.append(look_at_it(self.format))
+            self.warnings.append(look_at_it(title))
         if found.lost:
-            self.warnings.append(f"Parts of the {self.format} were dropped: {', '.join(found.lost)}.")
+            self.warnings.append(f"Parts of the {title} were dropped: {', '.join(found.lost)}.")
         self.warn_of_rest(found.rest)
 
     def warn_of_unknown(self, title: str, parts: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from restorer.imaging import icc, profiles
@@ -20,6 +21,8 @@ _BT2020 = ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))
 _BT709_CURVE, _SRGB_CURVE = (1, 6, 14, 15), 13  # transfer characteristics of ITU-T H.273
 _PRIMARIES = {9: ("BT.2020", _BT2020), 12: ("Display P3", _P3)}  # of H.273 too; 1 is sRGB's own
 _CICP = "PNG cICP"
+_PROPHOTO = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82490))  # primaries, XYZ under D50
+_PROPHOTO_GAMMA = 461  # in 1/256
 # From XYZ to the responses of the eye's cones, by which white is changed (Bradford; ICC.1:2010, annex E).
 _BRADFORD = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
 
@@ -42,8 +45,7 @@ def adobe_rgb_profile() -> bytes:
 
 def prophoto_profile() -> bytes:
     """Return a profile of ProPhoto RGB (ROMM, ISO 22028-2), with the plain gamma of 461/256 of its usual profiles."""
-    columns = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82490))
-    return _rgb_profile("Compatible with ProPhoto RGB", columns, _gamma(461))
+    return _rgb_profile("Compatible with ProPhoto RGB", _PROPHOTO, _gamma(_PROPHOTO_GAMMA))
 
 
 def display_p3_profile() -> bytes:
@@ -140,6 +142,72 @@ def lab_to_rgb(image: Image.Image) -> Image.Image:
     converted = ImageCms.applyTransform(image, transform)
     assert converted is not None  # only an in-place conversion returns None
     return converted
+
+
+def lab16_to_rgb(values: Pixels, *, signed: bool) -> tuple[Pixels, bytes, str]:
+    """Return 16-bit Lab as ProPhoto RGB of 16 bits, its profile, and a warning that says so.
+
+    Args:
+        values: (h, w, 3), uint16 as they lie in a TIFF.
+        signed: whether a and b are numbers with a sign, in 1/256 (CIE L*a*b*); otherwise they begin at -128 (ICC).
+    """
+
+    def xyz(part: Pixels) -> Pixels:
+        lightness = part[:, 0] * (100 / (65535 if signed else 65280))
+        a, b = ((part[:, i].view(np.int16) if signed else part[:, i]) / 256 - (0 if signed else 128) for i in (1, 2))
+        y = (lightness + 16) / 116
+        f = np.stack([y + a / 500, y, y - b / 200], axis=1)
+        found: Pixels = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * np.array(icc.WHITE)
+        return found
+
+    said = "Lab was converted to ProPhoto RGB of 16 bits, which holds its colours."
+    return _to_prophoto(np.ascontiguousarray(values), xyz), prophoto_profile(), said
+
+
+def cmyk16_to_rgb(inks: Pixels, profile: bytes | None) -> tuple[Pixels, bytes, str]:
+    """Return 16-bit CMYK as RGB of 16 bits, that one's profile, and a warning that says how it was converted.
+
+    Through its own profile, relative to white and to the profile's darkest colour, into ProPhoto RGB, which holds the
+    colours of print; by the plain formula where there is no profile.
+
+    Args:
+        inks: (h, w, 4), uint16, full ink is 65,535.
+        profile: the file's.
+    """
+    reason = "it has no CMYK profile"
+    if profile is not None and profile_space(profile) == "CMYK":
+        try:
+            convert = _through_inks(profile)
+        except icc.UnusableProfileError as error:
+            reason = f"its profile cannot be used ({error})"
+        else:
+            said = "CMYK was converted to ProPhoto RGB of 16 bits through its own profile."
+            return _to_prophoto(np.ascontiguousarray(inks), convert), prophoto_profile(), said
+    paper = 1 - inks / np.float32(65535)
+    plain = np.rint(paper[..., :3] * paper[..., 3:] * 65535).astype(np.uint16)
+    said = f"CMYK was converted to RGB by the plain formula, because {reason}; colours may be off."
+    return plain, srgb_profile(), said
+
+
+def _through_inks(profile: bytes) -> Callable[[Pixels], Pixels]:
+    """Return what makes XYZ of inks (n, 4), uint16."""
+    steps = np.arange(0, 256, 15, dtype=np.uint8)
+    nodes = np.stack(np.meshgrid(*4 * [steps], indexing="ij"), -1)
+    found = icc.measured(profile, nodes.reshape(-1, 4))
+    white, black = np.array(icc.WHITE), found[found[:, 1].argmin()][1] * np.array(icc.WHITE)
+    grid = np.cbrt(np.clip((found - black) * white / (white - black), 0, None)).reshape(*nodes.shape[:-1], 3)
+    return lambda inks: profiles.interpolated(grid, inks / 65535.0) ** 3
+
+
+def _to_prophoto(values: Pixels, xyz: Callable[[Pixels], Pixels]) -> Pixels:
+    """Return values (h, w, c) as ProPhoto RGB, uint16, by what makes XYZ of (n, c)."""
+    inverse = np.linalg.inv(np.stack([np.array(column) for column in _PROPHOTO], axis=1))
+    flat, result = values.reshape(-1, values.shape[-1]), np.empty((values.shape[0] * values.shape[1], 3), np.uint16)
+    for start in range(0, len(flat), profiles.CHUNK):
+        part = slice(start, start + profiles.CHUNK)
+        light = np.clip(xyz(flat[part]) @ inverse.T, 0, 1)
+        result[part] = np.rint(light ** (256 / _PROPHOTO_GAMMA) * 65535)
+    return result.reshape(*values.shape[:2], 3)
 
 
 def grey_curve_to_srgb(pixels: Pixels, profile: bytes) -> Pixels:

@@ -7,7 +7,10 @@ UNSUPPORTED_SUFFIXES: frozenset[str] = frozenset(
     | {".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
     | {".exr", ".hdr", ".jp2", ".j2c", ".j2k", ".jpc", ".jpf", ".jpx", ".jxl", ".jxr", ".wdp", ".psb", ".psd", ".xcf"}
     | {".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".tga", ".pcx", ".dds", ".sgi", ".qoi", ".ico", ".icns", ".svg"}
-    | {".bpg", ".flif", ".pict", ".pct", ".emf", ".wmf", ".eps"}
+    | {".bpg", ".flif", ".pict", ".pct", ".emf", ".wmf", ".eps", ".pdf", ".ai", ".indd", ".cdr", ".wpg", ".djvu"}
+    | {".kra", ".ora", ".clip", ".afphoto", ".pdn", ".psp", ".pspimage", ".sai", ".procreate", ".mng", ".jng", ".apng"}
+    | {".ras", ".rgb", ".rgba", ".bw", ".xbm", ".xpm", ".cin", ".dpx", ".fits", ".jls", ".jph", ".heics", ".avifs"}
+    | {".gpr", ".nksc", ".cap", ".eip", ".ari", ".bay", ".cine", ".kc2", ".mdc", ".ptx", ".pxn", ".rwz", ".srw"}
 )
 """Suffixes of pictures that this tool cannot read (camera raw, layered, rarer kinds), so that a walk can name them."""
 

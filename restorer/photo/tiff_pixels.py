@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from restorer.imaging.colour import Pixels, grey_to_rgb
 from restorer.imaging.libraries import np
-from restorer.photo import decoding, ifd, jpeg_scan
+from restorer.photo import color, decoding, ifd, jpeg_scan
 from restorer.photo.damage import DAMAGE, is_blanked, look_at_it
 from restorer.photo.decoding import Decoded, UndecodableError
 from restorer.photo.tiff_page import (
@@ -19,6 +19,8 @@ from restorer.photo.tiff_page import (
     EXTRA_SAMPLES,
     FOR_DECODERS,
     FORMAT,
+    ICC_LAB,
+    LAB,
     LENGTH,
     OFFSETS,
     PALETTE,
@@ -53,6 +55,9 @@ _METHODS = {
 
 class _UnknownKindError(UndecodableError):
     """Raised for values that have no meaning here, however they are compressed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, "Export it as 8-bit or 16-bit integers (TIFF or PNG).")
 
 
 def decode(page: Page, profile: bytes | None) -> Decoded:
@@ -123,9 +128,8 @@ def _decoded(page: Page, profile: bytes | None, photometric: int) -> Decoded:
         decoded = _decode_channels(page, samples, photometric, planar=planar)
     elif page.bits == 8 or (page.bits < 8 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE)):
         decoded = _decode_plain(page, profile)
-    elif page.bits == 16 and photometric == CMYK and formats == {_UNSIGNED}:
-        decoded = _decode_plain(page, profile)
-        decoded.warnings.append("16-bit CMYK was reduced to 8 bits a channel.")
+    elif page.bits == 16 and photometric in (CMYK, LAB, ICC_LAB) and formats <= {_UNSIGNED, _SIGNED}:
+        decoded = _decode_converted(page, samples, profile, photometric, planar=planar)
     else:
         raise _UnknownKindError(f"it has {page.bits} bits a channel of a kind that cannot be read; 8 and 16 bits can")
     return decoded
@@ -197,6 +201,27 @@ def _decode_channels(page: Page, samples: int, photometric: int, *, planar: bool
             f"{spare} extra channel{'s' * (spare > 1)} of the TIFF without a known meaning dropped."
         )
     return decoding.unmultiplied(decoded) if has_alpha and kinds[:1] == (_ASSOCIATED,) else decoded
+
+
+def _decode_converted(page: Page, samples: int, profile: bytes | None, photometric: int, *, planar: bool) -> Decoded:
+    """Decode 16-bit Lab or CMYK, whose values are no RGB, into a space that holds their colours, at the same depth."""
+    used = 4 if photometric == CMYK else 3
+    if samples < used:
+        raise UndecodableError(f"it claims {samples} channels, and {used} are needed")
+    planes = [_decode_plane(page, number) for number in range(samples)] if planar else None
+    channels = _decode_interleaved(page, samples) if planes is None else np.dstack(planes)
+    if photometric == CMYK:
+        pixels, new_profile, warning = color.cmyk16_to_rgb(channels[..., :4], profile)
+    else:
+        pixels, new_profile, warning = color.lab16_to_rgb(channels[..., :3], signed=photometric == LAB)
+    has_alpha = samples > used and (page.directory.integers(EXTRA_SAMPLES)[:1] or (0,))[0] in (1, 2)
+    alpha = np.ascontiguousarray(channels[..., used]) if has_alpha else None
+    decoded = Decoded(pixels, alpha, new_profile=new_profile, warnings=[warning])
+    if spare := samples - used - has_alpha:
+        decoded.warnings.append(
+            f"{spare} extra channel{'s' * (spare > 1)} of the TIFF without a known meaning dropped."
+        )
+    return decoded
 
 
 def _as_grey(page: Page, changes: ifd.Tree, remove: Collection[int] = ()) -> Pixels:

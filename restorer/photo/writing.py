@@ -88,16 +88,16 @@ def write_photo(
     given = prepared(pixels, alpha, like, formats.FORMATS[format], note, how.strip_metadata, how.layers)
     lossless = like.lossless and like.format == format and how.quality is None
     choices = EncodeChoices(DEFAULT_QUALITY if how.quality is None else how.quality, how.subsampling, lossless)
-    encode = formats.FORMATS[format].encode
+    encode, title = formats.FORMATS[format].encode, formats.FORMATS[format].title
     assert encode is not None  # `_check` has seen to it
     try:
         with quiet_libraries():
             content = encode(given, choices)
     except MemoryError as error:
-        message = f"{named or 'The result'} does not fit into memory while it is encoded as {format}."
+        message = f"{named or 'The result'} does not fit into memory while it is encoded as {title}."
         raise UnwritableOutputError(named, message, "Close other programs, or use a smaller --scale.") from error
     except Exception as error:  # encoders raise various classes; the reason goes into the message
-        message = f"{named or 'The result'} cannot be encoded as {format}: {error}."
+        message = f"{named or 'The result'} cannot be encoded as {title}: {error}."
         raise UnwritableOutputError(named, message, "Choose another --format.") from error
     if named is not None:
         files.write_whole(named, content, replace=how.replace)

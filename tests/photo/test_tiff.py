@@ -170,14 +170,6 @@ def test_channels_without_a_meaning_are_dropped_with_a_warning() -> None:
             assert "2 extra channels" in photo.warnings[0]
 
 
-def test_16_bit_cmyk_is_reduced_with_a_warning() -> None:
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, np.dstack([DEEP, DEEP_ALPHA]), photometric="separated")
-    photo = read_photo(stream.getvalue())
-    assert photo.pixels.dtype == np.uint8
-    assert any("16-bit CMYK" in warning for warning in photo.warnings)
-
-
 def test_damaged_metadata_of_a_tiff_is_a_warning() -> None:
     data = saved(Image.fromarray(RGB), "TIFF")
     changes: ifd.Tree = {315: ifd.Value(2, b"Emil\0"), 305: ifd.Value(2, b"a long name of a tool\0")}

@@ -92,7 +92,7 @@ def output_format(photo_or_format: Photo | str, requested: str, suffix_of_target
         result = named or _kept(given.upper())
     elif named is not None and named is not asked:
         raise UnsuitableFormatError(
-            f"The output's name asks for {named.name}, and --format for {asked.name}.",
+            f"The output's name asks for {named.title}, and --format for {asked.title}.",
             "Leave one of them out, or let them agree.",
         )
     else:

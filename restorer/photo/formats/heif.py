@@ -21,7 +21,7 @@ from restorer.photo.model import Photo
 
 _COLOUR = "PNG cICP"
 _BT601, _BT2020 = 6, 9  # of H.273
-READERS = "pi_heif", "pillow_heif"
+READERS = "pillow_heif", "pi_heif"  # the first is newer, and damaged files do not end it
 
 
 def reader() -> str | None:
