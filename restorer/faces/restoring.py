@@ -29,6 +29,7 @@ class NetworkFaceRestorer:
             raise TypeError(f"{network.name} is no face restorer")
         self.name = network.name
         self.network = network
+        self.remark = network.architecture.remark
         self.crop: CropSpec = network.architecture.crop(network.arguments)
         self._architecture = network.architecture
         self._fidelity = fidelity

@@ -141,10 +141,16 @@ class CropSpec:
 
 
 class FaceArchitecture(Architecture):
-    """An architecture whose role is face restorer: a crop goes in, a restored crop comes out."""
+    """An architecture whose role is face restorer: a crop goes in, a restored crop comes out.
+
+    Attributes:
+        controls: which of a run's controls have an effect.
+        remark: what the record of every photo says in which such a network restored a face.
+    """
 
     role = "face restorer"
     controls: ClassVar[tuple[Control, ...]] = ()
+    remark: ClassVar[str | None] = None
     bf16 = True
     pictures = True
 

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.pieces import SIDE, adapted, check_faces
 from restorer.networks.vqgan import (
-    SIDE,
     Attention,
     Downsample,
     ResBlock,
     Upsample,
-    check_faces,
     empty_codebook,
     entries,
     group_norm,
@@ -114,17 +113,6 @@ def _pair(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(channels, channels, 3, padding=1)
     )
-
-
-def adapted(content: Tensor, style: Tensor) -> Tensor:
-    """Return features (n, c, h, w) with each channel's mean and unbiased deviation taken from others of that shape."""
-
-    def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-        variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True)
-        return (variance + 1e-5).sqrt(), mean
-
-    (old_std, old_mean), (std, mean) = moments(content), moments(style)
-    return (content - old_mean) / old_std * std + mean
 
 
 class CodeFormer(nn.Module):

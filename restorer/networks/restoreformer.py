@@ -12,13 +12,13 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.pieces import check_faces
 from restorer.networks.stylegan2 import own_precision
 from restorer.networks.vqgan import (
     Attention,
     Downsample,
     ResBlock,
     Upsample,
-    check_faces,
     empty_codebook,
     entries,
     group_norm,

@@ -9,26 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SIDE = 512
-"""Side of the faces that these networks were trained on, in pixels; they restore no other."""
-
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """Return the norm that stands everywhere in this family."""
     return nn.GroupNorm(32, channels, eps=1e-6)
-
-
-def check_faces(faces: Tensor) -> None:
-    """Refuse what is no batch of faces of the trained size.
-
-    Args:
-        faces: to be (n, 3, 512, 512).
-
-    Raises:
-        ValueError: it is of another shape.
-    """
-    if faces.ndim != 4 or faces.shape[1:] != (3, SIDE, SIDE):
-        raise ValueError(f"This network takes faces (n, 3, {SIDE}, {SIDE}), not {tuple(faces.shape)}.")
 
 
 class ResBlock(nn.Module):

@@ -16,7 +16,8 @@ from restorer.errors import CheckpointLayoutError, UnsafeCheckpointError
 from restorer.faces.restoring import NetworkFaceRestorer
 from restorer.models import REGISTRY, importer
 from restorer.models.base import LoadedNetwork
-from restorer.networks.codeformer import CodeFormer, adapted
+from restorer.networks.codeformer import CodeFormer
+from restorer.networks.pieces import adapted
 from restorer.networks.restoreformer import RestoreFormer
 from tests.support.golden import FOLDER, Record, difference, load, load_state
 from tests.support.networks import at_work

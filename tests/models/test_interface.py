@@ -35,6 +35,7 @@ def model(name: str) -> FaceArchitecture:
         ("restoreformer", {}, (512, 512, 512, FACEXLIB)),
         ("restoreformer++", {}, (512, 512, 512, FACEXLIB)),
         ("codeformer", {}, (512, 512, 512, FACEXLIB)),
+        ("dmdnet", {}, (512, 512, 512, FACEXLIB)),
         ("gpen", {"size": 1024}, (1024, 1024, 1024, GPEN)),
         ("glean", {}, (128, 1024, 1024, EYES_AND_MOUTH)),
         ("glean", {"in_size": 64}, (64, 1024, 1024, EYES_AND_MOUTH)),

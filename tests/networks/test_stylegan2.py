@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from restorer.networks.codeformer import CodeFormer
+from restorer.networks.dmdnet import DMDNet
 from restorer.networks.glean import GLEAN, LightGLEAN
 from restorer.networks.gpen import GPEN
 from restorer.networks.restoreformer import RestoreFormer
@@ -229,6 +230,7 @@ def test_networks_are_built_without_memory() -> None:
         RestoreFormer,
         lambda: RestoreFormer(heads=4, cross_levels=2),
         CodeFormer,
+        DMDNet,
     )
     for build in builders:
         with torch.device("meta"):

@@ -19,7 +19,9 @@ ACTIVATIONS = {"srvggnet_leakyrelu_narrow": "leakyrelu", "srvggnet_relu_narrow":
 """What the tensors of a compact network do not tell."""
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*net_*.json")))
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for kind in ("rrdbnet", "srvggnet") for path in FOLDER.glob(f"{kind}_*.json"))
+)
 def test_records_of_basicsr(name: str, tmp_path: Path) -> None:
     record = Record.read(FOLDER / f"{name}.json")
     record.write(tmp_path / "upstream.pth")

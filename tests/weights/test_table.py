@@ -19,7 +19,7 @@ from restorer.weights.table import read_tables, shipped_file, user_file
 HASH = "0123456789abcdef" * 4
 NAMES = {
     *("gfpgan-1", "gfpgan-1.2", "gfpgan-1.3", "gfpgan-1.4", "restoreformer", "restoreformer++"),
-    *("codeformer", "codeformer-colorization", "codeformer-inpainting"),
+    *("codeformer", "codeformer-colorization", "codeformer-inpainting", "dmdnet"),
     *("glean-128", "glean-ffhq16", "glean-cat8", "glean-cat16", "gpen-256", "gpen-512", "gpen-1024", "gpen-2048"),
     *("retinaface-r50", "retinaface-mobilenet0.25", "parsenet", "bisenet"),
     *("realesrgan-x2", "realesrgan-x4", "realesr-general", "realesr-general-wdn"),

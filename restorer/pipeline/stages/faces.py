@@ -73,6 +73,7 @@ class _Faces:
         import numpy as np
 
         work = self._work
+        work.record.warn(getattr(work.components.face_model(), "remark", None))
         faces = self._aligned()
         batch = work.options.batch_size or (1 if work.components.device.kind == "cpu" else BATCH_ON_GPU)
         batch = 1 if work.components.is_search else batch
