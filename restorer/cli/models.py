@@ -16,7 +16,7 @@ from restorer import weights
 from restorer.cli import weights_view
 from restorer.cli.console import messages, raw, results, say, show_error
 from restorer.cli.downloads import ProgressBar, check_network, plain_names
-from restorer.cli.settings import Command
+from restorer.cli.settings import Command, Group
 from restorer.errors import HashMismatchError, RestorerError, UsageError, WeightsError, WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture, UpscalerArchitecture
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from restorer.weights.sources import Source
 
 app = typer.Typer(
+    cls=Group,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

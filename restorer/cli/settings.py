@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from restorer.cli import declared
 from restorer.cli import restore_toml as config
@@ -32,6 +32,16 @@ class Command(TyperCommand):
         """Say how values are read before the command line is."""
         read_plainly(self.params)
         return super().make_context(info_name, args, parent, **extra)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return --help, which is an option like the others."""
+        option = super().get_help_option(ctx)
+        read_plainly([] if option is None else [option])
+        return option
+
+
+class Group(TyperGroup):
+    """A command with commands below it."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return --help, which is an option like the others."""

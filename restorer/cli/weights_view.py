@@ -66,7 +66,12 @@ def by_role(role: str) -> tuple[int, str]:
 
 
 def listing(rows: Sequence[Row], width: int) -> Iterator[Text]:
-    """Yield the list for a terminal: names by role with their sizes, in as many columns as it has room for."""
+    """Yield the list for a terminal: names by role with their sizes, in as many columns as it has room for.
+
+    Those that must be brought along are named below, since there is no size to be told.
+    """
+    own = [row for row in rows if row.download == OWN_FILE and not row.here]
+    rows = [row for row in rows if row not in own]
     name = max(24, *(len(plain(row.name)) + 2 * row.yours for row in rows))
     cells: list[Text] = []
     heads: set[int] = set()
@@ -91,14 +96,17 @@ def listing(rows: Sequence[Row], width: int) -> Iterator[Text]:
             line.append_text(cell).append(" " * (column - cell.cell_len))
         line.rstrip()
         yield line
-    legend = [f"{OWN_FILE}: no source of it can be verified; bring it with `restore models import FILE`."]
+    legend = []
+    if own:
+        names = ", ".join(plain(row.name) for row in own)
+        legend.append(f"Bring your own file, by `restore models import FILE`: {names}.")
     if any(row.size is None and row.at_least for row in rows):
         legend.append("+: nobody says how large it is; the network alone is so much.")
     if any(row.yours for row in rows):
         legend.append("*: yours, a weights.toml of your own holds this table, in the place of the shipped one.")
     legend.append("`restore models show NAME` says what it is for, its licence and its sources.")
     for sentence in legend:
-        yield from map(Text, textwrap.wrap(sentence, width, subsequent_indent="  "))
+        yield from map(Text, textwrap.wrap(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
