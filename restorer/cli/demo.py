@@ -38,6 +38,7 @@ def demo(
     """
     from PIL import Image
 
+    from restorer.cli.progress import Screen
     from restorer.engine.device import configure_threads
     from restorer.evaluation import ageing as pictures
     from restorer.pipeline.restorer import Restorer
@@ -51,7 +52,9 @@ def demo(
     aged = Image.fromarray(pictures.age(pictures.photograph(), seed))
     save_picture(aged, before, quality=QUALITY)
     configure_threads()
-    result = Restorer("tiny", scale=scale, device=device, offline=True).restore(before)
+    with Screen(quiet=as_json) as screen:
+        restorer = Restorer("tiny", scale=scale, device=device, offline=True)
+        result = restorer.restore(before, on_stage=screen.photo(before.name))
     result.save(after, overwrite=True)  # what may be replaced was seen before
     box = max((face.box for face in result.faces), key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), default=None)
     with Image.open(before) as picture:

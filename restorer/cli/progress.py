@@ -69,6 +69,12 @@ class Screen:
         self._left.view = view
         return view
 
+    def photo(self, name: str) -> OnStage:
+        """Begin with the only photo, of whose time nothing is known; return what is told how far it is."""
+        from restorer.batch.estimate import Estimate, Load, Rates
+
+        return self.photos(1, Estimate([Load(0.0)], Rates(complete=False), time.monotonic())).named(name)
+
 
 class ProgressView:
     """Hears how a run goes; the whole run is one bar.
@@ -95,8 +101,12 @@ class ProgressView:
 
     def begin(self, job: Job) -> OnStage:
         """Begin with a photo; return what is told how far it is."""
+        return self.named(job.source.name)
+
+    def named(self, name: str) -> OnStage:
+        """Begin with a photo of this name; see `begin`."""
         self._begun += 1
-        begun, name = self._begun, plain(job.source.name)
+        begun, name = self._begun, plain(name)
         self._estimate.begin(begun, time.monotonic())
 
         def on_stage(stage: str, fraction: float) -> None:

@@ -71,6 +71,7 @@ class PhotosCommand:
         """Do what was asked for; return the exit code."""
         self._opens = request.open
         if is_stream(request):
+            self._screen.doing("Restoring")
             code = restore_stream(self._restorer, request, self._show, json_lines=self._json)
         else:
             code = self.files(request)

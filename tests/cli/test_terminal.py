@@ -155,8 +155,9 @@ for words in (["-h"], ["models", "list"], ["faces", "--help"], ["no such folder/
 
 
 def test_the_demo(folder: Path) -> None:
-    with scene(folder, "plain", 100, "demo") as terminal:
+    with scene(folder, "now", 100, "demo") as terminal:
         assert terminal.wait() == 0
+    assert any("Restoring faces: before.jpg" in line for line in bars(terminal))
     compare("demo", 100, terminal.lines())
 
 

@@ -35,6 +35,7 @@ class Slow(Colour):
 
 def play(scene: set[str], arguments: list[str]) -> None:
     """Run the command."""
+    sys.argv[0] = "restore"  # as it is called in what it says
     if "now" in scene:
         from restorer.cli import moving
 
