@@ -38,6 +38,7 @@ class Job:
         header: the file at a glance; empty until the result has a name.
         journal: the folder whose journal remembers how the photo went; None for single photos.
         problem: why there is nothing to read, where that is known already.
+        page: which page of its file it is, from 1; None = the one that the file is read as.
     """
 
     source: Path
@@ -49,6 +50,12 @@ class Job:
     header: Header = UNSEEN
     journal: Path | None = None
     problem: UnreadablePhotoError | None = None
+    page: int | None = None
+
+    @property
+    def stem(self) -> str:
+        """What its result is named after: the file's stem, with the number of the page where there are several."""
+        return self.source.stem if self.page is None else f"{self.source.stem}_p{self.page}"
 
 
 @dataclass

@@ -139,7 +139,7 @@ def assign(
         left.sort()
     for i in left:  # not even the whole path tells them apart on a disk that minds no case
         for number in range(2, len(jobs) + 2):
-            stem = f"{jobs[i].source.stem}-{number}"
+            stem = f"{jobs[i].stem}-{number}"
             path = jobs[i].folder / template.name(stem, _suffix(jobs[i], chosen[i]), apart=True)
             if key(path) not in taken:
                 targets[i] = path
@@ -153,7 +153,7 @@ def _candidates(template: NameTemplate) -> list[Candidate]:
         return lambda job, suffix: job.folder / template.name(stem(job), suffix, apart=apart)
 
     return [
-        made(lambda job: job.source.stem, apart=False),
+        made(lambda job: job.stem, apart=False),
         made(_with_suffix),
         made(lambda job: f"{job.source.absolute().parent.name}_{_with_suffix(job)}"),
         made(lambda job: f"{_with_suffix(job)}-{_mark(job.place)}"),  # the same wherever the album is
@@ -162,7 +162,8 @@ def _candidates(template: NameTemplate) -> list[Candidate]:
 
 
 def _with_suffix(job: Job) -> str:
-    return job.source.name.replace(".", "_")
+    name = job.source.name.replace(".", "_")
+    return name if job.page is None else f"{name}_p{job.page}"
 
 
 def _mark(path: str | Path) -> str:

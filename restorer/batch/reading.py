@@ -6,10 +6,9 @@ import os
 
 from restorer.batch.discovery import Job
 from restorer.batch.outputs import is_original
-from restorer.batch.results import Results, Work, target_of
+from restorer.batch.results import Results, Work, digest, target_of
 from restorer.photo import read_photo
 from restorer.photo.header import measured
-from restorer.storage.digest import sha256_of
 from restorer.storage.identity import identity
 
 FAILED_BEFORE = "it failed in an earlier run; --retry-failed tries it again"
@@ -43,7 +42,7 @@ class Reader:
                 if ahead and size[0] * size[1] > self._large:
                     work.postponed = True
                 else:
-                    work.photo = read_photo(job.source)
+                    work.photo = read_photo(job.source, page=job.page)
         return work
 
     def _is_settled(self, work: Work) -> bool:
@@ -58,7 +57,7 @@ class Reader:
         if there and identity(target) in results.photos:
             raise is_original(target)
         if there and not results.rules.overwrite:
-            sha256 = sha256_of(job.source)
+            sha256 = digest(job)
             fingerprint = results.fingerprint(sha256)
             if not (results.rules.resume and results.is_made(job, fingerprint)):
                 raise results.in_the_way(job, sha256)
@@ -67,7 +66,7 @@ class Reader:
             return True
         asked = journal is not None and results.rules.resume and not results.rules.retry_failed
         failure = journal.failure(target) if journal is not None and asked else None
-        if failure is not None and failure.fingerprint == results.fingerprint(sha256_of(job.source)):
+        if failure is not None and failure.fingerprint == results.fingerprint(digest(job)):
             record.status, record.error, record.reason = "failed", failure.record["error"], FAILED_BEFORE
             work.failed_before = True
             return True

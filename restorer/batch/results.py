@@ -11,10 +11,11 @@ from restorer.batch.discovery import Job
 from restorer.batch.journal import Journal
 from restorer.batch.outputs import in_the_way
 from restorer.errors import OutputExistsError
-from restorer.photo import FORMATS, Photo, read_note
+from restorer.photo import FORMATS, Photo, page_digest, read_note
 from restorer.pipeline.restorer import Restorer
 from restorer.record import Record
 from restorer.storage import temporary
+from restorer.storage.digest import sha256_of
 from restorer.storage.identity import Identity
 
 
@@ -125,6 +126,11 @@ class Results:
         if not self.rules.dry_run:
             for folder in {target_of(job).parent for job in jobs}:
                 temporary.remove_abandoned(folder)
+
+
+def digest(job: Job) -> str:
+    """Return what `Photo.sha256` will be once the photo is read; raises OSError when it cannot be."""
+    return page_digest(sha256_of(job.source), job.page)
 
 
 def target_of(job: Job) -> Path:

@@ -11,12 +11,11 @@ from contextlib import ExitStack, suppress
 
 from restorer.batch.discovery import Job
 from restorer.batch.outputs import check_place, existing_folder, in_the_way, make_folder
-from restorer.batch.results import Results, Work, is_beside, target_of
+from restorer.batch.results import Results, Work, digest, is_beside, target_of
 from restorer.errors import UnwritableOutputError
 from restorer.pipeline.result import Result, variant_paths
 from restorer.record import Record
 from restorer.storage.atomic import write_whole
-from restorer.storage.digest import sha256_of
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -135,7 +134,7 @@ class Writer:
                 return
             if work.fingerprint is None:
                 with suppress(OSError):  # it cannot be read at all: any run tries it again
-                    work.fingerprint = results.fingerprint(sha256_of(job.source))
+                    work.fingerprint = results.fingerprint(digest(job))
         else:
             assert work.fingerprint is not None
             if record.status == "skipped" and journal.knows(target, work.fingerprint):

@@ -29,6 +29,9 @@ class PhotosRequest:
     )
     name: str = option("{stem}_restored", help="Name of a result: {stem}, {model}, {scale}.", panel=FILES)
     overwrite: bool = option(False, help="Replace results that exist; never the photos themselves.", panel=FILES)
+    pages: str | None = option(
+        None, help="Of a file with several pages: all, or numbers such as 2,5; otherwise the first.", panel=FILES
+    )
     files_from: Path | None = option(
         None,
         help="Also the photos in this list, one a line or separated by NUL bytes; - reads the list from stdin.",

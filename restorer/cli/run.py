@@ -16,6 +16,7 @@ from rich.text import Text
 
 from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import Estimate, RunEstimate, estimate_run, load_of
+from restorer.batch.pages import on_pages
 from restorer.batch.reading import FAILED_BEFORE
 from restorer.batch.run import Batch, Summary
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
@@ -82,6 +83,7 @@ class PhotosCommand:
         """Restore files and folders; return the exit code."""
         self._screen.doing("Looking for photos")
         found = find_photos(request.photos, request.out, listed=listed(request.files_from))
+        found.jobs = on_pages(found.jobs, request.pages)
         batch = Batch(
             self._restorer,
             overwrite=request.overwrite,

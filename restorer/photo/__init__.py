@@ -12,7 +12,7 @@ from restorer.photo.formats import (
     substitution,
     suffix_for,
 )
-from restorer.photo.model import Note, Photo, photo_from_array
+from restorer.photo.model import Note, Photo, page_digest, photo_from_array
 from restorer.photo.reading import read_note, read_photo
 from restorer.photo.sources import Source, open_photo
 from restorer.photo.strangers import UNSUPPORTED_SUFFIXES
@@ -33,6 +33,7 @@ __all__ = [
     "format_requests",
     "open_photo",
     "output_format",
+    "page_digest",
     "photo_from_array",
     "read_note",
     "read_photo",

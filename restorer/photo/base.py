@@ -77,6 +77,8 @@ class Format:
         recognise: whether a file's first 64 bytes are those of this format; its name plays no part.
         read: makes a photo of a file's bytes; raises `UndecodableError` or what its library raises.
         size: width and height that a file's header tells, not turned upright, without decoding; None = not told.
+        pages: how many pages a file holds, thumbnails and masks apart; None where files hold one.
+        read_page: makes a photo of one of them, from 1; None where files hold one.
         find_xmp: the XMP packet of a mapped file (for the note of what was done), reading only what leads to it.
         check: raises `MissingSupportError`, naming the path, when this installation cannot read the format.
         check_writing: the same for writing.
@@ -106,6 +108,8 @@ class Format:
     recognise: Callable[[bytes], bool]
     read: Callable[[bytes], Photo]
     size: Callable[[Path], tuple[int, int] | None]
+    pages: Callable[[Path], int] | None = None
+    read_page: Callable[[bytes, int], Photo] | None = None
     find_xmp: Callable[[Any], bytes | None] = _no_note
     check: Callable[[Path | str | None], None] = _everywhere
     check_writing: Callable[[Path | str | None], None] = _everywhere

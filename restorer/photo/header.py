@@ -49,6 +49,16 @@ def measured(header: Header, path: Path) -> Header:
     return replace(header, size=_size(path, header.format))
 
 
+def page_count(path: Path) -> int:
+    """Return how many pages a file holds; 1 for all that hold no pages, and for what cannot be read."""
+    kind = glance(path).format
+    count = None if kind is None else formats.FORMATS[kind].pages
+    try:
+        return 1 if count is None else max(count(path), 1)
+    except DAMAGE:
+        return 1  # reading the photo says what is wrong with it
+
+
 def _size(path: Path, kind: str) -> tuple[int, int] | None:
     try:
         with quiet_libraries():

@@ -97,6 +97,11 @@ class Note:
         return json.dumps(dict(self.options), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+def page_digest(sha256: str, page: int | None) -> str:
+    """Return what stands for the bytes of one page of a file: the file's own hash where no page was asked for."""
+    return sha256 if page is None else hashlib.sha256(f"{sha256} page {page}".encode()).hexdigest()
+
+
 def photo_from_array(pixels: Pixels, alpha: Pixels | None = None) -> Photo:
     """Return a photo made of an array, as if it had been read from a PNG without metadata.
 

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import formats, strangers, xmp
+from restorer.photo.base import Format
 from restorer.photo.damage import DAMAGE, quiet_libraries
 from restorer.photo.decoding import UndecodableError
-from restorer.photo.model import Note, Photo, origin_of
+from restorer.photo.model import Note, Photo, origin_of, page_digest
 
 
-def read_photo(source: Path | str | bytes) -> Photo:
+def read_photo(source: Path | str | bytes, *, page: int | None = None) -> Photo:
     """Read a photo with everything that it carries.
 
     Args:
         source: a file, or a file's bytes. Content decides what it is; names and suffixes do not.
+        page: of a file that holds several, from 1, without thumbnails and masks; None = the first.
 
     Returns:
         The photo, upright, at its own depth; `Photo.warnings` says what could not be kept.
@@ -40,7 +42,7 @@ def read_photo(source: Path | str | bytes) -> Photo:
     formats.FORMATS[kind].check(path)
     try:
         with quiet_libraries():
-            photo = formats.FORMATS[kind].read(data)
+            photo = _read(formats.FORMATS[kind], data, page)
     except MemoryError as error:
         message = f"{named} does not fit into memory once it is decoded."
         raise UnreadablePhotoError(path, message, "Close other programs, or give a smaller copy.") from error
@@ -49,9 +51,19 @@ def read_photo(source: Path | str | bytes) -> Photo:
         anew = "Copy the file again from where it came, or export it anew as PNG or TIFF."
         remedy = getattr(error, "remedy", None) or anew
         raise UnreadablePhotoError(path, message, remedy) from error
-    photo.path, photo.sha256 = path, hashlib.sha256(data).hexdigest()
+    photo.path, photo.sha256 = path, page_digest(hashlib.sha256(data).hexdigest(), page)
     photo.origin = None if path is None else origin_of(path)
     return photo
+
+
+def _read(format: Format, data: bytes, page: int | None) -> Photo:
+    if page is None:
+        return format.read(data)
+    if format.read_page is not None:
+        return format.read_page(data, page)
+    if page > 1:
+        raise UndecodableError(f"it has no page {page}", "Take a page that it has.")
+    return format.read(data)
 
 
 def _read_file(path: Path) -> bytes:

@@ -118,27 +118,45 @@ def _is_mask(page: ifd.Directory) -> bool:
     return bool(page.integer(_SUBFILE, 0) & 4) or page.integer(PHOTOMETRIC, BLACK_IS_ZERO) == _MASK
 
 
-def open_page(data: bytes) -> Page:
-    """Return the page that is the photo; raises `UndecodableError` when there is none."""
+def photo_pages(data: Any) -> list[ifd.Directory]:
+    """Return the pages that are photos, neither thumbnails nor masks; where all are marked so, the one with the most.
+
+    Raises:
+        UndecodableError: there is none, or it is a camera raw file, which only looks like TIFF.
+        DamagedDirectoryError: the file is no TIFF.
+    """
+    first = chosen_page(data)
+    return [page for page in _readable_pages(data) if not _is_reduced(page) and not _is_mask(page)] or [first]
+
+
+def open_page(data: bytes, number: int | None = None) -> Page:
+    """Return the page that is the photo, or the one of a number; raises `UndecodableError` when there is none."""
     try:
-        chosen = chosen_page(data)
+        chosen = chosen_page(data) if number is None else _numbered(data, number)
         directories = _readable_pages(data)
         picture = _patched_big(data, chosen) if chosen.big else _bare(data, chosen)
     except ifd.DamagedDirectoryError as error:
         raise UndecodableError(f"its TIFF structure is damaged: {error}") from error
     orientation = chosen.integer(exif.ORIENTATION, 1)
     page = Page(data, picture, chosen, orientation if 1 <= orientation <= 8 else 1)
-    page.warnings.extend(_left_out(data, chosen, directories))
+    page.warnings.extend(_left_out(data, chosen, directories, alone=number is None))
     return page
 
 
-def _left_out(data: bytes, chosen: ifd.Directory, directories: list[ifd.Directory]) -> Iterator[str]:
-    """Say what else is in the file; thumbnails are no loss."""
+def _numbered(data: bytes, number: int) -> ifd.Directory:
+    pages = photo_pages(data)
+    if not 1 <= number <= len(pages):
+        raise UndecodableError(f"it has no page {number}, only {len(pages)}", "Take a page that it has.")
+    return pages[number - 1]
+
+
+def _left_out(data: bytes, chosen: ifd.Directory, directories: list[ifd.Directory], *, alone: bool) -> Iterator[str]:
+    """Say what else is in the file; thumbnails are no loss, and other pages none where pages were asked for."""
     others = [page for page in directories if page.position != chosen.position]
     pages = [page for page in others if not _is_reduced(page) and not _is_mask(page)]
-    if pages:
+    if pages and alone:
         which = "first" if directories[0].position == chosen.position else "first that is no thumbnail"
-        yield f"The file holds {len(pages) + 1} pages; only the {which} was taken."
+        yield f"The file holds {len(pages) + 1} pages; only the {which} was taken. --pages all takes each."
     if any(_is_mask(page) for page in others):
         yield "A transparency mask, a page of its own in the TIFF, was dropped."
     if _LAYERS in chosen.entries:

@@ -61,6 +61,8 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--format": ("../pipeline/test_peers.py", "test_one_stem_with_two_suffixes_gives_two_outputs"),
         "--quality": (COMMAND, "test_quality_and_metadata_options"),
         "--strip-metadata": (COMMAND, "test_quality_and_metadata_options"),
+        "--layers": ("../photo/test_layers.py", "test_the_command_writes_a_tiff_for_any_photo"),
+        "--pages": ("../batch/test_pages.py", "test_each_page_is_a_result_of_its_own"),
         "--name": (COMMAND, "test_globs_names_and_odd_paths"),
         "--open": ("test_viewer.py", "test_open_shows_the_picture_the_report_or_the_folder"),
         "--notify/--no-notify": ("test_viewer.py", "test_a_long_run_is_told_and_may_be_told_not_to"),

@@ -18,6 +18,7 @@ from restorer.imaging.layers import Layer, flattened
 from restorer.photo import Photo, color, photo_from_array, read_photo, write_photo
 from restorer.pipeline.result import Result
 from tests.support.faces import smooth_photo
+from tests.support.in_process import restore
 from tests.support.parts import Colour, Detector, Everything, face_at
 
 psdtags = pytest.importorskip("psdtags")
@@ -156,3 +157,15 @@ def test_without_faces_there_is_one_layer() -> None:
     result = Restorer("none", background="lanczos", layers=True).restore(photo_from_array(smooth_photo(40, 50)))
     assert [layer.name for layer in result.layers] == ["Enlarged"]
     assert (result.layers[0].pixels == result.image).all()
+
+
+def test_the_command_writes_a_tiff_for_any_photo(tmp_path: Path, capsys: Any) -> None:
+    photo = tmp_path / "a.png"
+    write_photo(photo, smooth_photo(40, 50), like=photo_from_array(smooth_photo(40, 50)), format="PNG")
+    plain = ("--model", "none", "--background", "lanczos")
+    restore(capsys, str(photo), "--layers", *plain)
+    layers = by_psdtags(tmp_path / "a_restored.tif", smooth_photo(40, 50))
+    assert [layer.name for layer in layers] == ["Enlarged"]
+    assert "done already" in restore(capsys, str(photo), "--layers", *plain).out
+    for wrong in (("--format", "jpg"), ("-o", str(tmp_path / "a.jpg"))):
+        assert restore(capsys, str(photo), "--layers", *plain, *wrong, code=None).code in (1, 2)

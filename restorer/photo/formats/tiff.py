@@ -17,8 +17,8 @@ _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
 _UNASSOCIATED_ALPHA = 2
 
 
-def _read_tiff(data: bytes) -> Photo:
-    page = tiff_page.open_page(data)
+def _read_tiff(data: bytes, number: int | None = None) -> Photo:
+    page = tiff_page.open_page(data, number)
     builder = PhotoBuilder("TIFF")
     builder.icc_profile = page.bytes_of(_ICC)
     block, problems = exif.from_tiff(page.data, page.directory)
@@ -39,6 +39,11 @@ def _size(path: Path) -> tuple[int, int] | None:
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         page = tiff_page.chosen_page(data)
     return page.integer(tiff_page.WIDTH, 0), page.integer(tiff_page.LENGTH, 0)
+
+
+def _pages(path: Path) -> int:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return len(tiff_page.photo_pages(data))
 
 
 def _find_xmp(data: Any) -> bytes | None:
@@ -96,6 +101,8 @@ FORMAT = Format(
     recognise=lambda head: head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and head[8:10] != b"CR",
     read=_read_tiff,
     size=_size,
+    pages=_pages,
+    read_page=_read_tiff,
     find_xmp=_find_xmp,
     requests=("tiff", "tif"),
     encode=_encode_tiff,
