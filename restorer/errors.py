@@ -193,10 +193,6 @@ class UnsuitablePhotoError(UsageError, TypeError):
     ends_run = False
 
 
-class FallbackWarning(UserWarning):
-    """Given from Python when "auto" could not have its models, and those that are built in took their place."""
-
-
 # ---------------------------------------------------------------------------------------------------------- photos
 
 

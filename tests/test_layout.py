@@ -207,11 +207,11 @@ def test_every_way_to_import_is_seen(text: str, wanted: set[str]) -> None:
 
 
 def test_directions() -> None:
-    assert forbidden("pipeline.choice", "batch.lanes")
+    assert forbidden("pipeline.choice", "batch.results")
     assert forbidden("faces.detect", "upscaling.tiles")
     assert forbidden("batch.run", "cli.run")
     assert forbidden("errors", "storage")
     assert forbidden("pipeline.choice", "")
     assert not forbidden("options", "errors")
     assert not forbidden("cli.run", "batch.run")
-    assert not forbidden("batch.run", "batch.lanes")
+    assert not forbidden("batch.run", "pipeline.lanes")

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from restorer.batch.discovery import Job
-from restorer.batch.lanes import FACES, LANES, Lanes, wait_until_done
 from restorer.batch.naming import NameTemplate, assign
 from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.writing import Writer
 from restorer.photo import output_format, read_note, substitution
 from restorer.photo.header import glance, measured
+from restorer.pipeline.canvas import Wrap
 from restorer.pipeline.events import OnStage
-from restorer.pipeline.restorer import Restorer, Wrap
+from restorer.pipeline.lanes import FACES, LANES, Lanes, wait_until_done
+from restorer.pipeline.restorer import Restorer
 from restorer.pipeline.result import Result, file_format
 from restorer.record import Record
 from restorer.storage import temporary
@@ -64,8 +65,8 @@ class Batch:
     these three are in memory. Networks work on one photo at a time, so its bytes do not depend on its neighbours.
 
     On a GPU `LANES` photos are restored at the same time, or as many as have `LARGE_PHOTO_PIXELS` together, and their
-    faces share the batches of the face restorer (see `restorer.batch.lanes`). That begins when the first photo with a
-    face has loaded the networks; parts that the caller gave must then bear being called by several threads.
+    faces share the batches of the face restorer (see `restorer.pipeline.lanes`). That begins when the first photo with
+    a face has loaded the networks; parts that the caller gave must then bear being called by several threads.
 
     Args:
         restorer: what restores them.

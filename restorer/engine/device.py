@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,29 @@ def apply_threads() -> None:
 
         if torch.get_num_threads() != _threads[0]:
             torch.set_num_threads(_threads[0])
+
+
+def start_after_fork(used: Device | None) -> None:
+    """Make computing safe in a process that was forked from one which may have computed already.
+
+    The threads that torch computes with do not come along, and who waited for them would wait for ever; so it computes
+    with one from here on. OpenCV's are left alone: its work does not wait for threads that do not take a part of it,
+    but to set their number waits for all of them.
+
+    Args:
+        used: the device of the networks that the parent has loaded; None = none is known.
+
+    Raises:
+        DeviceUnavailableError: it is a GPU, which a forked process cannot use.
+    """
+    if used is not None and used.kind != "cpu":
+        raise DeviceUnavailableError(
+            f"This process was forked from one whose networks are on {used.name}, and a fork cannot use that.",
+            'Start processes by multiprocessing.get_context("spawn"), or make the Restorer in the new process.',
+        )
+    _threads[:] = [1]
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _device_name(device: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 import threading
 from functools import cache
@@ -80,6 +81,10 @@ class Pool:
     def __len__(self) -> int:
         return len(self._networks)
 
+    def forget_locks(self) -> None:
+        """Take new locks, in a forked process: threads that did not come along may hold the old ones for ever."""
+        self._locks, self._guard = {}, threading.Lock()
+
 
 def _key(table: Table, path: Path, device: Device, engine: str) -> Key:
     """Return what tells two networks apart; the table's name is part of it, since records give it."""
@@ -90,3 +95,5 @@ def _key(table: Table, path: Path, device: Device, engine: str) -> Key:
 
 POOL = Pool()
 """The networks of this process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.forget_locks)

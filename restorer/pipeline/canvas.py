@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from restorer.pipeline.components import Components
 
 
+Wrap = Callable[["FaceRestorer"], "FaceRestorer"]
+"""Puts something around a face restorer, so that several photos share its batches."""
+
+
 @dataclass
 class Canvas:
     """The picture on its way.
@@ -127,7 +131,7 @@ class Work:
     faces: list[Face] | None = None
     detections: list[Detection] = field(default_factory=list)
     source: np.ndarray | None = None
-    wrap: Callable[[FaceRestorer], FaceRestorer] | None = None
+    wrap: Wrap | None = None
     variants: list[Canvas] = field(default_factory=list)
     tell: Callable[[float], None] = lambda _fraction: None
 

@@ -76,6 +76,11 @@ class Components(Decisions):
         self._backgrounds: dict[str, Background] = {}
 
     @property
+    def device_in_use(self) -> Device | None:
+        """The device of the run, where it has been chosen by now."""
+        return self._device
+
+    @property
     def loaded(self) -> bool:
         """Whether the face restorer is there: loaded, or given."""
         return self._face_model is not None

@@ -306,15 +306,14 @@ class Decisions:
     @alone
     def notify_once(self, line: str | None) -> None:
         """Say a line, once a run."""
-        line = worded(line) if line else None
-        if line and line not in self.told:
+        if line and (line := worded(line)) not in self.told:
             self.told.add(line)
             self._notify(line)
 
     @alone
     def warn_once(self, line: str | None) -> None:
         """Say a line that even a quiet run says, once a run."""
-        if line and line not in self.told:
+        if line and (line := worded(line)) not in self.told:
             self.told.add(line)
             self._warn(line)
 

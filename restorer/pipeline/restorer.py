@@ -6,43 +6,29 @@ stands in `restorer.pipeline.stages`, a file each; with what it happens, in `res
 
 from __future__ import annotations
 
-import hashlib
-import json
+import io
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO, cast
 
-from restorer import weights
-from restorer.errors import OptionTypeError, UsageError
-from restorer.imaging.libraries import np
-from restorer.models.base import Detector, Face, FaceRestorer
-from restorer.options import OptionFields, Options
-from restorer.photo import Note, Photo, Source, open_photo, requested_format
-from restorer.pipeline.canvas import Canvas, Work
+from restorer.models.base import Face
+from restorer.options import Options
+from restorer.photo import Note, Photo, Source, open_photo, output_format
+from restorer.pipeline.canvas import Canvas, Work, Wrap
 from restorer.pipeline.components import Components
-from restorer.pipeline.decisions import Given, Mask, Notify, name_of
 from restorer.pipeline.events import OnStage, unheard
-from restorer.pipeline.holes import hash_of
-from restorer.pipeline.result import Result, check_size, variant_paths
+from restorer.pipeline.fingerprint import note_of
+from restorer.pipeline.many import OnProgress, Outcome, outcomes
+from restorer.pipeline.prepared import Prepared
+from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths
 from restorer.pipeline.stages import stages
 from restorer.record import Record
-from restorer.upscaling.lanczos import Background
-from restorer.version import __version__
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-Wrap = Callable[[FaceRestorer], FaceRestorer]
-"""Puts something around a face restorer, so that several photos share its batches."""
-OTHERS = 16
-"""Sets of other options that a restorer keeps components for; those that were made first go."""
 
 
-class Restorer:
+class Restorer(Prepared):
     """Restores photos with one choice of components; networks are loaded on first use and kept.
 
     Args:
@@ -63,74 +49,13 @@ class Restorer:
         UnknownTableError: no weights.toml has a table of that name.
     """
 
-    def __init__(
-        self,
-        model: str | Path | FaceRestorer = "auto",
-        *,
-        detector: str | Path | Detector = "auto",
-        background: str | Path | Background = "auto",
-        mask: Mask | None = None,
-        notify: Notify | None = None,
-        warn: Notify | None = None,
-        on_download: weights.OnProgress | None = None,
-        **options: Unpack[OptionFields],
-    ) -> None:
-        given = {"model": model, "detector": detector, "background": background}
-        named: dict[str, Any] = {key: str(value) for key, value in given.items() if isinstance(value, (str, Path))}
-        for part, value in {**given, "mask": mask}.items():
-            if part not in named:
-                _check_part(part, value)
-        self.options = Options.of(**named, **options)
-        self._notify, self._warn = notify, warn
-        self._on_download = on_download
-        self._given = Given(
-            detector=None if isinstance(detector, (str, Path)) else detector,
-            face_model=None if isinstance(model, (str, Path)) else model,
-            background=None if isinstance(background, (str, Path)) else background,
-            mask=mask,
-        )
-        self._others: dict[Options, Components] = {}
-        self._guard = threading.Lock()
-        self.components = self._components(self.options)
-
-    def __repr__(self) -> str:
-        """Return the model and what else differs from the defaults, as it is written."""
-        given = self._given
-        parts = {"detector": given.detector, "background": given.background, "mask": given.mask}
-        words = [repr(self.options.model) if given.face_model is None else name_of(given.face_model)]
-        words += [f"{name}={name_of(part)}" for name, part in parts.items() if part is not None]
-        for name, value in self.options.values().items():
-            if name != "model" and value != getattr(Options, name):
-                words.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(words)})"
-
-    def _components(self, options: Options) -> Components:
-        asked = requested_format(options.format)  # an unknown one is no error of a photo
-        if options.layers and asked is not None and not asked.layers:
-            raise UsageError(
-                f"--layers writes a TIFF, and --format {options.format} asks for another file.",
-                "Leave one of them out.",
-            )
-        return Components(options, self._notify, on_download=self._on_download, given=self._given, warn=self._warn)
-
-    def components_for(self, options: Options | None) -> Components:
-        """Return what works with other options than this restorer's; networks that are loaded already are shared."""
-        if options is None or options == self.options:
-            return self.components
-        with self._guard:
-            if options not in self._others:
-                self._others[options] = self._components(options)
-                if len(self._others) > OTHERS:
-                    del self._others[next(iter(self._others))]
-            return self._others[options]
-
     # -------------------------------------------------------------------------------------------- from file to file
 
     def restore_file(
         self,
-        source: Path | bytes,
-        target: Path | BinaryIO,
-        format: str,
+        source: Source,
+        target: Path | str | BinaryIO,
+        format: str | None = None,
         *,
         photo: Photo | None = None,
         overwrite: bool = False,
@@ -139,9 +64,10 @@ class Restorer:
         """Restore one file into another; what goes wrong with the photo stands in the record, and no file is left.
 
         Args:
-            source: the photo's file, or its bytes.
+            source: the photo's file, or whatever else `restore` takes.
             target: the file to write, or a binary stream.
-            format: what to write, as Pillow names it.
+            format: what to write, as Pillow names it; None = by the target's name, and where that says nothing, as the
+                option `format` says.
             photo: the photo, when it has been read already.
             overwrite: replace a file that is there; the photo itself is never replaced.
             on_stage: told how far the work is.
@@ -150,18 +76,67 @@ class Restorer:
             WeightsError: weights are missing or not verified; no other photo would fare better.
             UsageError: the options cannot be met on this machine.
         """
-        record = self.new_record("-" if isinstance(source, bytes) else str(source))
-        with record.capturing(source if isinstance(source, Path) else None):
-            result = self.restore(source if photo is None else photo, record=record, format=format, on_stage=on_stage)
+        where = Path(target) if isinstance(target, str) else target
+        path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+        record = self.new_record("-" if path is None else os.fspath(cast("str | Path", source)))
+        with record.capturing(path):
+            with record.timed("total"), record.timed("read"):
+                opened = open_photo(source) if photo is None else photo
+            check_target(where, opened, overwrite=overwrite)
+            suffix = where.suffix if isinstance(where, Path) else ""
+            format = format or output_format(opened.format, file_format(self.options), suffix or None)
+            result = self.restore(opened, record=record, format=format, on_stage=on_stage)
             with record.timed("total"), record.timed("write"):
-                lost = result.save(target, format=format, overwrite=overwrite)
-                others = variant_paths(target, 1 + len(result.variants))[1:] if isinstance(target, Path) else []
+                lost = result.save(where, format=format, overwrite=overwrite)
+                others = variant_paths(where, 1 + len(result.variants))[1:] if isinstance(where, Path) else []
                 for number, other in enumerate(others, 1):
                     result.save(other, format=format, overwrite=overwrite, variant=number)
             record.warn(*lost)
-            record.output = str(target) if isinstance(target, Path) else "-"
+            record.output = str(where) if isinstance(where, Path) else "-"
             record.variants = [str(other) for other in others]
         return record
+
+    def restore_bytes(self, data: bytes, *, on_stage: OnStage | None = None) -> tuple[bytes, Record]:
+        """Restore a picture file's bytes into another's, in the format that the option `format` says.
+
+        Args:
+            data: the photo's file.
+            on_stage: told how far the work is.
+
+        Returns:
+            The result's file and the record; no bytes where the photo failed, and the record says by what.
+
+        Raises:
+            WeightsError: weights are missing or not verified; no other photo would fare better.
+            UsageError: the options cannot be met on this machine.
+        """
+        stream = io.BytesIO()
+        record = self.restore_file(data, stream, on_stage=on_stage)
+        return (stream.getvalue() if record.status == "ok" else b""), record
+
+    def restore_many(
+        self, photos: Iterable[Source], *, total: int | None = None, on_progress: OnProgress | None = None
+    ) -> Generator[Outcome, None, None]:
+        """Restore photos one after the other, and hand each on as soon as it and those before it are done.
+
+        A photo that cannot be restored is an outcome too, with a record that says why, and the others go on. Photos are
+        taken from `photos` only as they are needed, so that it may be a generator without end. On a CPU one photo is in
+        memory at a time; on a GPU a few are worked on together, and their faces share the batches of the network.
+
+        Args:
+            photos: whatever `restore` takes, one after the other.
+            total: how many there are, for `on_progress`; None = as many as their length says.
+            on_progress: hears how much is done, from 0.0 to 1.0, only ever more. Where nobody knows how many there are,
+                it hears the beginning and the end.
+
+        Returns:
+            An iterator over what became of them, in their order. What stops early closes it.
+
+        Raises:
+            WeightsError: weights are missing or not verified; no other photo would fare better.
+            UsageError: the options cannot be met on this machine, or `photos` is a single photo.
+        """
+        return outcomes(self, photos, total=total, on_progress=on_progress)
 
     # --------------------------------------------------------------------------------------------- the story itself
 
@@ -269,42 +244,4 @@ class Restorer:
             options: other ones than the restorer's.
             faces: those that the caller knew; then they are part of the fingerprint.
         """
-        components = self.components_for(options)
-        chosen = components.options
-        named = {
-            **chosen.changed(),
-            "scale": chosen.scale,
-            "detector": chosen.detector,
-            "background": chosen.background,
-        }
-        model = components.model
-        facts: dict[str, Any] = {
-            "input": input_sha256,
-            "options": named,
-            "model": model,
-            "weights": components.model_hash(),
-        }
-        if chosen.min_likeness is not None:
-            facts["likeness"] = components.likeness_hash()
-        if chosen.hole is not None:
-            facts["hole"] = hash_of(Path(chosen.hole))
-        if faces is not None:
-            facts["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
-        digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
-        return Note(tool="restorer", version=__version__, model=model, options=named, fingerprint=digest)
-
-
-_METHODS = {"model": ("crop", "restore"), "detector": ("detect",), "background": ("upscale",), "mask": ("__call__",)}
-"""What the objects need that may stand in the place of a name."""
-
-
-def _check_part(part: str, value: object) -> None:
-    """Raise `OptionTypeError` for an object that cannot be what it was given as."""
-    if part == "mask" and value is None:
-        return
-    lacking = [name for name in _METHODS[part] if not hasattr(value, name)]
-    if lacking or isinstance(value, type):
-        wanted = " and ".join(f"`{name}`" for name in _METHODS[part])
-        name = "" if part == "mask" else "a name or "
-        message = f"{part} must be {name}an object with {wanted}, not {value!r}."
-        raise OptionTypeError(part, message, "Give an object of the class." if isinstance(value, type) else None)
+        return note_of(self.components_for(options), input_sha256, faces)

@@ -45,7 +45,7 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and limi
 SLOW = """
     import os, signal, sys, time
     from pathlib import Path
-    from restorer.batch.lanes import Lanes
+    from restorer.pipeline.lanes import Lanes
     from restorer.cli import main
     from restorer.storage import atomic as files
     from restorer.pipeline.restorer import Restorer

@@ -19,6 +19,7 @@ from restorer.errors import FaceNotRestoredError, UsageError
 from restorer.imaging.resize import resize
 from restorer.models.base import Face
 from restorer.photo import read_photo
+from restorer.pipeline import prepared
 from restorer.pipeline import restorer as story
 from restorer.pipeline.canvas import Canvas, Work
 from restorer.pipeline.stages import Stage, stages
@@ -445,7 +446,7 @@ def test_other_options_are_checked_told_and_not_kept_without_end() -> None:
     begun = run.new_record("a.png")
     assert run.restore(photo, options=replace(run.options, scale=3.0), record=begun).record["scale"] == 3.0
     first = run.components_for(replace(run.options, scale=3.0))
-    for number in range(story.OTHERS):
+    for number in range(prepared.OTHERS):
         assert run.components_for(replace(run.options, scale=3.0)) is first
         run.components_for(replace(run.options, scale=4.0 + number))
     assert run.components_for(replace(run.options, scale=3.0)) is not first

@@ -20,16 +20,16 @@ from PIL import Image
 
 from restorer.batch.discovery import Job, find_photos
 from restorer.batch.journal import NAME
-from restorer.batch.lanes import Lanes
 from restorer.batch.run import Batch
 from restorer.engine.device import Device
 from restorer.errors import WeightsUnavailableError
 from restorer.models.base import Face
 from restorer.photo import read_photo
+from restorer.pipeline.lanes import Lanes
 from restorer.pipeline.restorer import Restorer
 from restorer.record import Record
 from restorer.upscaling.lanczos import Lanczos
-from tests.batch.test_face_batches import PATIENCE, Negative
+from tests.pipeline.test_face_batches import PATIENCE, Negative
 from tests.support.albums import environment, files
 from tests.support.parts import Detector, Everything, face_at
 
@@ -510,8 +510,8 @@ def test_killed_in_the_middle_and_rerun(album: list[int]) -> None:
     run(a_restorer(Negative()), "calm")
     script = """
         import os, signal
-        from tests.batch.test_face_batches import Negative
-        from tests.batch.test_lanes import FOUND, Finder, a_restorer, run
+        from tests.pipeline.test_face_batches import Negative
+        from tests.pipeline.test_lanes import FOUND, Finder, a_restorer, run
 
         class Fatal(Negative):
             def answer(self, crops):

@@ -16,11 +16,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restorer.batch.lanes import Cancelled, FaceBatcher
 from restorer.engine.device import Device
 from restorer.engine.torch_engine import sent_to
 from restorer.models.base import CropSpec
 from restorer.models.templates import FACEXLIB
+from restorer.pipeline.lanes import Cancelled, FaceBatcher
 
 pytestmark = pytest.mark.timeout(60)  # nobody waits forever
 PATIENCE = 30.0
