@@ -80,6 +80,7 @@ class Record:
         warnings: what did not go as one may expect.
         error: kind, message and remedy of what the photo failed by; None where it did not.
         reason: why it was skipped, or not tried again.
+        page: which page of its file the photo is, from 1, where pages were asked for.
         licenses: by the names of the weights that did the work, those licences that limit what the result is used for.
         retryable: whether a failure does not lie in the photo, so that any run tries it again; not in the JSON form.
         task: what faces were given, where that was more than being restored.
@@ -113,6 +114,7 @@ class Record:
     prior: str | None = None
     variants: list[str] = field(default_factory=list)
     interrupted: bool = False
+    page: int | None = None
 
     @contextmanager
     def capturing(self, source: Path | str | None = None) -> Iterator[None]:
@@ -198,6 +200,7 @@ class Record:
             "faces": [face.as_dict() for face in self.faces],
             "warnings": list(self.warnings),
             "licenses": dict(self.licenses),
+            "page": self.page,
             "error": self.error,
             "reason": self.reason,
             "task": self.task,

@@ -34,6 +34,7 @@ class Reader:
             ahead: whether others are in memory, so that a large one is left to its turn.
         """
         work = Work(job, self._results.restorer.new_record(str(job.source)))
+        work.record.page = job.page
         with work.record.capturing(job.source), work.record.timed("read"):
             if job.problem is not None:
                 raise job.problem

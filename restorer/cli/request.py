@@ -44,6 +44,9 @@ class PhotosRequest:
     retry_failed: bool = option(False, help="Try again what failed in an earlier run.", panel=RUN)
     dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
     report: bool = option(False, help="Write report.html with before and after.", panel=RUN)
+    sheet: Path | None = option(
+        None, help="Write a PDF or TIFF for the client: before, after and what was used, a page a photo.", panel=RUN
+    )
     open: bool = option(
         False, help="Show the result when the run is over: the picture, the report, or the folder.", panel=FILES
     )

@@ -30,6 +30,7 @@ from restorer.formatting import duration
 if TYPE_CHECKING:
     from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
+    from restorer.report.sheet import Sheet
     from restorer.report.writer import Report
 
 LONG_RUN = 5
@@ -97,7 +98,7 @@ class PhotosCommand:
         if request.shard:
             jobs = shard(jobs, request.shard)
         self._say_found(found, jobs)
-        report = self._report(request, jobs)
+        report, sheet = self._report(request, jobs), self._sheet(request, jobs)
         scale = self._restorer.options.scale
         loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
         several = len(jobs) >= LONG_RUN and not self._quiet
@@ -112,8 +113,9 @@ class PhotosCommand:
             def on_record(record: Record) -> None:
                 view.end(record)
                 self._show(record)
-                if report is not None:
-                    report.add(record)
+                for each in (report, sheet):
+                    if each is not None:
+                        each.add(record)
 
             begin = view.begin
             if request.preview is not None:
@@ -123,6 +125,7 @@ class PhotosCommand:
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
             self._write_report(report)
+            self._write_sheet(sheet)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
                 messages.print("Interrupted.")
                 self._screen.end()
@@ -132,6 +135,7 @@ class PhotosCommand:
         if len(jobs) > 1 and not self._quiet:
             self._summarise(batch.summary, len(jobs))
         self._write_report(report)
+        self._write_sheet(sheet)
         return 1 if batch.summary.failed else 0
 
     def _report(self, request: PhotosRequest, jobs: Sequence[Job]) -> Report | None:
@@ -149,6 +153,20 @@ class PhotosCommand:
             self.page = report.write()
             if not self._quiet:
                 messages.print(Text("Report: ").append_text(linked(self.page, messages)))
+
+    def _sheet(self, request: PhotosRequest, jobs: Sequence[Job]) -> Sheet | None:
+        """Return the sheet that was asked for; a foreign file in its place is an error before the work."""
+        if request.sheet is None or request.dry_run or not jobs:
+            return None
+        from restorer.report.sheet import Sheet
+
+        return Sheet(request.sheet, overwrite=request.overwrite)
+
+    def _write_sheet(self, sheet: Sheet | None) -> None:
+        """Write the sheet where one was asked for and a photo has a result, and say where it is."""
+        written = None if sheet is None else sheet.write()
+        if written is not None and not self._quiet:
+            messages.print(Text("Sheet: ").append_text(linked(written, messages)))
 
     # ---------------------------------------------------------------------------------------------------- what is seen
 

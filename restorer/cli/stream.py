@@ -171,6 +171,8 @@ def _check(request: PhotosRequest, *, json_lines: bool) -> None:
             raise UsageError(
                 "- reads a photo from stdin, and stdin is this terminal.", "Use restore - < photo.jpg > restored.jpg"
             )
+    if request.sheet:
+        raise UsageError("--sheet shows files before and after; a photo from stdin or to stdout is none.")
     if request.report:
         raise UsageError("--report shows files before and after; a photo from stdin or to stdout is none.")
     for flag in _only_for_files(request):

@@ -75,9 +75,9 @@ class Picture:
         self.size = photo.size
 
     @classmethod
-    def read(cls, source: Photo | Path) -> Picture:
-        """Return the picture of a photo, or of a file; raises PhotoError where that cannot be read."""
-        return cls(source if isinstance(source, Photo) else read_photo(source))
+    def read(cls, source: Photo | Path, page: int | None = None) -> Picture:
+        """Return the picture of a photo, or of a page of a file; raises PhotoError where that cannot be read."""
+        return cls(source if isinstance(source, Photo) else read_photo(source, page=page))
 
     def whole(self, sizes: Sizes) -> Preview:
         """Return the whole photo."""
@@ -90,8 +90,19 @@ class Picture:
         x1, y1 = max(round(box[2] * width), x0 + 1), max(round(box[3] * height), y0 + 1)
         return self._preview((x0, y0, x1, y1), sizes.face, sizes.quality)
 
+    def image(self, side: int) -> Image.Image:
+        """Return the whole photo in sRGB, RGB or RGBA or grey, reduced to a long side."""
+        return self._image((0, 0, *self.size), side)
+
     def _preview(self, region: tuple[int, int, int, int], side: int, quality: int) -> Preview:
         """Return a region in sRGB, reduced to a long side."""
+        image = self._image(region, side)
+        stream = io.BytesIO()
+        image.save(stream, "WEBP", quality=quality, method=4)
+        uri = "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+        return Preview(uri, image.width, image.height)
+
+    def _image(self, region: tuple[int, int, int, int], side: int) -> Image.Image:
         import cv2
 
         x0, y0, x1, y1 = region
@@ -103,11 +114,7 @@ class Picture:
         if scale < 1:
             smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
             pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
-        image = _srgb(_eight_bits(pixels), self._photo.icc_profile)
-        stream = io.BytesIO()
-        image.save(stream, "WEBP", quality=quality, method=4)
-        uri = "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-        return Preview(uri, image.width, image.height)
+        return _srgb(_eight_bits(pixels), self._photo.icc_profile)
 
 
 def _eight_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -159,7 +159,7 @@ def _pictures(record: Mapping[str, Any], before: Photo | Path | None, after: Pho
         if source is None:
             return None
         try:
-            return Picture.read(source)
+            return Picture.read(source, record.get("page") if field == "input" else None)
         except RestorerError as error:
             problems.append(error.message)
         except OSError as error:

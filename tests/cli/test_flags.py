@@ -62,6 +62,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--quality": (COMMAND, "test_quality_and_metadata_options"),
         "--strip-metadata": (COMMAND, "test_quality_and_metadata_options"),
         "--layers": ("../photo/test_layers.py", "test_the_command_writes_a_tiff_for_any_photo"),
+        "--sheet": ("../report/test_sheet.py", "test_the_command_writes_a_page_for_each_photo"),
         "--pages": ("../batch/test_pages.py", "test_each_page_is_a_result_of_its_own"),
         "--name": (COMMAND, "test_globs_names_and_odd_paths"),
         "--open": ("test_viewer.py", "test_open_shows_the_picture_the_report_or_the_folder"),
