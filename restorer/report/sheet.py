@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from restorer.errors import OutputExistsError, RestorerError, UnwritableOutputError, UsageError
 from restorer.record import Record
@@ -108,8 +108,7 @@ def _page(facts: Mapping[str, Any]) -> Image.Image:
         except (RestorerError, OSError) as error:
             _paragraph(draw, left, 150, str(error), 60)
             continue
-        shown = picture.image(max(_PICTURE))
-        shown.thumbnail(_PICTURE)
+        shown = ImageOps.contain(picture.image(max(_PICTURE)), _PICTURE, Image.Resampling.BICUBIC)
         size = f"{title}: {picture.size[0]} x {picture.size[1]} pixels"
         draw.text((left, 100), size, fill="#444444", font=_font(22))
         page.paste(shown, (left, 140), shown if shown.mode == "RGBA" else None)
