@@ -114,11 +114,13 @@ class RestorerError(Exception):
         exit_code: the exit code of the command when this error ends it.
         ends_run: whether no other photo would fare better, so that the run ends; otherwise the photo fails alone.
         retryable: whether it does not lie in the photo: a later run tries that photo again without being asked.
+        cause: what other photos of a run fail by as well, in words that are the same for all; None = it is this one's.
     """
 
     exit_code: int = 1
     ends_run: bool = False
     retryable: bool = False
+    cause: str | None = None
 
     def __init__(self, message: str, remedy: str | None = None) -> None:
         self.message = worded(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,13 @@ class FaceRecord:
         }
 
 
+DONE_EARLIER = (
+    *("model", "detector", "background", "mask", "mask_name", "components", "scale", "input_size", "output_size"),
+    *("device", "precision", "faces"),
+)
+"""Fields that the record of a photo which was found to be done has from the run that did it."""
+
+
 @dataclass(repr=False)
 class Record:
     """All that is said about one photo; `as_dict` gives the JSON form, whose values `record["model"]` gives too.
@@ -70,6 +77,8 @@ class Record:
         background: what enlarged the rest.
         mask: what decided how much of a face is pasted, by its former name.
         mask_name: the same, as a table or "landmarks".
+        components: of each part that took part its "name", the first digits of its weights' "sha256" (None where there
+            are no weights), and whether it was "named" by the user or chosen.
         scale: how many times larger the result is.
         input_size: (width, height) of the upright photo.
         output_size: (width, height) of the result.
@@ -88,6 +97,9 @@ class Record:
         variants: of several answers, the files behind the first.
         interrupted: whether the user ended a search, whose best so far is written before the run ends; not in the JSON
             form.
+        earlier: what an earlier run left of its record, for a photo that is done already: the JSON form then has its
+            figures and faces.
+        cause: what several photos fail by for the same reason; not in the JSON form.
     """
 
     input: str
@@ -98,6 +110,7 @@ class Record:
     background: str | None = None
     mask: str | None = None
     mask_name: str | None = None
+    components: dict[str, dict[str, Any]] = field(default_factory=dict)
     scale: float = 2.0
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
@@ -109,12 +122,14 @@ class Record:
     licenses: dict[str, str] = field(default_factory=dict)
     error: dict[str, str | None] | None = None
     reason: str | None = None
+    earlier: Mapping[str, Any] | None = None
     retryable: bool = False
     task: str | None = None
     prior: str | None = None
     variants: list[str] = field(default_factory=list)
     interrupted: bool = False
     page: int | None = None
+    cause: str | None = None
 
     @contextmanager
     def capturing(self, source: Path | str | None = None) -> Iterator[None]:
@@ -164,6 +179,7 @@ class Record:
         self.status = "failed"
         self.output = None
         self.retryable = error.retryable
+        self.cause = error.cause
         self.error = {"kind": error.kind, "message": error.message, "remedy": error.remedy}
 
     def __repr__(self) -> str:
@@ -182,6 +198,13 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values in the order of the documentation."""
+        told = self._own()
+        if self.earlier is not None:
+            told |= {name: self.earlier[name] for name in DONE_EARLIER if self.earlier.get(name) is not None}
+            told["earlier"] = {name: self.earlier.get(name) for name in ("seconds", "time", "warnings")}
+        return told
+
+    def _own(self) -> dict[str, Any]:
         return {
             "input": self.input,
             "output": self.output,
@@ -191,6 +214,7 @@ class Record:
             "background": self.background,
             "mask": self.mask,
             "mask_name": self.mask_name,
+            "components": self.components,
             "scale": self.scale,
             "input_size": list(self.input_size) if self.input_size else None,
             "output_size": list(self.output_size) if self.output_size else None,
@@ -206,4 +230,5 @@ class Record:
             "task": self.task,
             "prior": self.prior,
             "variants": list(self.variants),
+            "earlier": None,
         }

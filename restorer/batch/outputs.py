@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from restorer.errors import OutputExistsError, UnwritableOutputError
 from restorer.photo import Note
+
+_ELSEWHERE = "Choose another place with -o."
 
 
 def is_original(target: Path) -> OutputExistsError:
@@ -20,7 +22,7 @@ def is_original(target: Path) -> OutputExistsError:
 
 
 def in_the_way(target: Path, found: Note | None, wanted: Note | None) -> OutputExistsError:
-    """Return the error for a file that must not be replaced, which says what tells it from the result.
+    """Return the error for a file that must not be replaced, since it is no result of this photo.
 
     Args:
         target: the file.
@@ -31,30 +33,11 @@ def in_the_way(target: Path, found: Note | None, wanted: Note | None) -> OutputE
         reason = " exists already."
     elif found is None:
         reason = " exists already and was not made from this photo with these options."
+    elif found.input:
+        reason = " exists already: it was not made from this photo, but from another photo."
     else:
-        reason = f" exists already: {_difference(found, wanted)}."
+        reason = f" exists already: it was made from another photo, or with other weights of {wanted.model}."
     return OutputExistsError(target, f"{target}{reason}", "Use --overwrite to replace it, or another -o or --name.")
-
-
-def _difference(found: Note, wanted: Note) -> str:
-    """Return in words what two notes differ in; what they do not hold must be it where all else agrees."""
-    lines = []
-    if found.version != wanted.version:
-        lines.append(f"version {found.version} of this tool made it, and this is {wanted.version}")
-    if found.model != wanted.model:
-        lines.append(f"it was made with model {found.model}, and this run takes {wanted.model}")
-    names = [name for name in {**found.options, **wanted.options} if _value(found, name) != _value(wanted, name)]
-    lines += [
-        f"it was made with --{name.replace('_', '-')} {_value(found, name)}, not {_value(wanted, name)}"
-        for name in sorted(names)
-    ]
-    return "; ".join(lines) or f"it was made from another photo, or with other weights of {wanted.model}"
-
-
-def _value(note: Note, name: str) -> Any:
-    """Return an option of a note as it is typed; one at its default is not in there."""
-    value = note.options.get(name, "its default")
-    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 def check_place(target: Path) -> None:
@@ -65,15 +48,16 @@ def check_place(target: Path) -> None:
     """
     folder = existing_folder(target)
     if not folder.is_dir():
-        raise UnwritableOutputError(
-            target, f"{target} cannot be written: {folder} is no folder.", "Choose another place with -o."
-        )
+        raise _refused(target, f"{folder} is no folder.", _ELSEWHERE)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UnwritableOutputError(
-            target,
-            f"{target} cannot be written: the folder {folder} is read-only for you.",
-            "Choose a folder that you may write to with -o, or change its permissions.",
-        )
+        remedy = "Choose a folder that you may write to with -o, or change its permissions."
+        raise _refused(target, f"the folder {folder} is read-only for you.", remedy)
+
+
+def _refused(target: Path, cause: str, remedy: str) -> UnwritableOutputError:
+    error = UnwritableOutputError(target, f"{target} cannot be written: {cause}", remedy)
+    error.cause = cause
+    return error
 
 
 def existing_folder(target: Path) -> Path:
@@ -86,6 +70,13 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnwritableOutputError(
-            folder, f"The folder {folder} cannot be made: {error.strerror}.", "Choose another place with -o."
-        ) from error
+        raise _refused(folder, f"the folder {folder} cannot be made: {error.strerror}.", _ELSEWHERE) from error
+
+
+def try_folder(folder: Path) -> None:
+    """Try whether a folder can be made, and leave none behind; raises `UnwritableOutputError` where it cannot be."""
+    missing = [place for place in (folder, *folder.absolute().parents) if not os.path.lexists(place)]
+    make_folder(folder)
+    for place in missing:
+        with suppress(OSError):  # another run has put something there meanwhile
+            place.rmdir()

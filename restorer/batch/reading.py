@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from restorer.batch.discovery import Job
+from restorer.batch.existing import settle
 from restorer.batch.outputs import is_original
 from restorer.batch.results import Results, Work, digest, target_of
 from restorer.photo import read_photo
 from restorer.photo.header import measured
-from restorer.storage.identity import identity
 
+MOST_SETTLED = 64
+"""Photos without anything to do that are looked at before the run hears of them."""
 FAILED_BEFORE = "it failed in an earlier run; --retry-failed tries it again"
+DONE = "done already"
+KEPT = "kept as it is, made with "
+"""What begins the reason of a photo whose result is there, and was made otherwise than this run would make it."""
+BUILT_IN = "built-in"
+"""The value of `Rules.redo`."""
 
 
 class Reader:
@@ -25,6 +33,24 @@ class Reader:
     def __init__(self, results: Results, large: int) -> None:
         self._results = results
         self._large = large
+        self._stopped = False
+
+    def read_on(self, jobs: Iterator[Job]) -> list[Work]:
+        """Read the next photo, and find those before it for which there is nothing to do; none when all are read.
+
+        Args:
+            jobs: what is left; the photos that are returned are taken from it.
+        """
+        works: list[Work] = []
+        while not self._stopped and len(works) < MOST_SETTLED and (job := next(jobs, None)) is not None:
+            works.append(self.read(job))
+            if not works[-1].is_settled:
+                break
+        return works
+
+    def stop(self) -> None:
+        """Read no other photo."""
+        self._stopped = True
 
     def read(self, job: Job, ahead: bool = True) -> Work:
         """Read a photo, or find that there is nothing to do for it; what goes wrong stands in its record.
@@ -38,7 +64,9 @@ class Reader:
         with work.record.capturing(job.source), work.record.timed("read"):
             if job.problem is not None:
                 raise job.problem
+            self._results.sweep_once(target_of(job).parent)
             if not self._is_settled(work):
+                self._results.check_place(job)
                 size = measured(job.header, job.source).size or (0, 0)
                 if ahead and size[0] * size[1] > self._large:
                     work.postponed = True
@@ -53,22 +81,34 @@ class Reader:
         small part of the time that restoring it does.
         """
         job, record, results = work.job, work.record, self._results
-        target, journal = target_of(job), results.journal(job)
+        target, journal, rules = target_of(job), results.journal(job), results.rules
         there = os.path.lexists(target)
-        if there and identity(target) in results.photos:
+        if there and results.is_original(target):
             raise is_original(target)
-        if there and not results.rules.overwrite:
-            sha256 = digest(job)
-            fingerprint = results.fingerprint(sha256)
-            if not (results.rules.resume and results.is_made(job, fingerprint)):
-                raise results.in_the_way(job, sha256)
-            work.fingerprint = fingerprint
-            record.status, record.output, record.reason = "skipped", str(target), "done already"
-            return True
-        asked = journal is not None and results.rules.resume and not results.rules.retry_failed
+        if there and not rules.overwrite:
+            return self._is_kept(work)
+        asked = journal is not None and rules.resume and not rules.retry_failed
         failure = journal.failure(target) if journal is not None and asked else None
         if failure is not None and failure.fingerprint == results.fingerprint(digest(job)):
             record.status, record.error, record.reason = "failed", failure.record["error"], FAILED_BEFORE
             work.failed_before = True
             return True
         return False
+
+    def _is_kept(self, work: Work) -> bool:
+        """Return whether a result that is there stays as it is, as its record then says; a foreign file is refused."""
+        job, record, results = work.job, work.record, self._results
+        sha256 = digest(job)
+        found, wanted = results.note_at(job), results.note(sha256)
+        if not results.rules.resume:
+            raise results.in_the_way(job, sha256)
+        different = settle(target_of(job), found, wanted)
+        if results.rules.redo == BUILT_IN and results.is_outdone(job) and results.is_ours(job):
+            work.replaces = found
+            return False
+        record.status, record.output = "skipped", str(target_of(job))
+        record.reason = DONE if different is None else f"{KEPT}{different.made}"
+        record.earlier = results.earlier(job)
+        if different is None:
+            work.fingerprint = wanted.fingerprint
+        return True

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from restorer.batch.discovery import Job
+from restorer.batch.discovery import Job, shard
+from restorer.batch.existing import Survey
 from restorer.batch.naming import NameTemplate, assign
+from restorer.batch.parts import Part
 from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
+from restorer.batch.summary import Summary
 from restorer.batch.writing import Writer
 from restorer.photo import output_format, read_note, substitution
 from restorer.photo.header import glance, measured
@@ -25,37 +28,14 @@ from restorer.record import Record
 from restorer.storage import temporary
 from restorer.storage.identity import identity, key
 
+__all__ = ["LARGE_PHOTO_PIXELS", "Batch", "Summary"]
+
 LARGE_PHOTO_PIXELS = 100_000_000
 """Photos beyond are not read ahead, and results beyond not written behind, to spare memory."""
 
 OnStart = Callable[[Job], "OnStage | None"]
 OnRecord = Callable[[Record], None]
-
-
-@dataclass
-class Summary:
-    """How a run ended, photo by photo.
-
-    Attributes:
-        records: one for each photo that was looked at, in order.
-        seconds: from beginning to end.
-        interrupted: whether the user ended it early.
-        abandoned: whether the user did so twice: threads may still be at work, and what they were writing was removed.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    seconds: float = 0.0
-    interrupted: bool = False
-    abandoned: bool = False
-
-    def count(self, status: str) -> int:
-        """Return how many photos ended with a status."""
-        return sum(record.status == status for record in self.records)
-
-    @property
-    def failed(self) -> list[Record]:
-        """The records of the photos that failed."""
-        return [record for record in self.records if record.status == "failed"]
+OnResult = Callable[[Record, Result], None]
 
 
 class Batch:
@@ -74,7 +54,13 @@ class Batch:
         dry_run: read each photo and say what would be done, but do not do it.
         resume: skip what an earlier run has done, or has failed to do.
         retry_failed: try again what failed in an earlier run.
+        redo: "built-in" makes anew what built-in models did and better ones would do now.
+        part: the part of the photos that is this machine's; None = all.
         lanes: photos that are restored at the same time; None = by the device.
+
+    Attributes:
+        summary: how the run goes.
+        passed_over: how many photos of the last `plan` are results of others in it, and were left out.
     """
 
     def __init__(
@@ -85,15 +71,19 @@ class Batch:
         dry_run: bool = False,
         resume: bool = True,
         retry_failed: bool = False,
+        redo: str | None = None,
+        part: Part | None = None,
         lanes: int | None = None,
     ) -> None:
         self._lanes = lanes
         self._restorer = restorer
-        self._results = Results(restorer, Rules(overwrite, dry_run, resume, retry_failed))
+        self._part = part
+        self._results = Results(restorer, Rules(overwrite, dry_run, resume, retry_failed, redo), part)
         self.summary = Summary()
+        self.passed_over = 0
 
     def plan(self, jobs: Sequence[Job], name: str = "{stem}_restored") -> list[Job]:
-        """Return the jobs with the files that they will write.
+        """Return the jobs with the files that they will write; of a run that is shared, those of its part.
 
         Args:
             jobs: all photos of the run, also those that other machines take.
@@ -103,46 +93,63 @@ class Batch:
             UsageError: the template has an unknown field, or would put a result into another folder.
         """
         template = NameTemplate(name, self._restorer.components.model, self._restorer.options.scale)
-        seen = [replace(job, header=glance(job.source)) for job in jobs]
+        seen = [job if job.header.identity else replace(job, header=glance(job.source)) for job in jobs]
         planned = assign(seen, template, requested=file_format(self._restorer.options), owned=self._results.owns)
         # `restore *.jpg` names the results of its first run as well, the second time.
         targets = {key(job.target) for job in planned if job.target}
+        self.passed_over = len(planned)
         planned = [job for job in planned if key(job.source) not in targets or read_note(job.source) is None]
-        self._results.photos = frozenset(found for job in planned if (found := identity(job.source)) is not None)
+        self.passed_over -= len(planned)
+        found = (job.header.identity or identity(job.source) for job in planned)
+        self._results.photos = frozenset(each for each in found if each is not None)
+        if self._part is not None:
+            planned = shard(planned, self._part)
         return [job if self.is_there(job) else replace(job, header=measured(job.header, job.source)) for job in planned]
+
+    def survey(self, jobs: Iterable[Job]) -> Survey:
+        """Return what stands where the results of planned photos are to be, as its notes tell; no photo is read."""
+        return self._results.survey(jobs)
 
     def is_there(self, job: Job) -> bool:
         """Return whether a photo will only be compared with its result, as far as can be told without reading it."""
         return self._results.is_there(job)
 
     def run(
-        self, jobs: Sequence[Job], *, on_start: OnStart | None = None, on_record: OnRecord | None = None
+        self,
+        jobs: Iterable[Job],
+        *,
+        on_start: OnStart | None = None,
+        on_record: OnRecord | None = None,
+        on_result: OnResult | None = None,
+        until: float | None = None,
+        keep: bool = True,
     ) -> Summary:
         """Restore each photo; a bad one is recorded and the next one taken.
 
         Args:
-            jobs: the photos, from `plan`, or a part of them.
+            jobs: the photos, from `plan`, or a part of them; taken one by one.
             on_start: told before each photo; returns what is told how far that photo is.
             on_record: told how each photo ended, in the order of the jobs.
+            on_result: told each result before it is written, with the record so far.
+            until: the second of `time.monotonic` from which on no other photo is begun; None = all are.
+            keep: whether the summary keeps the records, which take memory by the photo.
 
         Raises:
             WeightsError: weights are missing or not verified.
             KeyboardInterrupt: the user interrupts. The photo in hand is given up, and leaves nothing behind; results
                 that are being written are finished, unless the user interrupts again. `summary` tells how far it came.
         """
-        self.summary = summary = Summary()
+        self.summary = summary = Summary(keep=keep)
         begin = time.perf_counter()
-        course = _Course(self._results, summary, on_record, self._lanes)
-        self._results.sweep(jobs)
+        course = _Course(self._results, summary, Listeners(on_start, on_record, on_result), self._lanes)
         try:
-            course.take(jobs, on_start)
+            course.take(jobs, until)
         except KeyboardInterrupt:
             summary.interrupted = True
             raise
         finally:
             try:
                 course.end()
-                self._results.sweep(jobs)
                 self._results.close()
             except KeyboardInterrupt:
                 summary.interrupted = summary.abandoned = True
@@ -153,21 +160,30 @@ class Batch:
         return summary
 
 
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told of the photos of a run; see `Batch.run`."""
+
+    on_start: OnStart | None = None
+    on_record: OnRecord | None = None
+    on_result: OnResult | None = None
+
+
 class _Course:
     """The way of the photos of a run: a thread that reads, one that writes, and lanes between them.
 
     Args:
         results: what is known of the run's results.
         summary: takes in the records.
-        on_record: is told each record, in the order of the photos.
+        listeners: are told of each photo, in their order.
         lanes: photos that are restored at the same time; None = by the device.
     """
 
-    def __init__(self, results: Results, summary: Summary, on_record: OnRecord | None, lanes: int | None) -> None:
+    def __init__(self, results: Results, summary: Summary, listeners: Listeners, lanes: int | None) -> None:
         self._results = results
         self._restorer = results.restorer
         self._summary = summary
-        self._on_record = on_record
+        self._listeners = listeners
         self._count = lanes
         self._reader = Reader(results, LARGE_PHOTO_PIXELS)
         self._writer = Writer(results)
@@ -176,50 +192,70 @@ class _Course:
         faces = self._restorer.options.batch_size or FACES
         self._lanes: Lanes[Work, Result | None] = Lanes(self._hand_on, lanes or LANES, LARGE_PHOTO_PIXELS, faces)
 
-    def take(self, jobs: Sequence[Job], on_start: OnStart | None) -> None:
-        """Take the photos in their order, until all are written."""
-        ahead = [self._reading.submit(self._reader.read, job) for job in jobs[:1]]
-        for number, job in enumerate(jobs, 1):
-            work = wait_until_done(ahead.pop()).result()
-            ahead = [self._reading.submit(self._reader.read, following) for following in jobs[number : number + 1]]
-            start = partial(on_start, job) if on_start else _unheard
-            pixels = self._pixels(work)
-            if pixels <= LARGE_PHOTO_PIXELS and self._shares():
-                self._lanes.make_room(pixels)
-                self._lanes.add(work, pixels, partial(self._restore, wrap=self._lanes.batcher.around), start)
-                continue
-            self._lanes.drain()
-            on_stage = start()
-            if work.postponed:
-                self._report(wait=True)
-                work = self._reader.read(job, ahead=False)
-            self._hand_on(work, self._restore(work, on_stage))
-            if work.record.interrupted:  # the best until then is being written
-                raise KeyboardInterrupt
+    def take(self, jobs: Iterable[Job], until: float | None) -> None:
+        """Take the photos in their order, until all are written or the time is up."""
+        left = iter(jobs)
+        ahead = self._reading.submit(self._reader.read_on, left)
+        while works := wait_until_done(ahead).result():
+            ahead = self._reading.submit(self._reader.read_on, left)
+            for work in works:
+                if until is not None and not work.is_settled and time.monotonic() >= until:
+                    self._summary.out_of_time = True
+                    self._lanes.drain()
+                    self._report(wait=True)
+                    return
+                self._take(work)
         self._lanes.drain()
         self._report(wait=True)
+
+    def _take(self, work: Work) -> None:
+        """Take a photo that was read."""
+        start = partial(self._listeners.on_start, work.job) if self._listeners.on_start else _unheard
+        if work.is_settled and not self._lanes.busy and not self._under_way and self._writer.has_told(work):
+            start()  # nothing is ahead of it, and nothing is to be written: thousands of them are taken at once
+            self._hear(self._writer.finish(work, None))
+            return
+        pixels = self._pixels(work)
+        if pixels <= LARGE_PHOTO_PIXELS and self._shares():
+            self._lanes.make_room(pixels)
+            self._lanes.add(work, pixels, partial(self._restore, wrap=self._lanes.batcher.around), start)
+            return
+        self._lanes.drain()
+        on_stage = start()
+        if work.postponed:
+            self._report(wait=True)
+            work = self._reader.read(work.job, ahead=False)
+        self._hand_on(work, self._restore(work, on_stage))
+        if work.record.interrupted:  # the best until then is being written
+            raise KeyboardInterrupt
 
     def end(self) -> None:
         """Give up what is in hand, and wait until all that is being written is."""
         self._lanes.stop()
+        self._reader.stop()
         self._reading.shutdown(wait=False, cancel_futures=True)
         self._report(wait=True)
         self._lanes.wait()
         self._reading.shutdown()
         self._writing.shutdown()
+        self._results.sweep()
 
     def _report(self, *, wait: bool) -> None:
         """Take in the records of the photos that are finished, or of all."""
         while self._under_way and (wait or self._under_way[0].done()):
             wait_until_done(self._under_way[0])  # if this is interrupted, the photo stays in the queue
-            record = self._under_way.popleft().result()
-            self._summary.records.append(record)
-            if self._on_record:
-                self._on_record(record)
+            self._hear(self._under_way.popleft().result())
+
+    def _hear(self, record: Record) -> None:
+        self._summary.add(record)
+        if self._listeners.on_record:
+            self._listeners.on_record(record)
 
     def _hand_on(self, work: Work, result: Result | None) -> None:
         """Give a photo to the thread that writes."""
         self._report(wait=result is not None)  # one result at a time waits to be written
+        if result is not None and self._listeners.on_result:
+            self._listeners.on_result(work.record, result)
         self._under_way.append(self._writing.submit(self._writer.finish, work, result))
         if result is not None and result.image.size // 3 > LARGE_PHOTO_PIXELS:
             self._report(wait=True)

@@ -13,6 +13,7 @@ from restorer.batch.discovery import Job
 from restorer.batch.outputs import check_place, existing_folder, in_the_way, make_folder
 from restorer.batch.results import Results, Work, digest, is_beside, target_of
 from restorer.errors import UnwritableOutputError
+from restorer.photo import Note
 from restorer.pipeline.result import Result, variant_paths
 from restorer.record import Record
 from restorer.storage.atomic import write_whole
@@ -62,7 +63,7 @@ class Writer:
         seconds = record.seconds
         seconds["total"] = seconds.get("total", 0.0) + seconds.get("read", 0.0) + seconds.get("write", 0.0)
         try:
-            self._remember(work, sha256)
+            self._remember(work, sha256, result)
         except OSError as error:
             record.warn(f"The journal cannot be written: {error.strerror or error}.")
         return record
@@ -75,9 +76,10 @@ class Writer:
         content = io.BytesIO()
         lost = result.save(content, format=job.format)
         sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
+        replaced = self._may_replace(work)  # before the journal speaks of the new one
         with ExitStack() as alone:
-            self._announce(work, sha256, alone)
-            if os.path.lexists(target) and not results.rules.overwrite:  # it was not there when the work began
+            self._announce(work, sha256, result.note, alone)
+            if os.path.lexists(target) and not replaced:  # it was not there when the work began
                 if not results.is_made(job, work.fingerprint):
                     raise results.in_the_way(job, result.photo.sha256)
                 record.status, record.reason = "skipped", "another run has just done it"
@@ -98,7 +100,14 @@ class Writer:
         record.output = str(target)
         return sha256
 
-    def _announce(self, work: Work, sha256: str, alone: ExitStack) -> None:
+    def _may_replace(self, work: Work) -> bool:
+        """Return whether the file that is there may be replaced: any, or the one that was to be made anew."""
+        if self._results.rules.overwrite:
+            return not self._results.is_original(target_of(work.job))
+        results = self._results
+        return work.replaces is not None and results.note_at(work.job) == work.replaces and results.is_ours(work.job)
+
+    def _announce(self, work: Work, sha256: str, note: Note, alone: ExitStack) -> None:
         """Keep other runs out of the folder while a result is written, and say ahead of it whose it will be.
 
         A result with a note beside its photo needs neither: its note tells it all.
@@ -116,6 +125,8 @@ class Writer:
                     target=target,
                     fingerprint=work.fingerprint,
                     result_sha256=sha256,
+                    note=note,
+                    place=job.place,
                     lasting=True,
                 )
         except OSError as error:
@@ -123,24 +134,40 @@ class Writer:
                 message = f"{target} cannot be written, since the journal cannot: {error.strerror or error}."
                 raise UnwritableOutputError(target, message, "Choose another place with -o.") from error
 
-    def _remember(self, work: Work, sha256: str | None) -> None:
-        """Write down how a photo went, as far as later runs cannot see it from the result itself."""
+    def has_told(self, work: Work) -> bool:
+        """Return whether later runs see how a photo went without a line of this one."""
         job, record, results = work.job, work.record, self._results
         journal, target = results.journal(job), target_of(job)
         if journal is None or results.rules.dry_run or work.failed_before:
-            return
+            return True
         if record.status == "failed":
-            if record.retryable:
-                return
+            return record.retryable
+        if work.fingerprint is None:  # what was made otherwise is kept, and is not this run's to tell
+            return True
+        if record.status == "skipped" and journal.knows(target, work.fingerprint):
+            return True
+        # Among the photos themselves a journal is only kept for what would be forgotten without it.
+        return is_beside(job) and results.is_noted(job) and journal.failure(target) is None
+
+    def _remember(self, work: Work, sha256: str | None, result: Result | None) -> None:
+        """Write down how a photo went, as far as later runs cannot see it from the result itself."""
+        if self.has_told(work):
+            return
+        job, record, results = work.job, work.record, self._results
+        note, journal = None, results.journal(job)
+        assert journal is not None
+        if record.status == "failed":
             if work.fingerprint is None:
                 with suppress(OSError):  # it cannot be read at all: any run tries it again
                     work.fingerprint = results.fingerprint(digest(job))
-        else:
-            assert work.fingerprint is not None
-            if record.status == "skipped" and journal.knows(target, work.fingerprint):
-                return
-            if is_beside(job) and results.is_noted(job) and journal.failure(target) is None:
-                return  # among the photos themselves a journal is only kept for what would be forgotten without it
+        elif not results.is_noted(job):
+            note = results.note_at(job) if result is None else result.note
         journal.add(
-            record.as_dict(), source=job.source, target=target, fingerprint=work.fingerprint, result_sha256=sha256
+            record.as_dict(),
+            source=job.source,
+            target=target_of(job),
+            fingerprint=work.fingerprint,
+            result_sha256=sha256,
+            note=note,
+            place=job.place,
         )

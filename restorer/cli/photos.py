@@ -12,7 +12,7 @@ import typer
 from restorer.cli.console import messages, say
 from restorer.cli.declared import from_declarations
 from restorer.cli.request import Manner, PhotosRequest
-from restorer.cli.settings import Configured
+from restorer.cli.settings import Configured, typed
 from restorer.errors import UsageError
 from restorer.options import RUN, Options
 from restorer.version import __version__
@@ -71,7 +71,12 @@ def restore(
         if options.device not in ("auto", "cpu"):
             restorer.components.device  # noqa: B018 - one that is not there is said before anything else
         command = PhotosCommand(
-            restorer, json_lines=request.json_lines, quiet=manner.quiet, verbose=manner.verbose, screen=screen
+            restorer,
+            json_lines=request.json_lines,
+            quiet=manner.quiet,
+            verbose=manner.verbose,
+            screen=screen,
+            typed=list(typed),
         )
         begin = time.monotonic()
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restorer.cli.paths import out_path
-from restorer.options import FILES, RUN, Options, option
+from restorer.options import FILES, RUN, Options, declared, option
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class PhotosRequest:
     )
     resume: bool = option(True, help="Skip what an earlier run has done or failed to do.", panel=RUN)
     retry_failed: bool = option(False, help="Try again what failed in an earlier run.", panel=RUN)
+    redo: str | None = option(
+        None,
+        help="built-in: make anew what built-in models did and better ones would do now.",
+        panel=RUN,
+        values=("built-in",),
+    )
     dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
     report: bool = option(False, help="Write report.html with before and after.", panel=RUN)
     sheet: Path | None = option(
@@ -54,6 +60,11 @@ class PhotosRequest:
         None, help="A picture file that shows how a search goes, written anew every 2 seconds.", panel=RUN
     )
     json_lines: bool = option(False, help="One record a photo, as JSON lines on stdout.", panel=RUN, flags=("--json",))
+
+    def __post_init__(self) -> None:
+        """Check every value; raises `UsageError`."""
+        for name, each in declared(type(self)).items():
+            each.checked(getattr(self, name))
 
 
 @dataclass(frozen=True)

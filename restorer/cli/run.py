@@ -7,23 +7,26 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from restorer.batch.discovery import Discovery, Job, find_photos, shard
-from restorer.batch.estimate import Estimate, RunEstimate, estimate_run, load_of
+from restorer.batch.discovery import Discovery, Job, find_photos
+from restorer.batch.estimate import HASHING, Estimate, RunEstimate, estimate_run, load_of
+from restorer.batch.existing import Difference, Survey
 from restorer.batch.pages import on_pages
-from restorer.batch.reading import FAILED_BEFORE
-from restorer.batch.run import Batch, Summary
+from restorer.batch.parts import Part
+from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
+from restorer.batch.run import Batch
+from restorer.batch.summary import Summary
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
 from restorer.cli.paths import listed
 from restorer.cli.preview import Preview
 from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
+from restorer.cli.said import counted, details, plural, size_of, summary_lines, survey_lines
 from restorer.cli.stream import is_stream, restore_stream
 from restorer.formatting import duration
 
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
     from restorer.report.writer import Report
 
 LONG_RUN = 5
-"""Photos from which on a run says beforehand what to expect."""
+"""Photos from which on a run says beforehand what to expect, and results that are done are counted, not named."""
+WORTH_SAYING = 10.0
+"""Seconds that it takes to compare photos with their results from which on that is said beforehand."""
 
 
 class PhotosCommand:
@@ -50,12 +55,23 @@ class PhotosCommand:
     Attributes:
         made: the results of the run that are to be opened, also those that were there already.
         page: the report; None where none was written.
+        typed: the arguments of the command, which are told again where something is to be added to them.
     """
 
     def __init__(
-        self, restorer: Restorer, *, json_lines: bool, quiet: bool, verbose: bool, screen: Screen | None = None
+        self,
+        restorer: Restorer,
+        *,
+        json_lines: bool,
+        quiet: bool,
+        verbose: bool,
+        screen: Screen | None = None,
+        typed: Sequence[str] = (),
     ) -> None:
         self._restorer = restorer
+        self._typed = typed
+        self._causes: set[str] = set()
+        self._many = False
         self._screen = screen or Screen(quiet=True)
         self.made: list[Path] = []
         self._opens = False
@@ -74,7 +90,11 @@ class PhotosCommand:
         self._opens = request.open
         if is_stream(request):
             self._screen.doing("Restoring")
-            code = restore_stream(self._restorer, request, self._show, json_lines=self._json)
+
+            def kept(different: Difference) -> None:
+                self._say_survey(Survey(others={different: 1}), request)
+
+            code = restore_stream(self._restorer, request, self._show, kept, json_lines=self._json)
         else:
             code = self.files(request)
         self._say_licenses()
@@ -91,17 +111,21 @@ class PhotosCommand:
             dry_run=request.dry_run,
             resume=request.resume,
             retry_failed=request.retry_failed,
+            redo=request.redo,
+            part=Part.read(request.shard) if request.shard else None,
         )
-        self._screen.doing(f"Looking at {_plural(len(found.jobs), 'photo')}")
+        self._screen.doing(f"Looking at {plural(len(found.jobs), 'photo')}")
         jobs = batch.plan(found.jobs, request.name)
-        found.own += len(found.jobs) - len(jobs)
-        if request.shard:
-            jobs = shard(jobs, request.shard)
+        found.own += batch.passed_over
         self._say_found(found, jobs)
         report, sheet = self._report(request, jobs), self._sheet(request, jobs)
+        self._say_survey(batch.survey(jobs), request)
         scale = self._restorer.options.scale
         loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
-        several = len(jobs) >= LONG_RUN and not self._quiet
+        self._many = len(jobs) >= LONG_RUN
+        several = self._many and not self._quiet
+        fresh = any(load.work for load in loads)
+        several &= fresh or sum(load.megabytes for load in loads) * HASHING > WORTH_SAYING
         if several:
             self._screen.doing("Trying how fast this machine is")
         expected = estimate_run(self._restorer, jobs, loads, trial=several)
@@ -121,7 +145,7 @@ class PhotosCommand:
             if request.preview is not None:
                 preview = Preview(request.preview)
                 begin = lambda job: preview.around(view.begin(job))  # noqa: E731
-            batch.run(jobs, on_start=begin, on_record=on_record)
+            batch.run(jobs, on_start=begin, on_record=on_record, keep=False)
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
             self._write_report(report)
@@ -136,7 +160,7 @@ class PhotosCommand:
             self._summarise(batch.summary, len(jobs))
         self._write_report(report)
         self._write_sheet(sheet)
-        return 1 if batch.summary.failed else 0
+        return 1 if batch.summary.count("failed") else 0
 
     def _report(self, request: PhotosRequest, jobs: Sequence[Job]) -> Report | None:
         """Return the report that was asked for; a foreign file in its place is an error before the work."""
@@ -176,33 +200,48 @@ class PhotosCommand:
             return
         notes = list(found.warnings)
         if found.unsupported:
-            notes.append(f"pictures of kinds that are not read were passed over: {_counted(found.unsupported)}.")
+            notes.append(f"pictures of kinds that are not read were passed over: {counted(found.unsupported)}.")
         if found.misnamed:
-            kinds = _counted(found.misnamed)
+            kinds = counted(found.misnamed)
             notes.append(f"pictures whose names end like other files were passed over unless named: {kinds}.")
         if found.unfollowed:
             links = ", ".join(map(str, found.unfollowed))
             notes.append(f"links that lead nowhere, or out to a folder around them, were not followed: {links}.")
         if found.own and jobs:
-            notes.append(f"{_plural(found.own, 'result')} of this tool passed over; one that is named is restored.")
+            notes.append(f"{plural(found.own, 'result')} of this tool passed over; one that is named is restored.")
         for line in notes:
             note(line)
         if not jobs:
-            own = f" ({_plural(found.own, 'result')} of this tool passed over)" if found.own else ""
+            own = f" ({plural(found.own, 'result')} of this tool passed over)" if found.own else ""
             messages.print(f"No photos were found{own}.")
+
+    def _say_survey(self, survey: Survey, request: PhotosRequest) -> None:
+        """Say what stands in the places of results and stays; also when quiet where it is not what was asked for."""
+        if self._quiet:
+            survey = Survey(others=survey.others)
+        for line in survey_lines(survey, request, self._typed):
+            messages.print(shown(line), soft_wrap=True)
 
     def _say_expected(self, expected: RunEstimate, jobs: Sequence[Job]) -> None:
         """Say how many photos there are, how long they take and how much disk."""
         there = f", {expected.there} of them from an earlier run" if expected.there else ""
         need = expected.megabytes * 1e6
         messages.print(
-            f"{_plural(len(jobs), 'photo')}{there}: about {duration(expected.seconds)}, about {_size(need)} on disk."
+            f"{plural(len(jobs), 'photo')}{there}: about {duration(expected.seconds)}, about {size_of(need)} on disk."
         )
         folder = jobs[0].folder.absolute()
         folder = next(place for place in (folder, *folder.parents) if place.is_dir())
         free = shutil.disk_usage(folder).free
         if free < need:
-            note(f"only {_size(free)} are free there.")
+            note(f"only {size_of(free)} are free there.")
+
+    def _is_news(self, record: Record) -> bool:
+        """Return whether a failure was not said yet: one cause that many photos share is said once."""
+        if record.cause is None:
+            return True
+        said = record.cause in self._causes
+        self._causes.add(record.cause)
+        return not said
 
     def _say_licenses(self) -> None:
         """Name the weights that did the work and that limit what the results may be used for."""
@@ -222,8 +261,9 @@ class PhotosCommand:
             self.made.append(Path(str(record.output)))
         if self._json:
             raw(json_text(record.as_dict()))
-        if record.status == "failed" and record.error:
-            messages.print(f"[bold red]Failed:[/] {shown(record.error['message'])}")
+        if record.status == "failed" and record.error and self._is_news(record):
+            message = _sentence(record.cause) if record.cause else record.error["message"]
+            messages.print(f"[bold red]Failed:[/] {shown(message)}")
             remedy = FAILED_BEFORE.capitalize() + "." if record.reason == FAILED_BEFORE else record.error["remedy"]
             if remedy:
                 messages.print(f"  {shown(remedy)}")
@@ -235,10 +275,13 @@ class PhotosCommand:
         tried = record.reason == "dry run"
         if self._json or record.status == "failed" or record.output is None or (record.output == "-" and not tried):
             return
+        there = record.reason == DONE or (record.reason or "").startswith(KEPT)
+        if self._many and there and not self._verbose:
+            return
         if record.output == "-":
-            messages.print(shown(f"-  {_details(record)}"))
+            messages.print(shown(f"-  {details(record)}"))
         else:
-            results.print(linked(record.output).append(f"  {plain(_details(record))}"))
+            results.print(linked(record.output).append(f"  {plain(details(record))}"))
         if self._verbose:
             stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
             messages.print(shown(f"  {stages}; {record.device}, {record.precision}"))
@@ -249,27 +292,8 @@ class PhotosCommand:
                 messages.print(shown(f"  face {number} at {box}, score {face.score:.2f}: {what}"))
 
     def _summarise(self, summary: Summary, count: int) -> None:
-        ok, skipped, failed = (summary.count(status) for status in ("ok", "skipped", "failed"))
-        tried = sum(record.reason == "dry run" for record in summary.records)
-        faces = sum(face.restored for record in summary.records for face in record.faces)
-        if tried:
-            parts = [f"{_plural(tried, 'photo')} would be restored"]
-        else:
-            parts = [f"{_plural(ok, 'photo')} restored ({_plural(faces, 'face')})"]
-        if skipped > tried:
-            parts.append(f"{skipped - tried} skipped")
-        if failed:
-            parts.append(f"[bold red]{failed} failed[/]")
-        left = count - len(summary.records)
-        if left:
-            parts.append(f"{left} not reached")
-        messages.print(f"{', '.join(parts)}, in {duration(summary.seconds)}.")
-        for record in summary.failed:
-            kind = record.error["kind"] if record.error else ""
-            before = ", in an earlier run" if record.reason == FAILED_BEFORE else ""
-            messages.print(f"  {shown(record.input)}: {kind}{before}")
-        if any(record.reason == FAILED_BEFORE for record in summary.failed):
-            messages.print("  --retry-failed tries again what failed in an earlier run.")
+        for line in summary_lines(summary, count):
+            messages.print(line)
 
 
 class _Said(logging.Handler):
@@ -280,34 +304,5 @@ class _Said(logging.Handler):
         say(self.format(record))
 
 
-def _details(record: Record) -> str:
-    """Return what stands behind the name of a result, about a photo that went well."""
-    size = f"{record.output_size[0]} x {record.output_size[1]}" if record.output_size else ""
-    if record.status == "skipped":
-        what = "would be written" if record.reason == "dry run" else str(record.reason)
-        return f"({', '.join(filter(None, [size, what]))})"
-    restored = sum(face.restored for face in record.faces)
-    left = len(record.faces) - restored
-    details = [size]
-    if record.model != "none":
-        details.append(
-            f"{_plural(restored, 'face')} by {record.model}" + (f", {left} left as they were" if left else "")
-        )
-    details += [str(record.background), duration(record.seconds.get("total", 0.0))]
-    return f"({'; '.join(details)})"
-
-
-def _counted(kinds: Counter[str]) -> str:
-    return ", ".join(f"{suffix} ({count})" for suffix, count in sorted(kinds.items()))
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
-
-
-def _size(count: float) -> str:
-    """Return a number of bytes as people say it: "640 kB", "85 MB", "1.2 GB"."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}" if count < 100 * factor else f"{count / factor:,.0f} {unit}"
-    return f"{count / 1e3:.0f} kB"
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -25,6 +25,10 @@ def load() -> dict[str, config.Setting]:
     return config.load(config.Option(each.long, each.kind, each.many) for each in photo_options())
 
 
+typed: list[str] = []
+"""The arguments of the command that runs, as they were typed."""
+
+
 class Command(TyperCommand):
     """A command whose values are read as people write them: `@app.command(cls=Command)`."""
 
@@ -58,6 +62,7 @@ class Configured(Command):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Read the files before the command line is; not for the help page, which must show whatever they hold."""
+        typed[:] = args
         if "--help" not in args and not extra.get("resilient_parsing") and self.callback is not None:
             settings = load()
             mine = [each for each in parameters(self.callback) if each.long in settings]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from restorer.batch.discovery import find_photos, names_picture
+from restorer.batch.existing import Difference, settle
 from restorer.batch.outputs import check_place, in_the_way, is_original, make_folder
+from restorer.batch.reading import DONE, KEPT
 from restorer.batch.walking import FolderPath
 from restorer.cli import settings
 from restorer.cli.paths import listed
@@ -37,7 +39,12 @@ def is_stream(request: PhotosRequest) -> bool:
 
 
 def restore_stream(
-    restorer: Restorer, request: PhotosRequest, show: Callable[[Record], None], *, json_lines: bool
+    restorer: Restorer,
+    request: PhotosRequest,
+    show: Callable[[Record], None],
+    kept: Callable[[Difference], None],
+    *,
+    json_lines: bool,
 ) -> int:
     """Restore one photo from stdin or to stdout; return the exit code.
 
@@ -45,6 +52,7 @@ def restore_stream(
         restorer: what restores it.
         request: what the command line says about files.
         show: prints the record.
+        kept: hears of a result that is there and was made otherwise than asked for, before `show`.
         json_lines: records go to stdout.
 
     Raises:
@@ -67,10 +75,14 @@ def restore_stream(
     record = restorer.new_record(str(source or "-"))
     with record.capturing(source):
         data = _read(source)
-        if out is None or not _is_done(restorer, request, data, out, origin):
+        there = None if out is None else _there(restorer, request, data, out, origin)
+        if there is None:
             record = _restore(restorer, request, data, out, record)
         else:
-            record.status, record.output, record.reason = "skipped", str(out), "done already"
+            record.status, record.output = "skipped", str(out)
+            record.reason = there if isinstance(there, str) else f"{KEPT}{there.made}"
+            if not isinstance(there, str):
+                kept(there)
     record.input = str(source or "-")
     show(record)
     if record.interrupted:  # a search, whose best until then has been written
@@ -118,19 +130,23 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
     return record
 
 
-def _is_done(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path, origin: Identity | None) -> bool:
-    """Return whether the result is there already; raise where the file of that name must not be replaced."""
+def _there(
+    restorer: Restorer, request: PhotosRequest, data: bytes, out: Path, origin: Identity | None
+) -> Difference | str | None:
+    """Return `DONE` where the result is there already, and what differs where it was made otherwise; None = neither.
+
+    Raises:
+        OutputExistsError: the file of that name must not be replaced.
+    """
     if not os.path.lexists(out):
-        return False
+        return None
     if (origin is not None and identity(out) == origin) or _holds(out, data):  # a pipe tells no more than its bytes
         raise is_original(out)
     if request.overwrite:
-        return False
-    wanted = restorer.note(hashlib.sha256(data).hexdigest()) if request.resume else None
-    found = read_note(out) if wanted else None
-    if found is None or wanted is None or found.fingerprint != wanted.fingerprint:
-        raise in_the_way(out, found, wanted)
-    return True
+        return None
+    if not request.resume:
+        raise in_the_way(out, None, None)
+    return settle(out, read_note(out), restorer.note(hashlib.sha256(data).hexdigest())) or DONE
 
 
 def _holds(file: Path, data: bytes) -> bool:

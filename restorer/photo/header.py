@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from restorer.photo import formats
 from restorer.photo.damage import DAMAGE, quiet_libraries
+from restorer.photo.model import Note
+from restorer.photo.reading import note_in
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,13 @@ class Header:
         format: as in `Photo.format`, by content; None when it is no picture.
         size: width and height in pixels, not turned upright; None when they cannot be told, or not `measured`.
         bytes: of the file.
+        identity: what the file is on its disk, whatever name or link leads to it: its device and number.
     """
 
     format: str | None = None
     size: tuple[int, int] | None = None
     bytes: int = 0
+    identity: tuple[int, int] | None = None
 
 
 def read_header(path: Path) -> Header:
@@ -31,15 +37,21 @@ def read_header(path: Path) -> Header:
 
 def glance(path: Path) -> Header:
     """Return what a file's header tells without any library: all but its size in pixels; see `read_header`."""
+    return look(path)[0]
+
+
+def look(path: Path, *, note: bool = False) -> tuple[Header, Note | None]:
+    """Return what `glance` does, and the note of a file that this tool wrote, where that is asked for."""
     try:
-        if not path.is_file():
-            return Header()
-        length = path.stat().st_size
-        with path.open("rb") as stream:
+        status = os.stat(path)  # noqa: PTH116 - quicker for a hundred thousand
+        if not stat.S_ISREG(status.st_mode):
+            return Header(), None
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - likewise
             kind = formats.sniff(stream.read(64))
-    except OSError:
-        return Header()
-    return Header(kind, None, length)
+            found = note_in(stream.fileno(), status.st_size, kind) if note and kind is not None else None
+    except (OSError, ValueError):
+        return Header(), None
+    return Header(kind, None, status.st_size, (status.st_dev, status.st_ino)), found
 
 
 def measured(header: Header, path: Path) -> Header:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,13 @@ class Note:
         version: its version.
         model: the face restorer, "none" when there was none.
         fingerprint: hex digest of input, weights and options, by which done work is recognised.
-        options: plain values by name.
+        options: plain values by name; in a file, what "auto" came to stands there in its place.
         license: of the weights that did the work, those licences that limit the use of the result; "" = none does.
+        components: what did the work ("model", "detector", "background", "mask"), each with "name", "sha256" (the first
+            digits of its weights' hash; None where there are no weights) and "named", whether it was asked for by name.
+        faces: what was found in the photo, as in the record, without landmarks.
+        input: sha256 of the photo's bytes; "" in notes of versions that did not tell it.
+        settings: hex digest of all that the fingerprint is made of but the photo; "" likewise.
     """
 
     tool: str
@@ -91,10 +96,19 @@ class Note:
     fingerprint: str
     options: Mapping[str, Any] = field(default_factory=dict)
     license: str = ""
+    components: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    faces: Sequence[Mapping[str, Any]] = ()
+    input: str = ""
+    settings: str = ""
 
     def options_json(self) -> str:
         """Return the options as JSON that is the same for the same options, in ASCII."""
-        return json.dumps(dict(self.options), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return compact_json(dict(self.options))
+
+
+def compact_json(value: object) -> str:
+    """Return JSON that is the same for the same values, in ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def page_digest(sha256: str, page: int | None) -> str:

@@ -92,13 +92,26 @@ def read_note(path: Path | str) -> Note | None:
     None when there is no such file, it is no picture, or it has no note of ours.
     """
     try:
-        with Path(path).open("rb") as stream:
-            if os.fstat(stream.fileno()).st_size == 0:
-                return None
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                kind = formats.sniff(bytes(data[:64]))
-                with quiet_libraries():
-                    packet = formats.FORMATS[kind].find_xmp(data) if kind is not None else None
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - quicker for a hundred thousand
+            kind = formats.sniff(stream.read(64))
+            return None if kind is None else note_in(stream.fileno(), os.fstat(stream.fileno()).st_size, kind)
+    except (OSError, ValueError):
+        return None
+
+
+def note_in(descriptor: int, size: int, kind: str) -> Note | None:
+    """Return the note in an open file; None where it has none, or is damaged: then no note says that work is done.
+
+    Args:
+        descriptor: of the file.
+        size: bytes.
+        kind: a key of `FORMATS`.
+    """
+    if size == 0:
+        return None
+    try:
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data, quiet_libraries():
+            packet = formats.FORMATS[kind].find_xmp(data)
         return xmp.note_of(packet) if packet else None
     except DAMAGE:
-        return None  # out of reach or damaged: in either case no note says that the work is done
+        return None

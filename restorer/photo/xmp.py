@@ -7,7 +7,7 @@ import json
 
 from restorer.photo import xmp_pixels
 from restorer.photo.damage import DAMAGE
-from restorer.photo.model import Note
+from restorer.photo.model import Note, compact_json
 from restorer.photo.xmp_packet import EXIF, IPTC_EXTENSION, NOTE, RDF, TIFF, DamagedXmpError, Packet
 
 __all__ = [
@@ -126,32 +126,45 @@ def finished(data: bytes | None, before: xmp_pixels.Size, after: xmp_pixels.Size
                 "restorer:model": note.model,
                 "restorer:fingerprint": note.fingerprint,
                 "restorer:options": note.options_json(),
-                **({"restorer:license": note.license} if note.license else {}),
+                **{f"restorer:{name}": text for name, text in _more(note).items() if text},
             },
         )
     return packet.tobytes()
 
 
+def _more(note: Note) -> dict[str, str]:
+    """Return what a note holds beside its first five texts; what is empty is left out."""
+    return {
+        "license": note.license,
+        "components": compact_json(note.components) if note.components else "",
+        "faces": compact_json(list(note.faces)) if note.faces else "",
+        "input": note.input,
+        "settings": note.settings,
+    }
+
+
+_TEXTS = ("tool", "version", "model", "fingerprint", "options", "license", "components", "faces", "input", "settings")
+
+
 def note_of(data: bytes) -> Note | None:
     """Return the note inside a packet, or None when there is none of ours or the packet is damaged."""
+    if NOTE.encode() not in data and b"\0" not in data:  # not ours, and no UTF-16: a tree of it takes longer
+        return None
     try:
         packet = Packet(data)
-        texts = {
-            name: packet.get(NOTE, name) for name in ("tool", "version", "model", "fingerprint", "options", "license")
-        }
-        options = json.loads(texts["options"] or "{}")
+        texts = {name: packet.get(NOTE, name) or "" for name in _TEXTS}
+        options, components = json.loads(texts["options"] or "{}"), json.loads(texts["components"] or "{}")
+        faces = json.loads(texts["faces"] or "[]")
     except DAMAGE:  # damaged XML or JSON: not what this tool wrote
         return None
-    if not texts["fingerprint"] or not isinstance(options, dict):
+    whole = isinstance(options, dict) and isinstance(components, dict) and isinstance(faces, list)
+    if not texts["fingerprint"] or not whole:
         return None
-    return Note(
-        texts["tool"] or "",
-        texts["version"] or "",
-        texts["model"] or "",
-        texts["fingerprint"],
-        options,
-        texts["license"] or "",
-    )
+    named = {name: part for name, part in components.items() if isinstance(part, dict)}
+    found = tuple(face for face in faces if isinstance(face, dict))
+    tool, version, model, fingerprint = (texts[name] for name in _TEXTS[:4])
+    more = {name: texts[name] for name in ("license", "input", "settings")}
+    return Note(tool, version, model, fingerprint, options, components=named, faces=found, **more)
 
 
 def split(data: bytes, limit: int) -> tuple[bytes, bytes | None]:

@@ -190,6 +190,15 @@ def is_builtin(tables: Mapping[str, Table], model: str) -> bool:
     return model in tables and tables[model].builtin
 
 
+def has_better_upscaler(available: Available) -> bool:
+    """Whether an upscaler that is not built in, and that "auto" may choose, can be had."""
+    return any(
+        table.auto is not None and not table.builtin and name not in available.missing
+        for name, table in available.tables.items()
+        if REGISTRY.architecture_of(table).role == "upscaler"
+    )
+
+
 def mask_of(tables: Mapping[str, Table], model: str) -> str:
     """Return which mask goes with a face restorer: its table's word, or the first face parser with `auto`."""
     if model in tables and tables[model].mask == LANDMARKS:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from restorer.imaging.libraries import np
 from restorer.models.base import Face
-from restorer.photo import Note
+from restorer.photo import Note, Photo, xmp
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
+from restorer.record import Record
 from restorer.version import __version__
 
 
-def note_of(components: Components, input_sha256: str, faces: Sequence[Face] | None = None) -> Note:
+def note_of(
+    components: Components, input_sha256: str, faces: Sequence[Face] | None = None, record: Record | None = None
+) -> Note:
     """Return the note that a result carries: what was done, by what, and a fingerprint of input and weights.
 
     Args:
         components: what makes it.
         input_sha256: of the photo's bytes.
         faces: those that the caller knew; then they are part of the fingerprint.
+        record: of the work, once it is done: what "auto" came to, and the faces; None = before it.
     """
     chosen = components.options
     named = {
@@ -44,5 +49,31 @@ def note_of(components: Components, input_sha256: str, faces: Sequence[Face] | N
         facts["hole"] = hash_of(Path(chosen.hole))
     if faces is not None:
         facts["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
-    digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
-    return Note(tool="restorer", version=__version__, model=model, options=named, fingerprint=digest)
+    note = Note("restorer", __version__, model, _digest(facts), named, input=input_sha256)
+    del facts["input"]
+    note = replace(note, settings=_digest(facts)[:16])
+    return note if record is None else _completed(note, record)
+
+
+def of_a_result(photo: Photo) -> str | None:
+    """Return a line about a photo that this tool made itself; None for others."""
+    note = xmp.note_of(photo.xmp) if photo.xmp else None
+    if note is None:
+        return None
+    scale = note.options.get("scale")
+    how = f"model {note.model}" + (f", --scale {scale:g}" if isinstance(scale, float) else "")
+    return f"It is a result of this tool already ({how}); what was invented there is restored once more."
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
+
+
+def _completed(note: Note, record: Record) -> Note:
+    """Return a note with what the work came to: names in place of choices, hashes, faces."""
+    options = {name: value for name, value in note.options.items() if name not in ("detector", "background")}
+    options |= {name: part["name"] for name, part in record.components.items() if name in note.options}
+    faces = [face.as_dict() for face in record.faces]
+    for face in faces:
+        del face["landmarks"]
+    return replace(note, options=options, components=record.components, faces=faces)

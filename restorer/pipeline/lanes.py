@@ -253,6 +253,11 @@ class Lanes(Generic[W, R]):
         self._threads = ThreadPoolExecutor(count, "lane")
         self._turns: deque[_Turn[W, R]] = deque()
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is a photo in the lanes."""
+        return bool(self._turns)
+
     def make_room(self, pixels: int) -> None:
         """Hand on the first photos: those that are ready, and those without which there is no room.
 

@@ -20,9 +20,10 @@ from restorer.photo import Note, Photo, Source, open_photo, output_format
 from restorer.pipeline.canvas import Canvas, Work, Wrap
 from restorer.pipeline.components import Components
 from restorer.pipeline.events import OnStage, unheard
-from restorer.pipeline.fingerprint import note_of
+from restorer.pipeline.fingerprint import note_of, of_a_result
 from restorer.pipeline.many import OnProgress, Outcome, outcomes
 from restorer.pipeline.prepared import Prepared
+from restorer.pipeline.provenance import described
 from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths
 from restorer.pipeline.stages import stages
 from restorer.record import Record
@@ -178,7 +179,7 @@ class Restorer(Prepared):
                 opened = open_photo(photo)
             if not known and opened.path is not None:
                 record.input = str(opened.path)
-            record.warn(*opened.warnings)
+            record.warn(*opened.warnings, of_a_result(opened))
             for line in components.fallbacks():
                 components.warn_once(line)
                 record.warn(line)
@@ -200,7 +201,8 @@ class Restorer(Prepared):
             if faces is not None:
                 record.detector = None
             record.licenses = components.limits(record)
-        note = self.note(opened.sha256, options, faces)
+            record.components = described(components, record)
+        note = self.note(opened.sha256, options, faces, record)
         return Result(
             canvas.pixels,
             canvas.alpha,
@@ -236,12 +238,19 @@ class Restorer(Prepared):
             source, model=components.model, detector=components.detector_name(), scale=components.options.scale
         )
 
-    def note(self, input_sha256: str, options: Options | None = None, faces: Sequence[Face] | None = None) -> Note:
+    def note(
+        self,
+        input_sha256: str,
+        options: Options | None = None,
+        faces: Sequence[Face] | None = None,
+        record: Record | None = None,
+    ) -> Note:
         """Return the note that the result carries: what was done, by what, and a fingerprint of input and weights.
 
         Args:
             input_sha256: of the photo's bytes.
             options: other ones than the restorer's.
             faces: those that the caller knew; then they are part of the fingerprint.
+            record: of the work, once it is done: what "auto" came to, and the faces; None = before it.
         """
-        return note_of(self.components_for(options), input_sha256, faces)
+        return note_of(self.components_for(options), input_sha256, faces, record)

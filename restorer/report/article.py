@@ -68,7 +68,7 @@ def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: S
         answers=_answers(record, pictures, sizes),
         faces=faces,
         more_faces=len(record.get("faces") or ()) - len(faces),
-        warnings=record.get("warnings") or (),
+        warnings=[*((record.get("earlier") or {}).get("warnings") or ()), *(record.get("warnings") or ())],
         facts=_facts(record),
         times=_times(record),
     )
@@ -82,7 +82,8 @@ def status_words(record: Mapping[str, Any]) -> str:
     words = [f"Skipped: {record.get('reason') or 'nothing was to be done'}" if status == "skipped" else "Restored"]
     faces = record.get("faces") or ()
     restored = sum(bool(face.get("restored")) for face in faces)
-    if status == "ok" and record.get("model") not in (None, "none"):
+    done = status == "ok" or record.get("earlier") is not None
+    if done and record.get("model") not in (None, "none"):
         words.append(f"{restored} face{'' if restored == 1 else 's'} by {record['model']}")
         if left := len(faces) - restored:
             words.append(f"{left} left as {'it was' if left == 1 else 'they were'}")
@@ -189,7 +190,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _times(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return how long it took, as titles and durations."""
-    seconds = dict(record.get("seconds") or {})
+    seconds = dict((record.get("earlier") or record).get("seconds") or {})
     total = seconds.pop("total", None)
     rows = [("Time", duration(total))] if total is not None else []
     return rows + [(f"of it {STAGES.get(stage, stage)}", duration(value)) for stage, value in seconds.items()]

@@ -177,10 +177,14 @@ def _figures(records: list[Mapping[str, Any]]) -> dict[str, str]:
     """Return the figures of the whole run by what they count."""
     status = [record.get("status") for record in records]
     faces = sum(bool(face.get("restored")) for record in records for face in record.get("faces") or ())
-    seconds = sum(float((record.get("seconds") or {}).get("total", 0)) for record in records)
+    earlier = [record.get("earlier") for record in records]
+    times = [(before or record).get("seconds") or {} for record, before in zip(records, earlier, strict=True)]
+    seconds = sum(float(each.get("total", 0)) for each in times)
+    there = sum(before is not None for before in earlier)
     figures = {
         "restored": status.count("ok"),
-        "skipped": status.count("skipped"),
+        "restored earlier": there,
+        "skipped": status.count("skipped") - there,
         "failed": status.count("failed"),
         "faces restored": faces,
     }

@@ -748,7 +748,7 @@ def test_wrong_usage_about_one_photo_does_not_end_a_folder(
     monkeypatch.setattr(Restorer, "restore", fails)
     done = restore(capsys, "in", "-o", "out", *PLAIN, code=1)
     assert "2 photos restored" in done.err
-    assert "in/b.png: UnsuitableFormat" in done.err
+    assert "in/b.png: cannot be in that format" in done.err
 
 
 class Screen:

@@ -123,7 +123,7 @@ def test_a_second_run_skips_what_is_done_and_nothing_else(restore: Restore, tmp_
     first = (tmp_path / "a_restored.png").stat().st_mtime_ns
     assert "done already" in restore("a.png", *PLAIN).stdout
     assert (tmp_path / "a_restored.png").stat().st_mtime_ns == first
-    refused = restore("a.png", *PLAIN, "--scale", "3", code=1)
+    refused = restore("a.png", *PLAIN, "--scale", "3")
     assert "--overwrite" in refused.stderr
     restore("a.png", *PLAIN, "--scale", "3", "--overwrite")
     assert read_photo(tmp_path / "a_restored.png").size == (180, 120)

@@ -39,6 +39,8 @@ RESUME, FINDING, MODELS, EVALUATE = (
     "../batch/test_resume.py", "../batch/test_discovery.py", "test_models.py", "../evaluation/test_evaluate.py",
 )  # fmt: skip
 
+PROVENANCE = "../batch/test_provenance.py"
+
 TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
         "-o/--out": (HERE_TOO, "test_out"),
@@ -72,6 +74,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--shard": (FINDING, "test_shards_agree_on_names_and_together_make_one_whole_run"),
         "--resume/--no-resume": (HERE_TOO, "test_resume"),
         "--retry-failed": (RESUME, "test_failed_photos_are_named_again_and_tried_again_when_asked"),
+        "--redo": (PROVENANCE, "test_what_built_in_models_did_is_made_anew_when_better_ones_are_here"),
         "--dry-run": (COMMAND, "test_dry_run_writes_nothing"),
         "--match-color/--no-match-color": (HERE_TOO, "test_match_color"),
         "--grain": (HERE_TOO, "test_grain"),

@@ -195,9 +195,9 @@ FURTHER: dict[tuple[str, str], Callable[[Reader], None]] = {
 
 PLAIN = "--model none --background lanczos"
 TROUBLES = {
-    "exists already: it was made with --scale 2.0, not 3.0": (
+    "1 result is there, made with --scale 2; this run asks for --scale 3. It is kept as it is.": (
         f"restore photo.jpg {PLAIN}; restore photo.jpg {PLAIN} --scale 3",
-        1,
+        0,
     ),
     "--faces asks for face 9, but 5 were found": ("restore party.jpg --faces 9 --background lanczos", 0),
     "pictures of kinds that are not read were passed over: .cr2 (12)": (

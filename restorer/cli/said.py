@@ -1,0 +1,188 @@
+"""What a run over photos says, in words: of one photo, of what is there already, and in the end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from restorer.batch.reading import FAILED_BEFORE
+from restorer.cli.console import shown
+from restorer.cli.request import PhotosRequest
+from restorer.formatting import duration
+from restorer.photo import PICTURE_SUFFIXES
+
+if TYPE_CHECKING:
+    from restorer.batch.existing import Difference, Survey
+    from restorer.batch.summary import Summary
+    from restorer.record import Record
+
+MOST_NAMED = 200
+"""Failed photos that are named once more in the end; the others are counted."""
+MOST_WAYS = 3
+"""Ways in which results were made that are told; the others are counted."""
+WORDS = {
+    "UnreadablePhoto": "damaged, or no picture",
+    "MissingSupport": "of a kind that needs another package",
+    "PhotoTooLarge": "too large for its format",
+    "OutputExists": "another file is in its place",
+    "UnwritableOutput": "cannot be written",
+    "FaceNotRestored": "a face could not be restored",
+    "UnsuitableFormat": "cannot be in that format",
+    "OutOfMemory": "too large for the memory",
+}
+"""What became of a photo by its error's kind."""
+
+
+# ---------------------------------------------------------------------------------------------------------- one photo
+
+
+def details(record: Record) -> str:
+    """Return what stands behind the name of a result, about a photo that went well."""
+    size = f"{record.output_size[0]} x {record.output_size[1]}" if record.output_size else ""
+    if record.status == "skipped":
+        what = "would be written" if record.reason == "dry run" else str(record.reason)
+        return f"({', '.join(filter(None, [size, what]))})"
+    restored = sum(face.restored for face in record.faces)
+    left = len(record.faces) - restored
+    told = [size]
+    if record.model != "none":
+        told.append(f"{plural(restored, 'face')} by {record.model}" + (f", {left} left as they were" if left else ""))
+    told += [str(record.background), duration(record.seconds.get("total", 0.0))]
+    return f"({'; '.join(told)})"
+
+
+# ---------------------------------------------------------------------------------------------- what is there already
+
+
+def survey_lines(survey: Survey, request: PhotosRequest, typed: Sequence[str]) -> list[str]:
+    """Return what is said before the work of results that this run does not make anew, with what to type instead.
+
+    Args:
+        survey: what is there.
+        request: what was asked for.
+        typed: the arguments of the command.
+    """
+    lines = []
+    for different, count in list(survey.others.items())[:MOST_WAYS]:
+        there = f"{count} results are there, made" if count > 1 else "1 result is there, made"
+        lines.append(f"{there} with {different.made}; this run asks for {different.asked}. They are kept as they are.")
+        if count == 1:
+            lines[-1] = lines[-1].replace("They are kept as they are.", "It is kept as it is.")
+    more = sum(list(survey.others.values())[MOST_WAYS:])
+    if more:
+        lines.append(f"{plural(more, 'result')} more were made in other ways.")
+    if survey.others:
+        beside = _command([*typed, *_beside(next(iter(survey.others)), request)])
+        lines.append(f"  To make new ones beside them:  {beside}")
+        lines.append(f"  To make them anew:             {_command([*typed, '--overwrite'])}")
+    if survey.builtin:
+        are = "is" if survey.builtin == 1 else "are"
+        lines.append(f"{plural(survey.builtin, 'result')} {are} by built-in models, and better ones are here now.")
+        if request.redo is None:
+            lines.append(f"  To make them anew:  {_command([*typed, '--redo', 'built-in'])}")
+    return lines
+
+
+def _beside(different: Difference, request: PhotosRequest) -> list[str]:
+    """Return the options with which other results get names of their own."""
+    words = different.asked.replace("--", "").split()
+    mark = "_new"
+    for name, value in zip(words[::2], words[1::2], strict=False):
+        if name == "scale":
+            mark = f"_{value}x"
+            break
+        if name in ("model", "detector", "background", "strength", "fidelity"):
+            mark = f"_{value}" if name == "model" else f"_{name}-{value}"
+            break
+    if request.out is not None and request.out.suffix.lower() in PICTURE_SUFFIXES and not request.out.is_dir():
+        return ["-o", str(request.out.with_stem(request.out.stem + mark))]
+    return ["--name", request.name + mark]
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return a command as it is typed."""
+    return subprocess.list2cmdline(["restore", *arguments]) if os.name == "nt" else shlex.join(["restore", *arguments])
+
+
+# ---------------------------------------------------------------------------------------------------------- the end
+
+
+def summary_lines(summary: Summary, count: int) -> list[str]:
+    """Return what is said in the end, as markup.
+
+    Args:
+        summary: how the run ended.
+        count: photos of the run.
+    """
+    if summary.done == count > 0:
+        return [f"{plural(count, 'photo')}, all done already."]
+    if summary.kept == count > 0:
+        return [f"{plural(count, 'photo')}, all kept as they are."]
+    ok, failed = summary.count("ok"), summary.count("failed")
+    if summary.tried:
+        parts = [f"{plural(summary.tried, 'photo')} would be restored"]
+    else:
+        parts = [f"{plural(ok, 'photo')} restored ({plural(summary.faces, 'face')})"]
+    parts += [f"{summary.done} done already"] if summary.done else []
+    parts += [f"{summary.kept} kept as they are"] if summary.kept else []
+    other = summary.count("skipped") - summary.tried - summary.done - summary.kept
+    parts += [f"{other} skipped"] if other else []
+    if failed:
+        parts.append(f"[bold red]{failed} failed[/]{_of_earlier(summary)}")
+    left = count - summary.count()
+    parts += [f"{left} not reached"] if left else []
+    return [f"{', '.join(parts)}, in {duration(summary.seconds)}.", *failure_lines(summary)]
+
+
+def _of_earlier(summary: Summary) -> str:
+    """Return how many failures are no news."""
+    failed = summary.count("failed")
+    if not summary.known:
+        return ""
+    new = failed - summary.known
+    if not new:
+        return " (in an earlier run; none is new)" if failed == 1 else " (all in an earlier run; none is new)"
+    return f" ({new} new, {summary.known} in an earlier run)"
+
+
+def failure_lines(summary: Summary) -> list[str]:
+    """Return the photos that failed, new ones first, each with a few words; those of one cause are counted."""
+    lines: list[str] = []
+    causes = Counter(record.cause for record in summary.failed if record.cause)
+    ordered = sorted(summary.failed, key=lambda record: record.reason == FAILED_BEFORE)
+    named = [record for record in ordered if record.cause is None or causes[record.cause] == 1]
+    for record in named[:MOST_NAMED]:
+        kind = record.error["kind"] if record.error else ""
+        before = ", in an earlier run" if record.reason == FAILED_BEFORE else ""
+        lines.append(f"  {shown(record.input)}: {WORDS.get(str(kind), 'could not be restored')}{before}")
+    lines += [f"  {count} photos: {shown(cause)}" for cause, count in causes.items() if count > 1]
+    left = summary.count("failed") - len(named[:MOST_NAMED]) - sum(count for count in causes.values() if count > 1)
+    lines += [f"  and {left} more"] if left else []
+    if summary.known:
+        lines.append("  --retry-failed tries again what failed in an earlier run.")
+    return lines
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def counted(kinds: Counter[str]) -> str:
+    """Return kinds with how many there are of each: ".cr2 (2), .psd (1)"."""
+    return ", ".join(f"{suffix} ({count})" for suffix, count in sorted(kinds.items()))
+
+
+def plural(count: int, word: str) -> str:
+    """Return a number of things: "1 photo", "1,000 photos"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def size_of(count: float) -> str:
+    """Return a number of bytes as people say it: "640 kB", "85 MB", "1.2 GB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}" if count < 100 * factor else f"{count / factor:,.0f} {unit}"
+    return f"{count / 1e3:.0f} kB"

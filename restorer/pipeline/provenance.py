@@ -1,0 +1,71 @@
+"""What a result was made with, in the words of records and notes; and whether this run would take better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from restorer.pipeline import choice as choices
+from restorer.pipeline.choice import AUTO, NONE
+from restorer.upscaling import RESAMPLERS
+
+if TYPE_CHECKING:
+    from restorer.pipeline.decisions import Decisions
+    from restorer.record import Record
+    from restorer.weights import Table
+
+HASH_DIGITS = 16
+"""Digits of a hash that a record and a note tell of weights."""
+
+
+def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
+    """Return what did the work of a record: names, the first digits of their weights' hashes, who chose them.
+
+    What had no part in it, such as a detector where no face is looked for, is not named.
+    """
+    options, given = of.options, of.given
+    found: dict[str, dict[str, Any]] = {}
+
+    def tell(part: str, name: str | None, table: Callable[[], Table] | None, named: bool) -> None:
+        if name is not None:
+            digest = table().wanted_hash[:HASH_DIGITS] if table is not None else ""
+            found[part] = {"name": name, "sha256": digest or None, "named": named}
+
+    if of.faces_wanted:
+        own = given.face_model is not None
+        tell("model", of.model, None if own else of.model_table, own or options.model != AUTO)
+        own = given.detector is not None
+        tell("detector", record.detector, None if own else of.detector_table, own or options.detector != AUTO)
+    name = record.background
+    own = given.background is not None
+    plain = own or name is None or name in RESAMPLERS
+    table = None if plain else partial(of.background_table, str(name))
+    tell("background", name, table, own or options.background != AUTO)
+    mask, tables, own = record.mask_name, of._available.tables, given.mask is not None
+    parser = None if own or mask is None or mask not in tables else partial(tables.__getitem__, mask)
+    tell("mask", mask, parser, own)
+    return found
+
+
+def outdoes(of: Decisions, part: str, name: str, size: Callable[[], tuple[int, int] | None]) -> bool:
+    """Return whether this run takes weights of their own in the place of a built-in model.
+
+    Args:
+        of: the names of this run.
+        part: "model", "detector" or "background".
+        name: what did that work.
+        size: asked for (width, height) of the photo where that decides; None where it cannot be told.
+    """
+    tables = of._available.tables
+    if not choices.is_builtin(tables, name):
+        return False
+    taken: str | None
+    if part == "background":
+        if of.options.background == AUTO and not choices.has_better_upscaler(of._available):
+            return False
+        known = size()
+        taken = None if known is None else of.background_name(known)
+    else:
+        taken = of.model if part == "model" else of.detector_name()
+    return taken not in (None, NONE, *RESAMPLERS) and not choices.is_builtin(tables, str(taken))
