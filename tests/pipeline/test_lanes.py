@@ -307,9 +307,9 @@ def test_memory_is_bounded_by_photos_and_by_pixels(
     in_memory: list[int] = []
     recorded: list[Record] = []
 
-    def read(path: Path) -> Any:
+    def read(path: Path, **rest: Any) -> Any:
         in_memory.append(len(in_memory) + 1 - len(recorded))
-        return read_photo(path)
+        return read_photo(path, **rest)
 
     monkeypatch.setattr(Restorer, "restore", restore)
     monkeypatch.setattr("restorer.batch.reading.read_photo", read)
