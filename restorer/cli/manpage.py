@@ -88,6 +88,8 @@ EXIT_STATUS = (
     ("1", "Some photos failed; each is named. `restore doctor`: something is broken."),
     ("2", "Wrong usage; nothing was done."),
     ("3", "Weights are missing, or are not what they should be."),
+    ("4", "No photos were found, with --require-photos."),
+    ("124", "The time of --max-time was up, and photos are left; the same command goes on where it was."),
     ("130", "Interrupted. The photo in hand leaves nothing behind; the same command goes on where it was."),
 )
 

@@ -58,7 +58,7 @@ def restore(
     from restorer.engine.device import configure_threads
     from restorer.pipeline.restorer import Restorer
 
-    configure_threads()
+    configure_threads(request.threads)
     _hear_signals()
     # Also when quiet nothing is downloaded without a word.
     with Screen(quiet=manner.quiet) as screen, ProgressBar(messages) as on_download:

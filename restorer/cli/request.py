@@ -48,6 +48,14 @@ class PhotosRequest:
         panel=RUN,
         values=("built-in",),
     )
+    require_photos: bool = option(False, help="No photo found is exit code 4, not 0.", panel=RUN)
+    max_time: str | None = option(
+        None,
+        help="Begin no other photo after this time, such as 90m or 8h; the same command goes on (exit code 124).",
+        panel=RUN,
+        metavar="TIME",
+    )
+    threads: int | None = option(None, help="Threads that compute; default: as many as cores.", panel=RUN, least=1)
     dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
     report: bool = option(False, help="Write report.html with before and after.", panel=RUN)
     sheet: Path | None = option(

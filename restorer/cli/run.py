@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -26,9 +25,19 @@ from restorer.cli.paths import listed
 from restorer.cli.preview import Preview
 from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
-from restorer.cli.said import counted, details, plural, size_of, summary_lines, survey_lines
+from restorer.cli.said import (
+    closer_lines,
+    counted,
+    details,
+    dry_run_lines,
+    expected_lines,
+    license_line,
+    plural,
+    summary_lines,
+    survey_lines,
+)
 from restorer.cli.stream import is_stream, restore_stream
-from restorer.formatting import duration
+from restorer.formatting import seconds
 
 if TYPE_CHECKING:
     from restorer.pipeline.restorer import Restorer
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
 
 LONG_RUN = 5
 """Photos from which on a run says beforehand what to expect, and results that are done are counted, not named."""
+NO_PHOTOS, OUT_OF_TIME = 4, 124
+"""Exit codes: nothing was found although there must be something; the time was up, as `timeout` says it."""
 WORTH_SAYING = 10.0
 """Seconds that it takes to compare photos with their results from which on that is said beforehand."""
 
@@ -102,6 +113,7 @@ class PhotosCommand:
 
     def files(self, request: PhotosRequest) -> int:
         """Restore files and folders; return the exit code."""
+        until = None if request.max_time is None else time.monotonic() + seconds(request.max_time)
         self._screen.doing("Looking for photos")
         found = find_photos(request.photos, request.out, listed=listed(request.files_from))
         found.jobs = on_pages(found.jobs, request.pages)
@@ -145,7 +157,7 @@ class PhotosCommand:
             if request.preview is not None:
                 preview = Preview(request.preview)
                 begin = lambda job: preview.around(view.begin(job))  # noqa: E731
-            batch.run(jobs, on_start=begin, on_record=on_record, keep=False)
+            batch.run(jobs, on_start=begin, on_record=on_record, keep=False, until=until)
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
             self._write_report(report)
@@ -156,10 +168,19 @@ class PhotosCommand:
                 sys.stdout.flush()
                 os._exit(130)
             raise
-        if len(jobs) > 1 and not self._quiet:
+        if request.dry_run and self._many:  # also when quiet: it is what was asked for
+            for line in dry_run_lines(jobs, loads, expected):
+                messages.print(line)
+        if len(jobs) > 1 and (not self._quiet or (request.dry_run and self._many)):
             self._summarise(batch.summary, len(jobs))
+        if batch.summary.out_of_time:
+            messages.print("The time of --max-time is up; the same command goes on.")
         self._write_report(report)
         self._write_sheet(sheet)
+        if batch.summary.out_of_time:
+            return OUT_OF_TIME
+        if not jobs and request.require_photos:
+            return NO_PHOTOS
         return 1 if batch.summary.count("failed") else 0
 
     def _report(self, request: PhotosRequest, jobs: Sequence[Job]) -> Report | None:
@@ -224,16 +245,8 @@ class PhotosCommand:
 
     def _say_expected(self, expected: RunEstimate, jobs: Sequence[Job]) -> None:
         """Say how many photos there are, how long they take and how much disk."""
-        there = f", {expected.there} of them from an earlier run" if expected.there else ""
-        need = expected.megabytes * 1e6
-        messages.print(
-            f"{plural(len(jobs), 'photo')}{there}: about {duration(expected.seconds)}, about {size_of(need)} on disk."
-        )
-        folder = jobs[0].folder.absolute()
-        folder = next(place for place in (folder, *folder.parents) if place.is_dir())
-        free = shutil.disk_usage(folder).free
-        if free < need:
-            note(f"only {size_of(free)} are free there.")
+        for line in expected_lines(expected, jobs):
+            messages.print(line)
 
     def _is_news(self, record: Record) -> bool:
         """Return whether a failure was not said yet: one cause that many photos share is said once."""
@@ -246,13 +259,7 @@ class PhotosCommand:
     def _say_licenses(self) -> None:
         """Name the weights that did the work and that limit what the results may be used for."""
         if self._licenses and not self._quiet:
-            *most, last = self._licenses
-            names = f"{', '.join(most)} and {last}" if most else last
-            limit = "limit" if most else "limits"
-            say(
-                f"Licence: {names} {limit} commercial use (`restore models show {last}` has the words); "
-                "--license commercial takes no such weights."
-            )
+            say(license_line(list(self._licenses)))
 
     def _show(self, record: Record) -> None:
         """Print what became of one photo."""
@@ -276,20 +283,15 @@ class PhotosCommand:
         if self._json or record.status == "failed" or record.output is None or (record.output == "-" and not tried):
             return
         there = record.reason == DONE or (record.reason or "").startswith(KEPT)
-        if self._many and there and not self._verbose:
+        if self._many and (there or tried) and not self._verbose:
             return
         if record.output == "-":
             messages.print(shown(f"-  {details(record)}"))
         else:
             results.print(linked(record.output).append(f"  {plain(details(record))}"))
         if self._verbose:
-            stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
-            messages.print(shown(f"  {stages}; {record.device}, {record.precision}"))
-            for number, face in enumerate(record.faces, 1):
-                alike = f", likeness {face.likeness:.2f}" if face.likeness is not None else ""
-                what = f"restored{alike}" if face.restored else face.reason
-                box = ", ".join(f"{value:.0f}" for value in face.box)
-                messages.print(shown(f"  face {number} at {box}, score {face.score:.2f}: {what}"))
+            for line in closer_lines(record):
+                messages.print(shown(line))
 
     def _summarise(self, summary: Summary, count: int) -> None:
         for line in summary_lines(summary, count):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from restorer.formatting import duration
 from restorer.photo import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
+    from restorer.batch.discovery import Job
+    from restorer.batch.estimate import Load, RunEstimate
     from restorer.batch.existing import Difference, Survey
     from restorer.batch.summary import Summary
     from restorer.record import Record
@@ -24,6 +27,9 @@ MOST_NAMED = 200
 """Failed photos that are named once more in the end; the others are counted."""
 MOST_WAYS = 3
 """Ways in which results were made that are told; the others are counted."""
+SIZES = (("up to 1 megapixel", 1.0), ("up to 4", 4.0), ("up to 16", 16.0), ("up to 64", 64.0))
+LARGER = "larger"
+"""Sizes by which a dry run counts photos."""
 WORDS = {
     "UnreadablePhoto": "damaged, or no picture",
     "MissingSupport": "of a kind that needs another package",
@@ -53,6 +59,62 @@ def details(record: Record) -> str:
         told.append(f"{plural(restored, 'face')} by {record.model}" + (f", {left} left as they were" if left else ""))
     told += [str(record.background), duration(record.seconds.get("total", 0.0))]
     return f"({'; '.join(told)})"
+
+
+def closer_lines(record: Record) -> list[str]:
+    """Return what is said of a photo with -v: the time of each stage, and each face."""
+    stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
+    lines = [f"  {stages}; {record.device}, {record.precision}"]
+    for number, face in enumerate(record.faces, 1):
+        alike = f", likeness {face.likeness:.2f}" if face.likeness is not None else ""
+        what = f"restored{alike}" if face.restored else face.reason
+        box = ", ".join(f"{value:.0f}" for value in face.box)
+        lines.append(f"  face {number} at {box}, score {face.score:.2f}: {what}")
+    return lines
+
+
+def license_line(names: Sequence[str]) -> str:
+    """Return the line about weights that did the work and that limit what the results may be used for."""
+    *most, last = names
+    named = f"{', '.join(most)} and {last}" if most else last
+    return (
+        f"Licence: {named} {'limit' if most else 'limits'} commercial use (`restore models show {last}` has the words);"
+        " --license commercial takes no such weights."
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ what to expect
+
+
+def expected_lines(expected: RunEstimate, jobs: Sequence[Job]) -> list[str]:
+    """Return how many photos there are, how long they take and how much disk, as markup."""
+    there = f", {expected.there} of them from an earlier run" if expected.there else ""
+    need = expected.megabytes * 1e6
+    about = f"about {duration(expected.seconds)}, about {size_of(need)} on disk."
+    lines = [f"{plural(len(jobs), 'photo')}{there}: {about}"]
+    folder = jobs[0].folder.absolute()
+    folder = next(place for place in (folder, *folder.parents) if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    return [*lines, *([f"[yellow]Note:[/] only {size_of(free)} are free there."] if free < need else [])]
+
+
+def dry_run_lines(jobs: Sequence[Job], loads: Sequence[Load], expected: RunEstimate) -> list[str]:
+    """Return what a dry run tells of many photos at once: kinds, sizes, and what they would take."""
+    kinds = Counter(job.header.format or "no picture" for job in jobs)
+    sizes: Counter[str] = Counter()
+    for job in jobs:
+        if job.header.size is not None:
+            pixels = job.header.size[0] * job.header.size[1] / 1e6
+            sizes[next((name for name, most in SIZES if pixels <= most), LARGER)] += 1
+    work = [load for load in loads if load.work]
+    megapixels = sum(load.megapixels for load in work)
+    told = [f"{name}: {sizes[name]:,}" for name in (*(name for name, _ in SIZES), LARGER) if sizes[name]]
+    return [
+        f"Kinds: {', '.join(f'{kind} {count:,}' for kind, count in sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0])))}.",
+        *([f"Sizes: {'; '.join(told)}."] if told else []),
+        f"To be done: {plural(len(work), 'photo')}, {megapixels:,.0f} megapixels of results, "
+        f"about {duration(expected.seconds)}, about {size_of(expected.megabytes * 1e6)} on disk.",
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- what is there already
