@@ -13,6 +13,7 @@ from restorer.batch.walking import FolderPath, real
 from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from restorer.photo.header import Header
+from restorer.photo.strangers import DOCUMENT_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def names_picture(out: Path) -> bool:
     suffix = out.suffix.lower()
     if isinstance(out, FolderPath) or is_folder(out):
         return False
-    if suffix in UNSUPPORTED_SUFFIXES:
+    if suffix in UNSUPPORTED_SUFFIXES or suffix in DOCUMENT_SUFFIXES:
         raise UsageError(
             f"-o {out}: files that end in {suffix!r} cannot be written.",
             "Let the output end in .png, .jpg, .webp or .tif; a folder of that name ends in a slash.",

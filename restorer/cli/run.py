@@ -130,7 +130,7 @@ class PhotosCommand:
         jobs = batch.plan(found.jobs, request.name)
         found.own += batch.passed_over
         self._say_found(found, jobs)
-        report, sheet = self._report(request, jobs), self._sheet(request, jobs)
+        report, sheet = self._report(request, jobs), _sheet(request, jobs)
         self._say_survey(batch.survey(jobs), request)
         scale = self._restorer.options.scale
         loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
@@ -198,14 +198,6 @@ class PhotosCommand:
             self.page = report.write()
             if not self._quiet:
                 messages.print(Text("Report: ").append_text(linked(self.page, messages)))
-
-    def _sheet(self, request: PhotosRequest, jobs: Sequence[Job]) -> Sheet | None:
-        """Return the sheet that was asked for; a foreign file in its place is an error before the work."""
-        if request.sheet is None or request.dry_run or not jobs:
-            return None
-        from restorer.report.sheet import Sheet
-
-        return Sheet(request.sheet, overwrite=request.overwrite)
 
     def _write_sheet(self, sheet: Sheet | None) -> None:
         """Write the sheet where one was asked for and a photo has a result, and say where it is."""
@@ -304,6 +296,15 @@ class _Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one entry."""
         say(self.format(record))
+
+
+def _sheet(request: PhotosRequest, jobs: Sequence[Job]) -> Sheet | None:
+    """Return the sheet that was asked for; a foreign file in its place is an error before the work."""
+    if request.sheet is None or request.dry_run or not jobs:
+        return None
+    from restorer.report.sheet import Sheet
+
+    return Sheet(request.sheet, overwrite=request.overwrite)
 
 
 def _sentence(text: str) -> str:

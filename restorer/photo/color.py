@@ -22,7 +22,8 @@ _BT709_CURVE, _SRGB_CURVE = (1, 6, 14, 15), 13  # transfer characteristics of IT
 _PRIMARIES = {9: ("BT.2020", _BT2020), 12: ("Display P3", _P3)}  # of H.273 too; 1 is sRGB's own
 _CICP = "PNG cICP"
 _PROPHOTO = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82490))  # primaries, XYZ under D50
-_PROPHOTO_GAMMA = 461  # in 1/256
+PROPHOTO_GAMMA = 461 / 256
+"""Of ProPhoto RGB's curve, as its usual profiles have it."""
 # From XYZ to the responses of the eye's cones, by which white is changed (Bradford; ICC.1:2010, annex E).
 _BRADFORD = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
 
@@ -45,7 +46,7 @@ def adobe_rgb_profile() -> bytes:
 
 def prophoto_profile() -> bytes:
     """Return a profile of ProPhoto RGB (ROMM, ISO 22028-2), with the plain gamma of 461/256 of its usual profiles."""
-    return _rgb_profile("Compatible with ProPhoto RGB", _PROPHOTO, _gamma(_PROPHOTO_GAMMA))
+    return _rgb_profile("Compatible with ProPhoto RGB", _PROPHOTO, _gamma(461))
 
 
 def display_p3_profile() -> bytes:
@@ -206,7 +207,7 @@ def _to_prophoto(values: Pixels, xyz: Callable[[Pixels], Pixels]) -> Pixels:
     for start in range(0, len(flat), profiles.CHUNK):
         part = slice(start, start + profiles.CHUNK)
         light = np.clip(xyz(flat[part]) @ inverse.T, 0, 1)
-        result[part] = np.rint(light ** (256 / _PROPHOTO_GAMMA) * 65535)
+        result[part] = np.rint(light ** (1 / PROPHOTO_GAMMA) * 65535)
     return result.reshape(*values.shape[:2], 3)
 
 

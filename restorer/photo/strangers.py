@@ -7,12 +7,15 @@ UNSUPPORTED_SUFFIXES: frozenset[str] = frozenset(
     | {".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
     | {".exr", ".hdr", ".jp2", ".j2c", ".j2k", ".jpc", ".jpf", ".jpx", ".jxl", ".jxr", ".wdp", ".psb", ".psd", ".xcf"}
     | {".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".tga", ".pcx", ".dds", ".sgi", ".qoi", ".ico", ".icns", ".svg"}
-    | {".bpg", ".flif", ".pict", ".pct", ".emf", ".wmf", ".eps", ".pdf", ".ai", ".indd", ".cdr", ".wpg", ".djvu"}
+    | {".bpg", ".flif", ".pict", ".pct", ".emf", ".wmf", ".eps", ".wpg"}
     | {".kra", ".ora", ".clip", ".afphoto", ".pdn", ".psp", ".pspimage", ".sai", ".procreate", ".mng", ".jng", ".apng"}
     | {".ras", ".rgb", ".rgba", ".bw", ".xbm", ".xpm", ".cin", ".dpx", ".fits", ".jls", ".jph", ".heics", ".avifs"}
     | {".gpr", ".nksc", ".cap", ".eip", ".ari", ".bay", ".cine", ".kc2", ".mdc", ".ptx", ".pxn", ".rwz", ".srw"}
 )
 """Suffixes of pictures that this tool cannot read (camera raw, layered, rarer kinds), so that a walk can name them."""
+
+DOCUMENT_SUFFIXES = frozenset({".pdf", ".ai", ".indd", ".cdr", ".djvu"})
+"""Suffixes of documents that people may expect a picture to be written as, and that are no pictures in a folder."""
 
 _STRANGERS = (
     (b"8BPS", "a Photoshop document"),

@@ -47,6 +47,10 @@ FOR_DECODERS = frozenset(
 )
 
 
+class CameraRawError(UndecodableError):
+    """Raised for a camera raw file, which only looks like TIFF."""
+
+
 @dataclass(frozen=True)
 class Page:
     """The photo in a TIFF file; `picture` is the file for decoders, without metadata and orientation."""
@@ -84,7 +88,7 @@ def chosen_page(data: Any) -> ifd.Directory:
     first = directories[0]
     reduced = _is_reduced(first) and _SUB_DIRECTORIES in first.entries
     if _DNG_VERSION in first.entries or reduced:
-        raise UndecodableError("it is a camera raw file, which this tool does not read")
+        raise CameraRawError("it is a camera raw file, which this tool does not read")
     whole = (page for page in directories if not _is_reduced(page) and not _is_mask(page))
     return next(whole, None) or max(directories, key=lambda page: page.integer(WIDTH, 0) * page.integer(LENGTH, 0))
 

@@ -96,10 +96,10 @@ def test_a_result_that_is_named_is_a_photo_like_any_other(capsys: pytest.Capture
 
 def test_pictures_of_kinds_that_are_not_read_are_counted_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
     picture(Path("a/x.jpg"))
-    for name in ("1.cr2", "2.CR2", "3.psd"):
+    for name in ("1.xcf", "2.XCF", "3.psd"):
         Path("a", name).write_bytes(b"raw")
     done = restore(capsys, "a", "-o", "out", *PLAIN)
-    assert ".cr2 (2), .psd (1)" in done.err
+    assert ".psd (1), .xcf (2)" in done.err
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,13 +132,13 @@ def test_pictures_are_known_by_content_where_the_name_says_nothing(capsys: Capsy
     for name in ("two.mpo", "three", "holiday.1987", "Mr. Smith", "four.bak", "five.thm", "six.thm", "._one.jpg"):
         Path("in", name).write_bytes(photo)
     Path("in/layers").write_bytes(b"8BPS" + bytes(60))
-    Path("in/raw.nef").write_bytes(b"raw")
+    Path("in/layers.xcf").write_bytes(b"layers")
     for name, content in (("notes", b"text"), ("a.zip", b"PK\3\4"), ("b.pdf", b"%PDF-1"), ("empty", b"")):
         Path("in", name).write_bytes(content)
     assert found("in") == ["out/Mr. Smith", "out/holiday.1987", "out/one.jpg", "out/three", "out/two.mpo"]
     done = restore(capsys, "in", "-o", "out", *PLAIN)
     assert ".bak (1), .thm (2)" in done.err
-    assert "(no suffix) (1), .nef (1)" in done.err
+    assert "(no suffix) (1), .xcf (1)" in done.err
     assert "notes" not in done.err + done.out
     made = sorted(name for name in files(Path("out")) if name != NAME)
     assert made == [

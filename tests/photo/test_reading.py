@@ -373,13 +373,10 @@ def test_a_single_pixel_is_a_photo() -> None:
         (bytes(1000), "nothing but zeros"),
         (b"8BPS\0\1" + bytes(100), "a Photoshop document"),
         (b"%PDF-1.7\n", "a PDF"),
-        (b"II*\0\x10\0\0\0CR\2\0" + bytes(50), "a camera raw file"),
-        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a camera raw file"),
-        (b"\xff\x0a" + bytes(range(100)), "a JPEG XL picture"),
         (b"\x80\x81\x82\x83" * 9, "no picture format this tool knows"),
         (b"\xff\xd8\xff", "read as JPEG"),
     ],
-    ids=["empty", "text", "zeros", "psd", "pdf", "cr2", "cr3", "jxl", "noise", "jpeg-head"],
+    ids=["empty", "text", "zeros", "psd", "pdf", "noise", "jpeg-head"],
 )
 def test_what_is_no_photo_says_what_it_is(tmp_path: Path, content: bytes, reason: str) -> None:
     file = tmp_path / "letter.jpg"

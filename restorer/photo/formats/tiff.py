@@ -18,7 +18,12 @@ _UNASSOCIATED_ALPHA = 2
 
 
 def _read_tiff(data: bytes, number: int | None = None) -> Photo:
-    page = tiff_page.open_page(data, number)
+    try:
+        page = tiff_page.open_page(data, number)
+    except tiff_page.CameraRawError:
+        from restorer.photo.formats import raw
+
+        return raw.read_raw(data)
     builder = PhotoBuilder("TIFF")
     builder.icc_profile = page.bytes_of(_ICC)
     block, problems = exif.from_tiff(page.data, page.directory)
