@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +26,10 @@ LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "rec
 RATES = {"StyleGAN2": 0.02, "other": 0.05}
 """Adam's rates: latents of W are smaller than codes."""
 LEAST_SIDE = 4
+WIDTHS = (1 / 48, 1 / 24, 1 / 12, 1 / 6, 1 / 3)
+"""Deviations of the filters that carry tones into a hole, as shares of the picture's side."""
+ENOUGH = 0.1
+"""How much of a filter's weight must lie on what is known."""
 
 
 class MGANPriorFaces(FaceSearcher):
@@ -68,7 +74,7 @@ class MGANPriorFaces(FaceSearcher):
         seen, target = self._problem(wish)
         start = draw_codes(self._prior, wish.seeds, settings)
         search = CodeSearch(self._prior, target, seen, start, settings, self._features)
-        return [self._finished(each, wish, target) for each in search.run(limits, on_step)]
+        return [_finished(each, wish, target.cpu()) for each in search.run(limits, on_step)]
 
     def _settings(self, task: str) -> CodeSettings:
         arguments, most = self.arguments, self._prior.layers - 1
@@ -91,22 +97,49 @@ class MGANPriorFaces(FaceSearcher):
             return grey, grey(picture)
         if wish.task == "inpaint":
             assert wish.hole is not None
-            known = self._known(wish.hole)
+            known = _known(wish.hole).to(self._prior.place)
             return Masked(known), picture * known
         return whole, picture
 
-    def _known(self, hole: Tensor) -> Tensor:
-        """Return 1 where the picture is known, (1, 1, s, s); the hole's mixed edge is no such place."""
-        grown = F.max_pool2d((hole[None, None] > 0.02).float(), 3, stride=1, padding=1)
-        return 1 - grown.to(self._prior.place)
 
-    def _finished(self, found: Found, wish: Wish, target: Tensor) -> Found:
-        """Return an answer with what the photo knows for sure: its own brightness under the found colours."""
-        if wish.task != "colorize":
-            return found
-        picture = found.picture[None]
-        colours = picture - grey(picture)
-        return replace(found, picture=(target.cpu() + colours)[0])
+def _known(hole: Tensor) -> Tensor:
+    """Return 1 where the picture is known, (1, 1, s, s); the hole's mixed edge is no such place."""
+    return 1 - F.max_pool2d((hole[None, None] > 0.02).float(), 3, stride=1, padding=1)
+
+
+def _finished(found: Found, wish: Wish, target: Tensor) -> Found:
+    """Return an answer with what the photo knows for sure: its brightness under the colours, its tones at the hole."""
+    picture = found.picture[None]
+    if wish.task == "colorize":
+        return replace(found, picture=(target + picture - grey(picture))[0])
+    if wish.task == "inpaint" and wish.hole is not None:
+        known = _known(wish.hole)
+        return replace(found, picture=(picture + _spread((target - picture) * known, known))[0])
+    return found
+
+
+def _spread(values: Tensor, known: Tensor) -> Tensor:
+    """Return values (1, c, s, s) where they are known, and elsewhere what lies around: smooth, so that no edge shows.
+
+    A search leaves a difference of a few levels all over the picture; cut off at the hole, it would be its outline. It
+    is carried inwards by wider and wider filters, each as far as it sees enough of what is known.
+    """
+    for share in WIDTHS:
+        weight = _smooth(known, share * values.shape[-1])
+        around = _smooth(values * known, share * values.shape[-1]) / weight.clamp_min(1e-6)
+        reached = (known == 0) & (weight > ENOUGH)
+        values = torch.where(reached, around, values * known)
+        known = known + reached.to(known)
+    return values
+
+
+def _smooth(x: Tensor, sigma: float) -> Tensor:
+    """Blur (1, c, s, s) with a Gaussian of that deviation in pixels, zeros around."""
+    reach, count = math.ceil(3 * sigma), x.shape[1]
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2).to(x)
+    taps = taps / taps.sum()
+    x = F.conv2d(x, taps.view(1, 1, -1, 1).expand(count, 1, -1, 1), padding=(reach, 0), groups=count)
+    return F.conv2d(x, taps.view(1, 1, 1, -1).expand(count, 1, 1, -1), padding=(0, reach), groups=count)
 
 
 SEARCHER = MGANPriorFaces
