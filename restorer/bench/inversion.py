@@ -68,7 +68,7 @@ def pulse_meets(network: StyleGAN2Generator, count: int, steps: int = 100) -> di
 def codes_reach(network: StyleGAN2Generator, codes: int, pictures: int, steps: int = 300) -> dict[str, Any]:
     """Return how near mGANprior comes to the prior's own pictures with so many codes, in dB, and a step's seconds."""
     prior = StyleGAN2CodePrior(network)
-    settings = CodeSettings(codes=codes, layer=8, rate=0.02)
+    settings = CodeSettings(codes=codes, layer=8)
     seeds = list(range(pictures))
     search = CodeSearch(prior, drawn(network, seeds), whole, draw_codes(prior, seeds, settings), settings)
     begin = time.monotonic()

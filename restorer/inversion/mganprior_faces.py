@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.errors import InvalidTableError, UsageError
-from restorer.inversion.codes import CodePrior, StyleGAN2CodePrior, code_prior
+from restorer.inversion.codes import CodePrior, code_prior
 from restorer.inversion.course import Found, Limits, OnStep
 from restorer.inversion.mganprior import CodeSearch, CodeSettings, draw_codes
 from restorer.inversion.operators import Masked, Operator, Reduction, grey, whole
@@ -23,8 +23,8 @@ from restorer.weights import Table
 
 LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 8}
 """Behind which layer codes are joined: coarse where the prior shall decide more, fine where the picture shall."""
-RATES = {"StyleGAN2": 0.02, "other": 0.05}
-"""Adam's rates: latents of W are smaller than codes."""
+RATE = 0.05
+"""Of Adam."""
 LEAST_SIDE = 4
 WIDTHS = (1 / 48, 1 / 24, 1 / 12, 1 / 6, 1 / 3)
 """Deviations of the filters that carry tones into a hole, as shares of the picture's side."""
@@ -78,13 +78,12 @@ class MGANPriorFaces(FaceSearcher):
 
     def _settings(self, task: str) -> CodeSettings:
         arguments, most = self.arguments, self._prior.layers - 1
-        kind = "StyleGAN2" if isinstance(self._prior, StyleGAN2CodePrior) else "other"
         layer = int(arguments["layer"]) or min(LAYERS[task], most)
         if not 1 <= layer <= most:
             raise InvalidTableError(
                 self.name, f"The argument layer is {layer}.", f"Use 1 to {most} with the prior {self.prior_name}."
             )
-        rate = float(arguments["learning_rate"]) or (1.0 if self._plain else RATES[kind])
+        rate = float(arguments["learning_rate"]) or (1.0 if self._plain else RATE)
         perceptual = float(arguments["perceptual_weight"]) if self._features is not None else 0.0
         return CodeSettings(int(arguments["codes"]), layer, not self._plain, rate, perceptual)
 
