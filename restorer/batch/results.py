@@ -82,17 +82,16 @@ class Results:
         restorer: what makes them.
         rules: how what is there is treated.
         part: the part of the run that is this machine's, whose journals are then its own; None = all of it.
-        split: whether the parts were made by the names of the results, so that others' lines are of no interest.
     """
 
-    def __init__(self, restorer: Restorer, rules: Rules, part: Part | None = None, *, split: bool = False) -> None:
+    def __init__(self, restorer: Restorer, rules: Rules, part: Part | None = None) -> None:
         self.restorer = restorer
         self.rules = rules
         self.photos: frozenset[Identity] | None = frozenset()
         """What the photos of the run are on their disks: none of them is ever replaced. None where they are too many to
         be known; then nothing is replaced that is no result of this tool."""
         self._part = part
-        self._split = split
+        self._split = False
         self._journals: dict[Path, Journal] = {}
         self._sample: Note | None = None
         self._places: dict[Path, UnwritableOutputError | None] = {}
@@ -108,6 +107,10 @@ class Results:
             own = self._part if self._split else None
             self._journals.setdefault(job.journal, Journal(job.journal, worker, own))
         return self._journals[job.journal]
+
+    def follow_plan(self) -> None:
+        """Go by a plan: the photos are too many to be known, and parts were made by the names of the results."""
+        self.photos, self._split = None, True
 
     def close(self) -> None:
         """Close the journals."""

@@ -106,6 +106,11 @@ class Batch:
             planned = shard(planned, self._part)
         return [job if self.is_there(job) else replace(job, header=measured(job.header, job.source)) for job in planned]
 
+    def follow(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return the jobs of a plan, which have their names; nothing is replaced that is no result of this tool."""
+        self._results.follow_plan()
+        return list(jobs)
+
     def survey(self, jobs: Iterable[Job]) -> Survey:
         """Return what stands where the results of planned photos are to be, as its notes tell; no photo is read."""
         return self._results.survey(jobs)

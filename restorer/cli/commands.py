@@ -5,6 +5,7 @@ COMMANDS = {
     "demo": "try it: age a photograph and restore it, without any download",
     "faces": "number the faces of a photo, for --faces",
     "doctor": "check this machine: versions, devices, folders, weights, network",
+    "plan": "list the photos of a long run once, for several machines",
     "config": "show which options are in force, and where each comes from",
     "completion": "print what lets your shell complete options and names",
     "man": "show the manual page",

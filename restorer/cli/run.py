@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from restorer.batch.estimate import HASHING, Estimate, RunEstimate, estimate_run
 from restorer.batch.existing import Difference, Survey
 from restorer.batch.pages import on_pages
 from restorer.batch.parts import Part
+from restorer.batch.plan import Naming, is_plan, read_plan
 from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
 from restorer.batch.run import Batch
 from restorer.batch.summary import Summary
@@ -37,9 +38,11 @@ from restorer.cli.said import (
     survey_lines,
 )
 from restorer.cli.stream import is_stream, restore_stream
+from restorer.errors import UsageError
 from restorer.formatting import seconds
 
 if TYPE_CHECKING:
+    from restorer.options import Options
     from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
     from restorer.report.sheet import Sheet
@@ -115,7 +118,8 @@ class PhotosCommand:
         """Restore files and folders; return the exit code."""
         until = None if request.max_time is None else time.monotonic() + seconds(request.max_time)
         self._screen.doing("Looking for photos")
-        found = find_photos(request.photos, request.out, listed=listed(request.files_from))
+        plan = _planned(request, self._restorer.options)
+        found = Discovery() if plan else find_photos(request.photos, request.out, listed=listed(request.files_from))
         found.jobs = on_pages(found.jobs, request.pages)
         batch = Batch(
             self._restorer,
@@ -127,7 +131,7 @@ class PhotosCommand:
             part=Part.read(request.shard) if request.shard else None,
         )
         self._screen.doing(f"Looking at {plural(len(found.jobs), 'photo')}")
-        jobs = batch.plan(found.jobs, request.name)
+        jobs = batch.follow(plan) if plan else batch.plan(found.jobs, request.name)
         found.own += batch.passed_over
         self._say_found(found, jobs)
         report, sheet = self._report(request, jobs), _sheet(request, jobs)
@@ -309,3 +313,14 @@ def _sheet(request: PhotosRequest, jobs: Sequence[Job]) -> Sheet | None:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _planned(request: PhotosRequest, options: Options) -> Iterator[Job] | None:
+    """Return the photos of a plan, where --files-from names one; raises `UsageError` where it does not fit."""
+    path = request.files_from
+    if path is None or not is_plan(path):
+        return None
+    if request.photos or request.pages:
+        raise UsageError("A plan is the whole list; photos and --pages do not go with it.", "Leave them out.")
+    part = Part.read(request.shard) if request.shard else None
+    return read_plan(path, request.out, Naming(request.name, options.format, options.scale), part)

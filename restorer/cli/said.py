@@ -108,9 +108,10 @@ def dry_run_lines(jobs: Sequence[Job], loads: Sequence[Load], expected: RunEstim
             sizes[next((name for name, most in SIZES if pixels <= most), LARGER)] += 1
     work = [load for load in loads if load.work]
     megapixels = sum(load.megapixels for load in work)
+    ordered = sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))
     told = [f"{name}: {sizes[name]:,}" for name in (*(name for name, _ in SIZES), LARGER) if sizes[name]]
     return [
-        f"Kinds: {', '.join(f'{kind} {count:,}' for kind, count in sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0])))}.",
+        f"Kinds: {', '.join(f'{kind} {count:,}' for kind, count in ordered)}.",
         *([f"Sizes: {'; '.join(told)}."] if told else []),
         f"To be done: {plural(len(work), 'photo')}, {megapixels:,.0f} megapixels of results, "
         f"about {duration(expected.seconds)}, about {size_of(expected.megabytes * 1e6)} on disk.",

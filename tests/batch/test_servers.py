@@ -149,3 +149,69 @@ def test_parts_by_name_share_everything_out_once() -> None:
     parts = [Part(number, 7) for number in range(1, 8)]
     assert all(sum(part.has(digest) for part in parts) == 1 for digest in digests)
     assert Part.read("2/7").worker == "2-of-7"
+
+
+# ------------------------------------------------------------------------------------------------------------- a plan
+
+
+def test_parts_of_a_plan_make_one_whole_run(capsys: Capsys) -> None:
+    for name in ("a/x.jpg", "a/x.png", "a/X.bmp", "b/x.jpg", "b/deep/y.jpg"):
+        picture(Path("in", name), seed=len(name))
+    Path("in/b/broken.jpg").write_bytes(b"no picture")
+    restore(capsys, "in", *PLAIN, "-o", "whole", "--format", "png", code=1)
+    said = restore(capsys, "plan", "in", "-o", "plan.jsonl", "--format", "png").err
+    assert "6 photos" in said
+    rest = ("--files-from", "plan.jsonl", *PLAIN, "--format", "png", "-o", "parts")
+    codes = [restore(capsys, *rest, "--shard", f"{part}/3", code=None).code for part in (2, 1, 3)]
+    assert sorted(codes) == [0, 0, 1]
+    whole, parts = files(Path("whole")), files(Path("parts"))
+    assert len(whole.pop(NAME).splitlines()) == len(parts.pop(NAME).splitlines()) == 6
+    assert whole == parts
+    again = restore(capsys, *rest, "--json", code=1)
+    assert [json.loads(line)["status"] for line in again.out.splitlines()].count("skipped") == 5
+
+
+def test_a_part_opens_no_photo_of_another(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    album(12)
+    restore(capsys, "plan", "in", "-o", "plan.jsonl")
+    mine = {line["source"] for line in lines_of("plan.jsonl") if int(line["part"], 16) % 4 == 0}
+    for number in range(12):
+        if f"in/{number}.png" not in mine:
+            Path(f"in/{number}.png").unlink()
+    done = restore(capsys, "--files-from", "plan.jsonl", "-o", "out", *PLAIN, "--shard", "1/4", "--json")
+    assert {json.loads(line)["input"] for line in done.out.splitlines()} == mine
+
+
+def lines_of(plan: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(plan).read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("more", [("--name", "{stem}_x"), ("--format", "jpg")])
+def test_a_run_that_would_name_results_otherwise_is_refused(more: tuple[str, str], capsys: Capsys) -> None:
+    album(1)
+    restore(capsys, "plan", "in", "-o", "plan.jsonl")
+    said = restore(capsys, "--files-from", "plan.jsonl", "-o", "out", *PLAIN, *more, code=2).err
+    assert "was made with --name {stem}_restored --format keep" in said
+    restore(capsys, "--files-from", "plan.jsonl", "-o", "out", *PLAIN, "--scale", "3")
+
+
+def test_by_a_plan_nothing_foreign_is_replaced(capsys: Capsys) -> None:
+    album(2)
+    restore(capsys, "plan", "in", "-o", "plan.jsonl")
+    rest = ("--files-from", "plan.jsonl", "-o", "out", *PLAIN, "--overwrite")
+    restore(capsys, *rest)
+    foreign = picture(Path("out/0_restored.png"), seed=9).read_bytes()
+    Path("out", NAME).unlink()
+    restore(capsys, *rest, code=1)
+    assert Path("out/0_restored.png").read_bytes() == foreign
+
+
+@pytest.mark.parametrize("damage", [b"nonsense\n", b'{"part": "00000000", "source": 3}\n'])
+def test_a_damaged_plan_is_named_with_its_line(damage: bytes, capsys: Capsys) -> None:
+    album(1)
+    restore(capsys, "plan", "in", "-o", "plan.jsonl")
+    with Path("plan.jsonl").open("ab") as stream:
+        stream.write(damage)
+    assert "at line 3" in restore(capsys, "--files-from", "plan.jsonl", "-o", "out", *PLAIN, code=2).err
+    assert "{model}" in restore(capsys, "plan", "in", "-o", "p", "--name", "{stem}_{model}", code=2).err
+    assert "no folder" in restore(capsys, "plan", "in/0.png", "-o", "p", code=2).err

@@ -97,6 +97,12 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "-v/--verbose": (HERE_TOO, "test_quiet_and_verbose"),
         "-V/--version": (COMMAND, "test_version_answers_without_loading_anything"),
     },
+    "plan": {
+        "-o/--out": ("../batch/test_servers.py", "test_parts_of_a_plan_make_one_whole_run"),
+        "--name": ("../batch/test_servers.py", "test_a_run_that_would_name_results_otherwise_is_refused"),
+        "--format": ("../batch/test_servers.py", "test_parts_of_a_plan_make_one_whole_run"),
+        "--scale": ("../batch/test_servers.py", "test_a_run_that_would_name_results_otherwise_is_refused"),
+    },
     "models list": {"--json": (MODELS, "test_list_as_json")},
     "models show": {"--json": (MODELS, "test_show_says_everything")},
     "models path": {},

@@ -1,0 +1,181 @@
+"""The list of a long run, made once: which photos there are, what their results are called, and whose they are.
+
+A plan is a file of JSON lines. The first says what the names were made by; each other one is a photo. It is written
+folder by folder and read line by line; a part of a shared run passes over the lines of others without parsing them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from restorer.batch.discovery import Job, Places, distinct
+from restorer.batch.gathering import Entry, Finder, PassedOver
+from restorer.batch.naming import NameTemplate, assign
+from restorer.batch.parts import Part, digest_of
+from restorer.errors import UnreadablePhotoError, UsageError
+from restorer.photo.header import Header, measured
+from restorer.storage.atomic import write_atomic
+
+VERSION = 1
+_HEAD = b'{"part": "'
+_FIRST = b'{"plan": '
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the names of a plan were made by, which must be what a run by that plan goes by.
+
+    Attributes:
+        name: the template, as `--name` takes it.
+        format: as `--format` takes it.
+        scale: of the results.
+    """
+
+    name: str
+    format: str
+    scale: float
+
+
+@dataclass
+class Planned:
+    """How a plan was made.
+
+    Attributes:
+        photos: how many are in it.
+        bytes: of all of them.
+        passed: what was left out.
+    """
+
+    photos: int
+    bytes: int
+    passed: PassedOver
+
+
+def write_plan(folders: Sequence[Path], path: Path, naming: Naming) -> Planned:
+    """Write the plan of all photos in some folders and below them; memory does not grow with their number.
+
+    Args:
+        folders: those that a run would be given.
+        path: the plan; it is replaced in one step.
+        naming: what the results are called by.
+
+    Raises:
+        UsageError: the template has an unknown field, or one that a plan cannot know.
+        OSError: the plan cannot be written.
+    """
+    if "{model}" in naming.name:
+        raise UsageError(
+            "--name of a plan cannot hold {model}: which model a run takes, it decides itself.",
+            "Use {stem} and {scale}.",
+        )
+    template = NameTemplate(naming.name, "", naming.scale)
+    finder = Finder(None)
+    places = Places(distinct(folders, plain=True), Path())
+    planned = Planned(0, 0, finder.passed)
+
+    def fill(stream: BinaryIO) -> None:
+        stream.write(_line({"plan": VERSION, "name": naming.name, "format": naming.format, "scale": naming.scale}))
+        entries = finder.stream(folders)
+        for _, group in groupby(entries, key=lambda entry: (entry.folder, entry.below)):
+            for job in _named(list(group), places, template, naming.format):
+                planned.photos += 1
+                planned.bytes += job.header.bytes
+                stream.write(_line(_told(job)))
+
+    write_atomic(path, fill)
+    return planned
+
+
+def _named(entries: Sequence[Entry], places: Places, template: NameTemplate, requested: str) -> list[Job]:
+    """Return the photos of one folder with the names of their results, as seen from the output folder."""
+    jobs = []
+    for entry in entries:
+        folder, place = places.of(entry)
+        header = measured(entry.header, entry.source)
+        jobs.append(Job(entry.source, folder, place, header=header, problem=entry.problem))
+    return assign(jobs, template, requested=requested)
+
+
+def _told(job: Job) -> dict[str, Any]:
+    assert job.target is not None
+    result = job.target.as_posix()
+    header = job.header
+    told: dict[str, Any] = {"part": digest_of(result), "source": str(job.source), "place": job.place, "result": result}
+    told |= {"format": job.format, "kind": header.format, "size": header.size, "bytes": header.bytes}
+    if job.problem is not None:
+        told |= {"problem": job.problem.message}
+    return told
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=True).encode() + b"\n"
+
+
+def is_plan(path: Path) -> bool:
+    """Return whether a file begins as a plan does."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_FIRST)) == _FIRST
+    except OSError:
+        return False
+
+
+def read_plan(path: Path, out: Path | None, naming: Naming, part: Part | None = None) -> Iterator[Job]:
+    """Yield the photos of a plan, or of a part of it, with the files that they will write.
+
+    Args:
+        path: the plan.
+        out: the output folder; None = results stand beside their photos.
+        naming: what this run calls its results by.
+        part: the part that is this machine's, by the hash of the result's path; None = all.
+
+    Raises:
+        UsageError: it is damaged, was written by another version, or its names were made by other options.
+    """
+    with path.open("rb") as stream:
+        _check_first(path, stream.readline(), naming)
+        for number, line in enumerate(stream, 2):
+            begin = len(_HEAD)
+            if part is not None and line.startswith(_HEAD) and not part.has(line[begin : begin + 8].decode("ascii")):
+                continue
+            try:
+                yield _job(json.loads(line), out)
+            except (ValueError, KeyError, TypeError) as error:
+                message = f"The plan {path} cannot be read at line {number}."
+                raise UsageError(message, "Make it again with `restore plan`.") from error
+
+
+def _check_first(path: Path, line: bytes, naming: Naming) -> None:
+    try:
+        first = json.loads(line)
+        made = Naming(first["name"], first["format"], first["scale"])
+        version = first["plan"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"The plan {path} cannot be read.", "Make it again with `restore plan`.") from error
+    if version != VERSION:
+        raise UsageError(f"The plan {path} was made by another version.", "Make it again with `restore plan`.")
+    same_scale = made.scale == naming.scale or "{scale}" not in made.name
+    if made.name != naming.name or made.format != naming.format or not same_scale:
+        raise UsageError(
+            f"The plan {path} was made with --name {made.name} --format {made.format} --scale {made.scale:g}, "
+            "and its names go by that.",
+            "Give the run the same options, or make another plan.",
+        )
+
+
+def _job(told: dict[str, Any], out: Path | None) -> Job:
+    source, result = Path(told["source"]), Path(told["result"])
+    target = out / result if out is not None else source.parent / result.name
+    size = tuple(told["size"]) if told["size"] else None
+    header = Header(told["kind"], size, told["bytes"])
+    problem = UnreadablePhotoError(source, told["problem"], None) if told.get("problem") else None
+    journal = out if out is not None else source.parent
+    return Job(
+        source, target.parent, told["place"], target, format=told["format"], header=header, journal=journal,
+        problem=problem,
+    )  # fmt: skip
