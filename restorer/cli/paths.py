@@ -24,7 +24,9 @@ def out_path(text: str | Path) -> Path:
 def own_command() -> str:
     """Return what starts this command again in the same shell: its name where the PATH has it, else its path."""
     given = Path(sys.argv[0])
-    if given.name == "__main__.py":
+    if given.stem not in ("restore", "restore-photos", "__main__"):  # a program of somebody's own that calls this one
+        return "restore"
+    if given.stem == "__main__":
         return f"{shlex.quote(sys.executable)} -m restorer"
     found = shutil.which(given.stem)
     if found is not None and given.exists() and given.samefile(found):

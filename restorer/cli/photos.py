@@ -54,7 +54,7 @@ def restore(
     from restorer.cli import viewer
     from restorer.cli.downloads import ProgressBar
     from restorer.cli.progress import Screen
-    from restorer.cli.run import PhotosCommand
+    from restorer.cli.run import PhotosCommand, interrupted
     from restorer.engine.device import configure_threads
     from restorer.pipeline.restorer import Restorer
 
@@ -82,7 +82,7 @@ def restore(
         try:
             code = command.photos(replace(request, photos=photos or []))
         except KeyboardInterrupt:
-            messages.print("Interrupted.")
+            messages.print(interrupted(replace(request, photos=photos or [])))
             raise typer.Exit(130) from None
     if manner.notify and not manner.quiet:
         viewer.notify("restore: the run is over", time.monotonic() - begin)

@@ -147,6 +147,8 @@ class PhotosCommand:
         expected = estimate_run(self._restorer, jobs, loads, trial=several)
         if several:
             self._say_expected(expected, jobs)
+        if request.dry_run and not self._quiet:
+            self._say_means([job for job in jobs if not batch.is_there(job)])
         try:
             view = self._screen.photos(len(jobs), Estimate(loads, expected.rates, time.monotonic()))
 
@@ -167,7 +169,7 @@ class PhotosCommand:
             self._write_report(report)
             self._write_sheet(sheet)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
-                messages.print("Interrupted.")
+                messages.print(interrupted(request))
                 self._screen.end()
                 sys.stdout.flush()
                 os._exit(130)
@@ -186,6 +188,15 @@ class PhotosCommand:
         if not jobs and request.require_photos:
             return NO_PHOTOS
         return 1 if batch.summary.count("failed") else 0
+
+    def _say_means(self, jobs: Sequence[Job]) -> None:
+        """Say which models would do the work, and what would be downloaded for it."""
+        from restorer.cli.forecast import forecast
+
+        components = self._restorer.components
+        for line in forecast(components, [job.header.size for job in jobs if job.header.size is not None]):
+            say(line)
+        components.say_fallbacks()
 
     def _report(self, request: PhotosRequest, jobs: Sequence[Job]) -> Report | None:
         """Return the report that was asked for; a foreign file in its place is an error before the work."""
@@ -292,6 +303,12 @@ class PhotosCommand:
     def _summarise(self, summary: Summary, count: int) -> None:
         for line in summary_lines(summary, count):
             messages.print(line)
+
+
+def interrupted(request: PhotosRequest) -> str:
+    """Return what is said after Ctrl-C: that typing the same again goes on, where it does."""
+    goes_on = request.resume and not (request.overwrite or request.dry_run or is_stream(request))
+    return "Interrupted. The same command goes on where this one stopped." if goes_on else "Interrupted."
 
 
 class _Said(logging.Handler):

@@ -193,6 +193,31 @@ def test_a_quiet_run_says_that_it_falls_back_and_a_strict_one_does_not_fall_back
         assert f"{name}: --offline forbids fetching it" in " ".join(spoken.split())
 
 
+def test_a_dry_run_names_models_and_downloads(
+    photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    monkeypatch.setattr(weights, "missing", lambda *_a, **_k: {})  # as with a network
+    said = " ".join(run(capsys, "photo.png", "--dry-run").err.split())
+    assert (
+        "Models: faces by gfpgan-1.4, found by retinaface-r50; everything else by realesr-general. "
+        "To be downloaded first, 548 MB in all: gfpgan-1.4 (349 MB), retinaface-r50 (109 MB), parsenet (85 MB), "
+        "realesr-general (4.9 MB)."
+    ) in said
+    said = " ".join(run(capsys, "photo.png", "--dry-run", "--model", "tiny").err.split())
+    assert "Models: faces by tiny, found by tiny-detector; everything else by tiny-upscaler." in said
+    assert "downloaded" not in said
+    said = " ".join(run(capsys, "photo.png", "--dry-run", "--model", "none", "--background", "lanczos").err.split())
+    assert "Models: everything by lanczos." in said
+    monkeypatch.undo()
+    monkeypatch.chdir(photo.parent)
+    said = " ".join(run(capsys, "photo.png", "--dry-run", "--offline").err.split())
+    assert "Models: faces by tiny," in said
+    assert "using the small built-in models" in said
+    run(capsys, "photo.png", "--dry-run", "--offline", "--no-fallback", code=3)
+    assert "Models" not in run(capsys, "photo.png", "--dry-run", "--offline", "-q").err
+
+
 def test_python_logs_a_fallback_as_a_warning(photo: Path, caplog: pytest.LogCaptureFixture) -> None:
     restorer = Restorer(detector=Detector([face_at((80, 70), 40)]), offline=True)
     for _ in range(2):
