@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from restorer import weights
+from restorer.cli.console import say
 from restorer.photo.formats import listed
 from restorer.weights.progress import megabytes
 
 if TYPE_CHECKING:
+    from restorer.batch.discovery import Job
     from restorer.pipeline.components import Components
 
 MOST = 1000
@@ -45,3 +47,10 @@ def forecast(components: Components, sizes: Iterable[tuple[int, int]]) -> list[s
         each = ", ".join(f"{table.name} ({megabytes(table.size, table.at_least)})" for table in away)
         lines.append(f"To be downloaded first, {total} in all: {each}.")
     return lines
+
+
+def say_means(components: Components, jobs: Sequence[Job]) -> None:
+    """Say which models would do the work on some photos, and what would be downloaded for it."""
+    for line in forecast(components, [job.header.size for job in jobs if job.header.size is not None]):
+        say(line)
+    components.say_fallbacks()

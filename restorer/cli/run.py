@@ -22,6 +22,7 @@ from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
 from restorer.batch.run import Batch
 from restorer.batch.summary import Summary
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
+from restorer.cli.forecast import say_means
 from restorer.cli.paths import listed
 from restorer.cli.preview import Preview
 from restorer.cli.progress import Screen
@@ -111,7 +112,8 @@ class PhotosCommand:
             code = restore_stream(self._restorer, request, self._show, kept, json_lines=self._json)
         else:
             code = self.files(request)
-        self._say_licenses()
+        if self._licenses and not self._quiet:
+            say(license_line(list(self._licenses)))
         return code or (3 if self._restorer.components.barred else 0)
 
     def files(self, request: PhotosRequest) -> int:
@@ -148,7 +150,7 @@ class PhotosCommand:
         if several:
             self._say_expected(expected, jobs)
         if request.dry_run and not self._quiet:
-            self._say_means([job for job in jobs if not batch.is_there(job)])
+            say_means(self._restorer.components, [job for job in jobs if not batch.is_there(job)])
         try:
             view = self._screen.photos(len(jobs), Estimate(loads, expected.rates, time.monotonic()))
 
@@ -188,15 +190,6 @@ class PhotosCommand:
         if not jobs and request.require_photos:
             return NO_PHOTOS
         return 1 if batch.summary.count("failed") else 0
-
-    def _say_means(self, jobs: Sequence[Job]) -> None:
-        """Say which models would do the work, and what would be downloaded for it."""
-        from restorer.cli.forecast import forecast
-
-        components = self._restorer.components
-        for line in forecast(components, [job.header.size for job in jobs if job.header.size is not None]):
-            say(line)
-        components.say_fallbacks()
 
     def _report(self, request: PhotosRequest, jobs: Sequence[Job]) -> Report | None:
         """Return the report that was asked for; a foreign file in its place is an error before the work."""
@@ -262,11 +255,6 @@ class PhotosCommand:
         said = record.cause in self._causes
         self._causes.add(record.cause)
         return not said
-
-    def _say_licenses(self) -> None:
-        """Name the weights that did the work and that limit what the results may be used for."""
-        if self._licenses and not self._quiet:
-            say(license_line(list(self._licenses)))
 
     def _show(self, record: Record) -> None:
         """Print what became of one photo."""
