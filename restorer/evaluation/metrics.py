@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from restorer.evaluation.basicsr_compat import import_basicsr
 from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_tensor
-from restorer.networks.mobilefacenet import TEMPLATE, crop_faces, load_mobilefacenet, similarity
+from restorer.networks.mobilefacenet import aligning, crop_faces, load_mobilefacenet
 
 
 def psnr(picture: Picture, truth: Picture) -> float:
@@ -72,9 +72,7 @@ class Identity:
             pictures: RGB, all of one size.
             landmarks: of each face (5, 2), pixels in edge coordinates.
         """
-        matrices = torch.from_numpy(
-            np.stack([similarity(np.array(TEMPLATE), np.asarray(points, np.float64)) for points in landmarks])
-        )
+        matrices = torch.from_numpy(np.stack([aligning(points) for points in landmarks]))
         found = []
         with torch.inference_mode():
             for start in range(0, len(pictures), 32):

@@ -9,6 +9,7 @@ import numpy as np
 
 from restorer.imaging import warp
 from restorer.imaging.colour import top_of
+from restorer.imaging.similarity import nearest_similarity, spread_of
 
 if TYPE_CHECKING:
     from restorer.models.base import Template
@@ -25,8 +26,8 @@ SMALLEST_FACE = 2.0
 def estimate(landmarks: np.ndarray, template: Template, size: float) -> np.ndarray | None:
     """Return the similarity that brings a face's landmarks nearest to a template, by least squares.
 
-    Rotation, one scale and translation, never a reflection (Umeyama 1991, in the complex plane: one division). Every
-    point counts, so that a small change of a landmark changes the crop little.
+    Rotation, one scale and translation, never a reflection. Every point counts, so that a small change of a landmark
+    changes the crop little.
 
     Args:
         landmarks: (5, 2), pixels of the photo in edge coordinates (pixel centres at +0.5).
@@ -40,18 +41,11 @@ def estimate(landmarks: np.ndarray, template: Template, size: float) -> np.ndarr
     points = np.asarray(landmarks, np.float64)
     if points.shape != (len(template.points), 2) or not np.isfinite(points).all():
         return None
-    source, target = (np.array(pairs) @ (1, 1j) for pairs in template.pairs(points.tolist(), size))
-    source_mean, target_mean = source.mean(), target.mean()
-    source, target = source - source_mean, target - target_mean
-    spread = float(np.sum(abs(source) ** 2))
-    if not SMALLEST_FACE <= np.sqrt(spread / len(source)) < 1e6:
+    source, target = (np.asarray(pairs, np.float64) for pairs in template.pairs(points.tolist(), size))
+    if not SMALLEST_FACE <= spread_of(source) < 1e6:
         return None
-    factor = np.sum(source.conj() * target) / spread  # scale and rotation as one complex number
-    explained = abs(factor) ** 2 * spread / np.sum(abs(target) ** 2)
-    if explained < LEAST_EXPLAINED:
-        return None
-    shift = target_mean - factor * source_mean
-    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+    found = nearest_similarity(source, target)
+    return None if found is None or found.explained < LEAST_EXPLAINED else found.matrix
 
 
 def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

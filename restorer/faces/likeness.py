@@ -55,14 +55,13 @@ def _crop_112x96(crop: np.ndarray, points: np.ndarray) -> torch.Tensor:
     import numpy as np
     import torch
 
-    from restorer.networks.mobilefacenet import TEMPLATE, crop_faces, similarity
+    from restorer.networks.mobilefacenet import aligning, crop_faces
 
-    template = np.array(TEMPLATE)
-    matrix = similarity(template, points * crop.shape[0])
+    matrix = aligning(points * crop.shape[0])
     step = float(np.hypot(matrix[0, 0], matrix[1, 0]))  # pixels of the crop for one of the network's
     if step > 1:  # sampled as it is, a large crop would show its grain as other detail than a small one
         side = max(1, round(crop.shape[0] / step))
         crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-        matrix = similarity(template, points * side)
+        matrix = aligning(points * side)
     picture = torch.from_numpy(np.ascontiguousarray(crop, np.float32)).permute(2, 0, 1)[None] * 2 - 1
     return crop_faces(picture, torch.from_numpy(matrix)[None])

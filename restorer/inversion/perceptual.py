@@ -17,7 +17,7 @@ from restorer.errors import CheckpointLayoutError
 from restorer.inversion.mganprior import Features
 from restorer.models.templates import EYES_AND_MOUTH
 from restorer.networks.discriminator import StyleGAN2Discriminator
-from restorer.networks.mobilefacenet import TEMPLATE, MobileFaceNet, crop_faces, similarity
+from restorer.networks.mobilefacenet import MobileFaceNet, aligning, crop_faces
 from restorer.weights import Table, resolve
 from restorer.weights.checkpoint import load_parts
 
@@ -46,7 +46,7 @@ def _of_recogniser(network: MobileFaceNet, place: Tensor) -> Features:
 
     def features(pictures: Tensor) -> list[Tensor]:
         points = np.array(EYES_AND_MOUTH.points) * pictures.shape[-1]
-        matrix = torch.from_numpy(similarity(np.array(TEMPLATE), points)).to(place)
+        matrix = torch.from_numpy(aligning(points)).to(place)
         rgb = pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
         return network.features(crop_faces(rgb, matrix[None].expand(len(rgb), -1, -1)))
 

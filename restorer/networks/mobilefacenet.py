@@ -7,6 +7,7 @@ names of the parts are those of the published checkpoint (`net_state_dict`), whi
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.errors import CheckpointLayoutError
+from restorer.imaging.similarity import nearest_similarity
 
 HEIGHT, WIDTH = 112, 96
 TEMPLATE = ((30.2946, 51.6963), (65.5318, 51.5014), (48.0252, 71.7366), (33.5493, 92.3655), (62.7299, 92.2041))
@@ -146,9 +148,13 @@ def crop_faces(pictures: Tensor, matrices: Tensor) -> Tensor:
     return F.grid_sample(pictures.float(), grid.view(n, HEIGHT, WIDTH, 2), align_corners=False, padding_mode="border")
 
 
-def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the similarity (2, 3) that brings points (n, 2) nearest to others, by least squares."""
-    a, b = np.asarray(source, float) @ (1, 1j), np.asarray(target, float) @ (1, 1j)
-    factor = np.vdot(a - a.mean(), b - b.mean()) / np.vdot(a - a.mean(), a - a.mean())
-    move = b.mean() - factor * a.mean()
-    return np.array([[factor.real, -factor.imag, move.real], [factor.imag, factor.real, move.imag]])
+def aligning(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return what leads from the crop's pixels to a face's landmarks (5, 2), as (2, 3), for `crop_faces`.
+
+    Raises:
+        ValueError: the landmarks are not finite, or all in one place.
+    """
+    found = nearest_similarity(np.array(TEMPLATE), np.asarray(points, np.float64))
+    if found is None:
+        raise ValueError("landmarks in one place, or without number, align nothing")
+    return found.matrix

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from restorer.errors import UsageError
 from restorer.models.templates import FACEXLIB
-from restorer.networks.mobilefacenet import TEMPLATE, MobileFaceNet, load_mobilefacenet, similarity
+from restorer.networks.mobilefacenet import MobileFaceNet, aligning, load_mobilefacenet
 from restorer.training.recipe import Recipe
 
 
@@ -36,6 +36,6 @@ def identity_crops(size: int, matrices: NDArray[np.float64]) -> Tensor:
         size: side of the pictures, in which faces stand as in the FFHQ template before they were moved.
         matrices: (n, 2, 3), how each was moved.
     """
-    face = similarity(np.array(TEMPLATE), np.array(FACEXLIB.points) * size)
+    face = aligning(np.array(FACEXLIB.points) * size)
     full = np.vstack([face, [0, 0, 1]])
     return torch.from_numpy(np.stack([matrix @ full for matrix in matrices])).float()

@@ -10,14 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_tensor
@@ -25,8 +24,8 @@ from restorer.models.templates import FACEXLIB
 from restorer.training.geometry import Matrix, jitter, warp
 from restorer.training.people import HONEST
 from restorer.training.recipe import Values
-from restorer.training.targets import single_core
 from restorer.training.wear.mixture import Mixture
+from restorer.training.workers import batches_from
 
 EYES, MOUTH = 0.11, (0.16, 0.10)
 """Half the extents of an eye's and the mouth's region, as fractions of the picture's side."""
@@ -209,24 +208,9 @@ class Ahead:
             self._following = {step + 1: self._pool.submit(self._maker.__getitem__, step + 1)}
             return future.result() if future else self._maker[step]
         if step != self._next:
-            self._batches = iter(
-                DataLoader(
-                    self._maker,
-                    batch_size=None,
-                    sampler=range(step, max(self._last, step) + 1),
-                    num_workers=self._workers,
-                    collate_fn=_same,
-                    worker_init_fn=single_core,
-                    generator=torch.Generator(),  # its own: a step's random numbers must not depend on where it began
-                    multiprocessing_context="spawn",  # a fork of a process whose libraries have threads may hang
-                )
-            )
+            self._batches = iter(batches_from(self._maker, step, self._last, self._workers))
         self._next = step + 1
         return next(self._batches)
-
-
-def _same(batch: Any) -> Any:
-    return batch
 
 
 def emphasised(matrix: Matrix, size: int, side: int, strength: float) -> NDArray[np.float32]:

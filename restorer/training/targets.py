@@ -6,21 +6,17 @@ A cell is asked for a face when it lies near the middle of one whose size is its
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from restorer.networks.tinydetector import STRIDES, cells
 from restorer.training.scenes import Composer, Scene, mirrored
+from restorer.training.workers import batches_from
 
 REACH = 0.2
 """Cells within this share of a face's size from its middle are its own, and the nearest one always is."""
@@ -90,41 +86,12 @@ class Ahead:
     def of(self, step: int) -> Batch:
         """Return the batch of a step; steps that follow each other are ready when they are asked for."""
         if step != self._next:
-            self._batches = iter(
-                DataLoader(
-                    self._scenes,
-                    batch_size=None,
-                    sampler=range(step, max(self._last, step) + 1),
-                    num_workers=self._workers,
-                    collate_fn=_same,
-                    worker_init_fn=single_core,
-                    generator=torch.Generator(),  # its own: a step's random numbers must not depend on where it began
-                    # A fork of a process whose libraries have threads may hang.
-                    multiprocessing_context="spawn" if self._workers else None,
-                )
-            )
+            self._batches = iter(batches_from(self._scenes, step, self._last, self._workers))
         pictures, what, boxes, landmarks = next(self._batches)
         self._next = step + 1
         # Seen as (n, 3, h, w), these pictures have the layout already in which convolutions are fastest.
         tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
         return Batch(tensor, *(torch.from_numpy(part) for part in (what, boxes, landmarks)))
-
-
-def _same(batch: Any) -> Any:
-    return batch
-
-
-def single_core(worker: int) -> None:
-    """Let a process that composes scenes use one core, and end with the training, even a killed one."""
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # what is left in its queue has no reader, and an ordinary exit would wait for one
 
 
 def assign(scene: Scene, where: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

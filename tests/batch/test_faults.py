@@ -613,9 +613,9 @@ def test_reading_and_writing_overlap_with_the_work_and_are_bounded(
 
     read, restored, saved = read_photo, Restorer.restore, temporary.Part.move_to
 
-    def slow_read(path: Path) -> Any:
+    def slow_read(path: Path, **rest: Any) -> Any:
         say(f"+read {path.name[0]}")
-        photo = read(path)
+        photo = read(path, **rest)
         say(f"-read {path.name[0]}")
         return photo
 
@@ -662,9 +662,9 @@ def test_large_photos_are_neither_read_ahead_nor_written_behind(
     events: list[str] = []
     read, restored, move = read_photo, Restorer.restore, temporary.Part.move_to
 
-    def noted_read(path: Path) -> Any:
+    def noted_read(path: Path, **rest: Any) -> Any:
         events.append(f"read {path.name[0]}")
-        return read(path)
+        return read(path, **rest)
 
     def noted_restore(self: Restorer, photo: Any, **rest: Any) -> Any:
         events.append(f"+{photo.path.name[0]}")
