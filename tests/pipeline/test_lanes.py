@@ -483,15 +483,19 @@ def test_a_second_interrupt_does_not_wait_for_the_lanes(album: list[int], monkey
 
 def test_an_interrupt_while_a_lane_starts_waits_for_it(album: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The executor does not know a thread yet whose start is interrupted, and would not wait for it."""
-    begun, ended = threading.Event(), threading.Event()
-    start = threading.Thread.start
+    begun, stopping, ended = threading.Event(), threading.Event(), threading.Event()
+    start, stop = threading.Thread.start, Lanes.stop
 
     class Slow(Finder):
         def detect(self, pixels: np.ndarray) -> list[Face]:
             begun.set()
-            time.sleep(0.3)
+            assert stopping.wait(PATIENCE)  # the run has given up its lanes, and waits for this one
             ended.set()
             return super().detect(pixels)
+
+    def noted_stop(lanes: Lanes[Any, Any]) -> None:
+        stop(lanes)
+        stopping.set()
 
     def interrupted_start(thread: threading.Thread) -> None:
         start(thread)
@@ -499,6 +503,7 @@ def test_an_interrupt_while_a_lane_starts_waits_for_it(album: list[int], monkeyp
             assert begun.wait(PATIENCE)
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(Lanes, "stop", noted_stop)
     monkeypatch.setattr(threading.Thread, "start", interrupted_start)
     interrupted(a_restorer(Negative(), Slow(FOUND)))
     assert ended.is_set()
