@@ -198,7 +198,8 @@ class PhotosCommand:
         from restorer.report.writer import Report, place
 
         results = [job.target or job.folder / job.source.name for job in jobs]
-        return Report(place(request.out, results, request.shard), len(jobs), overwrite=request.overwrite)
+        told = self._restorer.components.told
+        return Report(place(request.out, results, request.shard), len(jobs), overwrite=request.overwrite, told=told)
 
     def _write_report(self, report: Report | None) -> None:
         """Write the report where one was asked for, and say where it is."""

@@ -6,7 +6,7 @@ import base64
 import datetime
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,15 @@ class Report:
         path: the file.
         photos: how many there will be, at most; decides how large the pictures are (`previews.sizes_for`).
         overwrite: replace a file that is no report.
+        told: lines about the run, which may grow while it works: they stand once on the page, not with every photo.
 
     Raises:
         OutputExistsError: the file is there and is no report. Raised before the work, when a report is made.
     """
 
-    def __init__(self, path: Path, photos: int = 1, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, photos: int = 1, *, overwrite: bool = False, told: Collection[str] = ()) -> None:
         self.path = path
+        self._told = told
         self._sizes = sizes_for(photos)
         self._articles: list[Markup] = []
         self._records: list[Mapping[str, Any]] = []
@@ -87,7 +89,8 @@ class Report:
         facts = record.as_dict() if isinstance(record, Record) else record
         pictures = _pictures(facts, before, after)
         self._records.append(facts)
-        self._articles.append(article(len(self._articles) + 1, facts, pictures, self._sizes))
+        own = [line for line in facts.get("warnings") or () if line not in self._told]
+        self._articles.append(article(len(self._articles) + 1, {**facts, "warnings": own}, pictures, self._sizes))
 
     def write(self) -> Path:
         """Write the page, in full or not at all, and return its file.

@@ -425,3 +425,13 @@ def test_the_sizes_in_the_documentation() -> None:
     rows = re.findall(r"\| (?:up to (\d+)|more) \| (\d+) px \| (\d+) \| (\d+) px \|", text)
     expected = [(str(most), sizes) for most, sizes in previews.TIERS.items()] + [("", previews.LEAST)]
     assert rows == [(most, str(each.side), str(each.faces), str(each.face)) for most, each in expected]
+
+
+def test_a_line_about_the_run_stands_once_on_the_page(tmp_path: Path) -> None:
+    told = {"No network."}
+    report = Report(tmp_path / "report.html", 3, told=told)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        report.add(record(name, warnings=["No network.", f"Of {name} alone."]), plain(BEFORE), plain(AFTER))
+    page = report.write().read_text("utf-8")
+    assert page.count("No network.") == 1
+    assert page.count("Of a.jpg alone.") == 2  # in the list of what is worth a look, and with the photo
