@@ -218,7 +218,8 @@ class _Course:
         start = partial(self._listeners.on_start, work.job) if self._listeners.on_start else _unheard
         if work.is_settled and not self._lanes.busy and not self._under_way and self._writer.has_told(work):
             start()  # nothing is ahead of it, and nothing is to be written: thousands of them are taken at once
-            self._hear(self._writer.finish(work, None))
+            self._writer.conclude(work.record)
+            self._hear(work.record)
             return
         pixels = self._pixels(work)
         if pixels <= LARGE_PHOTO_PIXELS and self._shares():

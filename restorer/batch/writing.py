@@ -60,13 +60,17 @@ class Writer:
         if result is not None:
             with record.capturing(work.job.source), record.timed("write"):
                 sha256 = self._write(work, result)
-        seconds = record.seconds
-        seconds["total"] = seconds.get("total", 0.0) + seconds.get("read", 0.0) + seconds.get("write", 0.0)
+        self.conclude(record)
         try:
             self._remember(work, sha256, result)
         except OSError as error:
             record.warn(f"The journal cannot be written: {error.strerror or error}.")
         return record
+
+    def conclude(self, record: Record) -> None:
+        """Count reading and writing among the seconds of a photo that is finished."""
+        seconds = record.seconds
+        seconds["total"] = seconds.get("total", 0.0) + seconds.get("read", 0.0) + seconds.get("write", 0.0)
 
     def _write(self, work: Work, result: Result) -> str:
         """Write a result, unless another run was quicker; return the hash of its bytes."""

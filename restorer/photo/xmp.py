@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from xml.sax.saxutils import unescape
 
 from restorer.photo import xmp_pixels
 from restorer.photo.damage import DAMAGE
@@ -146,13 +148,36 @@ def _more(note: Note) -> dict[str, str]:
 _TEXTS = ("tool", "version", "model", "fingerprint", "options", "license", "components", "faces", "input", "settings")
 
 
+_WRITTEN = re.compile(rb"<restorer:(\w+)>([^<]*)</restorer:\1>")
+_DECLARED = f'xmlns:restorer="{NOTE}"'.encode()
+_SIGNS = {"&quot;": '"', "&apos;": "'"}
+
+
+def _as_written(data: bytes) -> dict[str, str] | None:
+    """Return the texts of a note that stands there as this tool writes it; None where a tree must be made to tell.
+
+    Ten thousand finished photos are known again by their notes, and a tree of each would take most of that time.
+    """
+    if data.count(_DECLARED) != 1 or b"restorer:fingerprint>" not in data or b"<!" in data or b"&#" in data:
+        return None
+    if data.count(b"<restorer:") != data.count(b"</restorer:") or not data.isascii():
+        begin = data.find(b"<restorer:")
+        if begin < 0 or not data[begin : data.rfind(b"</restorer:")].isascii():
+            return None
+    found = {name.decode(): unescape(text.decode("ascii"), _SIGNS) for name, text in _WRITTEN.findall(data)}
+    return {name: found.get(name, "") for name in _TEXTS}
+
+
+def _texts(packet: Packet) -> dict[str, str]:
+    return {name: packet.get(NOTE, name) or "" for name in _TEXTS}
+
+
 def note_of(data: bytes) -> Note | None:
     """Return the note inside a packet, or None when there is none of ours or the packet is damaged."""
     if NOTE.encode() not in data and b"\0" not in data:  # not ours, and no UTF-16: a tree of it takes longer
         return None
     try:
-        packet = Packet(data)
-        texts = {name: packet.get(NOTE, name) or "" for name in _TEXTS}
+        texts = _as_written(data) or _texts(Packet(data))
         options, components = json.loads(texts["options"] or "{}"), json.loads(texts["components"] or "{}")
         faces = json.loads(texts["faces"] or "[]")
     except DAMAGE:  # damaged XML or JSON: not what this tool wrote
