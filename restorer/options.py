@@ -296,6 +296,12 @@ class Options:
         None, help="End a search of one face after so long, with its best: 90s, 5m.", panel=FACES, least=0.1,
         metavar="TIME", parse=_time,
     )  # fmt: skip
+    # For measuring, and for whoever wants to see what the networks make of a good photo.
+    always: bool = option(
+        False,
+        help="Let networks replace also what is good already: every face, all of the background.",
+        panel=FACES,
+    )
     detector: str = option(
         "auto", help="Face detector: auto, {names}.", panel=FACES, role="face detector", words=(AUTO,), by_weights=True
     )
@@ -434,6 +440,7 @@ class OptionFields(TypedDict, total=False):
     variants: int
     steps: int | None
     time_limit: float | None
+    always: bool
     device: str
     precision: str
     batch_size: int | None

@@ -14,6 +14,11 @@ from restorer.errors import PhotoError, RestorerError, UnreadablePhotoError, wor
 
 _log = logging.getLogger(__name__)
 
+NEEDS_NOTHING = "needs nothing"
+"""The reason of a face that is good as it is; restoring it would only take detail away."""
+NOTHING_TO_DO = "nothing to do"
+"""The reason of a photo that came out as it went in."""
+
 
 @dataclass(repr=False)
 class FaceRecord:

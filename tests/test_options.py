@@ -37,7 +37,7 @@ NUMBERS = [each for each in FIELDS.values() if each.kind in (int, float)]
 OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "prior": "tiny-prior", "task": "inpaint",
-    "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "detector": "tiny-detector",
+    "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True, "detector": "tiny-detector",
     "background": "lanczos",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
@@ -218,7 +218,7 @@ def test_results_of_earlier_versions_are_recognised() -> None:
     assert json.dumps(Options(**OTHER).changed()) == (
         '{"scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "task": "inpaint", "hole": "hole.png", "variants": 3, '
-        '"steps": 7, "time_limit": 60.0, "precision": "fp32", "match_color": false, '
+        '"steps": 7, "time_limit": 60.0, "always": true, "precision": "fp32", "match_color": false, '
         '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "layers": true, '
         '"license": "commercial"}'
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
-from restorer.record import Record
+from restorer.record import NEEDS_NOTHING, Record
 
 MOST_FAILURES = 1000
 """Records of failed photos that are kept, where not all records are; the others are counted."""
@@ -21,6 +21,7 @@ class Summary:
         records: one for each photo that was looked at, in order.
         failed: the records of the photos that failed; at most `MOST_FAILURES` where records are not kept.
         faces: how many were restored.
+        fine: how many faces needed nothing.
         known: how many photos failed in an earlier run and were not tried again.
         done: how many results were there.
         kept: how many results were there and made otherwise than asked for.
@@ -35,6 +36,7 @@ class Summary:
     records: list[Record] = field(default_factory=list)
     failed: list[Record] = field(default_factory=list)
     faces: int = 0
+    fine: int = 0
     known: int = 0
     done: int = 0
     kept: int = 0
@@ -52,6 +54,7 @@ class Summary:
             self.records.append(record)
         if record.status == "ok":
             self.faces += sum(face.restored for face in record.faces)
+            self.fine += sum(face.reason == NEEDS_NOTHING for face in record.faces)
         elif record.status == "failed":
             self.known += record.reason == FAILED_BEFORE
             if self.keep or len(self.failed) < MOST_FAILURES:

@@ -15,6 +15,7 @@ from restorer.cli.console import shown
 from restorer.cli.request import PhotosRequest
 from restorer.formatting import duration
 from restorer.photo import PICTURE_SUFFIXES
+from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
@@ -53,10 +54,15 @@ def details(record: Record) -> str:
         what = "would be written" if record.reason == "dry run" else str(record.reason)
         return f"({', '.join(filter(None, [size, what]))})"
     restored = sum(face.restored for face in record.faces)
-    left = len(record.faces) - restored
+    fine = sum(face.reason == NEEDS_NOTHING for face in record.faces)
+    left = len(record.faces) - restored - fine
     told = [size]
     if record.model != "none":
-        told.append(f"{plural(restored, 'face')} by {record.model}" + (f", {left} left as they were" if left else ""))
+        told.append(f"{plural(restored, 'face')} by {record.model}")
+        told[-1] += f", {fine} {'needs' if fine == 1 else 'need'} nothing" if fine else ""
+        told[-1] += f", {left} left as they were" if left else ""
+    if record.reason == NOTHING_TO_DO:
+        told.append("nothing to do: it is as it was")
     told += [str(record.background), duration(record.seconds.get("total", 0.0))]
     return f"({'; '.join(told)})"
 
@@ -189,7 +195,8 @@ def summary_lines(summary: Summary, count: int) -> list[str]:
     if summary.tried:
         parts = [f"{plural(summary.tried, 'photo')} would be restored"]
     else:
-        parts = [f"{plural(ok, 'photo')} restored ({plural(summary.faces, 'face')})"]
+        fine = f", {summary.fine} needed nothing" if summary.fine else ""
+        parts = [f"{plural(ok, 'photo')} restored ({plural(summary.faces, 'face')}{fine})"]
     parts += [f"{summary.done} done already"] if summary.done else []
     parts += [f"{summary.kept} kept as they are"] if summary.kept else []
     other = summary.count("skipped") - summary.tried - summary.done - summary.kept

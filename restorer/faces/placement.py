@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restorer.faces import crops, paste
+from restorer.faces import align, crops, paste
 from restorer.faces.mask import ownership
+from restorer.imaging import warp
 from restorer.imaging.colour import top_of
 from restorer.imaging.layers import Layer
 from restorer.imaging.resize import resize
@@ -35,6 +36,10 @@ class Placement:
     def crop(self, pixels: np.ndarray, spec: CropSpec) -> np.ndarray:
         """Return the crop that a model takes, float32 (s, s, 3) in [0, 1], of a photo (h, w, 3)."""
         return crops.crop_of(pixels, self.matrix, spec)
+
+    def at(self, pixels: np.ndarray, side: int) -> np.ndarray:
+        """Return the crop of a photo (h, w, 3) at any side, float32 (side, side, 3) in [0, 1]."""
+        return align.extract(pixels, warp.scaled(self.matrix, target=(side / self.align_size,) * 2), side)
 
     def relative(self, landmarks: np.ndarray) -> np.ndarray:
         """Return landmarks of the photo (5, 2) as they lie in the crop, 0 to 1 across it."""
@@ -82,12 +87,16 @@ class WholePlacement(Placement):
 
     def crop(self, pixels: np.ndarray, spec: CropSpec) -> np.ndarray:
         """Return the photo as a square of the side that a model takes, float32 in [0, 1]."""
-        (width, height), side = self.photo_size, self.align_size
+        return self.at(pixels, spec.input_size)
+
+    def at(self, pixels: np.ndarray, side: int) -> np.ndarray:
+        """Return the photo as a square of any side, float32 in [0, 1]."""
+        (width, height), whole = self.photo_size, self.align_size
         left, top = self._margins()
-        padding = ((top, side - height - top), (left, side - width - left), (0, 0))
-        mode = "symmetric" if side < 2 * min(width, height) else "edge"
+        padding = ((top, whole - height - top), (left, whole - width - left), (0, 0))
+        mode = "symmetric" if whole < 2 * min(width, height) else "edge"
         square = np.pad(crops.to_unit(pixels), padding, mode=mode)  # type: ignore[call-overload]
-        return resize(square, (spec.input_size, spec.input_size))
+        return resize(square, (side, side))
 
     def ownership(self, others: Sequence[Placement], size: int) -> np.ndarray:
         """Return ones: there is no neighbour."""

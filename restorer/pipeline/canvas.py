@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from restorer.formatting import face_numbers
 from restorer.imaging.colour import looks_grey, top_of
 from restorer.imaging.libraries import np
 from restorer.imaging.resize import resize, to_type
@@ -20,6 +21,7 @@ from restorer.record import FaceRecord, Record
 
 if TYPE_CHECKING:
     from restorer.faces.placement import Placement
+    from restorer.faces.worth import Condition
     from restorer.imaging.layers import Layer
     from restorer.imaging.profiles import Colours
     from restorer.models.base import Face, FaceRestorer
@@ -98,11 +100,13 @@ class Detection:
         entry: its place in the record.
         landmarks: (5, 2) in pixels of the photo; None for an aligned crop.
         placement: where it is, where that is known already: the whole of an aligned crop.
+        condition: how good it is in the photo; None = that is not asked, and the network's picture is taken as it is.
     """
 
     entry: FaceRecord
     landmarks: np.ndarray | None = None
     placement: Placement | None = None
+    condition: Condition | None = None
 
 
 @dataclass
@@ -178,6 +182,11 @@ class Work:
             return pixels
         grey = np.array(round(value * top_of(pixels.dtype)), pixels.dtype)
         return np.where(self.hole > 0, grey, pixels)
+
+    @property
+    def insists(self) -> bool:
+        """Whether faces were named outright, by number or by the caller: they are restored, needed or not."""
+        return self.faces is not None or face_numbers(self.options.faces) is not None
 
     def number_of(self, entry: FaceRecord) -> int:
         """Return a face's number, from 1."""

@@ -261,8 +261,10 @@ class Components(Decisions):
             if name in RESAMPLERS:
                 self._backgrounds[name] = RESAMPLERS[name]()
             else:
+                from restorer.upscaling.faithful import FaithfulUpscaler
                 from restorer.upscaling.tiles import NetworkUpscaler
 
                 network = self.network(self.background_table(name))
-                self._backgrounds[name] = NetworkUpscaler(network, self.options.tile)
+                upscaler = NetworkUpscaler(network, self.options.tile)
+                self._backgrounds[name] = upscaler if self.options.always else FaithfulUpscaler(upscaler)
         return self._backgrounds[name]

@@ -21,6 +21,7 @@ from restorer.pipeline.canvas import Canvas, Work, Wrap
 from restorer.pipeline.components import Components
 from restorer.pipeline.events import OnStage, unheard
 from restorer.pipeline.fingerprint import note_of, of_a_result
+from restorer.pipeline.judging import note_what_was_done
 from restorer.pipeline.many import OnProgress, Outcome, outcomes
 from restorer.pipeline.prepared import Prepared
 from restorer.pipeline.provenance import described
@@ -172,8 +173,7 @@ class Restorer(Prepared):
         options = components.options
         named = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else "-"
         known, record = record is not None, record or self.new_record(named, options)
-        progress = on_stage or unheard
-        before = components.notes()
+        progress, before = on_stage or unheard, components.notes()
         with record.timed("total"):
             with record.timed("read"):
                 opened = open_photo(photo)
@@ -197,6 +197,7 @@ class Restorer(Prepared):
                     work.tell = partial(progress, stage.name)
                     canvas = stage.run(canvas, work)
             record.warn(*components.fallbacks(), *(components.notes() - before))
+            note_what_was_done(work, canvas)
             self._conclude(record, components, size)
             if faces is not None:
                 record.detector = None

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from restorer.formatting import duration
 from restorer.pipeline.stages import steps
+from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO
 from restorer.report.previews import Picture, Preview, Sizes, around
 from restorer.report.templates import render
 
@@ -80,12 +81,16 @@ def status_words(record: Mapping[str, Any]) -> str:
     if status == "failed":
         return "Failed"
     words = [f"Skipped: {record.get('reason') or 'nothing was to be done'}" if status == "skipped" else "Restored"]
+    if status == "ok" and record.get("reason") == NOTHING_TO_DO:
+        words = ["Nothing to do: it is as it was"]
     faces = record.get("faces") or ()
     restored = sum(bool(face.get("restored")) for face in faces)
     done = status == "ok" or record.get("earlier") is not None
     if done and record.get("model") not in (None, "none"):
         words.append(f"{restored} face{'' if restored == 1 else 's'} by {record['model']}")
-        if left := len(faces) - restored:
+        if fine := sum(face.get("reason") == NEEDS_NOTHING for face in faces):
+            words.append(f"{fine} {'needs' if fine == 1 else 'need'} nothing")
+        if left := len(faces) - restored - fine:
             words.append(f"{left} left as {'it was' if left == 1 else 'they were'}")
     if record.get("output_size"):
         words.append(f"{_size(record.get('input_size'))} → {_size(record['output_size'])} pixels")

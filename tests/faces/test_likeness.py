@@ -83,7 +83,14 @@ def scene() -> tuple[np.ndarray, list[Face]]:
 
 
 def restorer(model: Any, faces: list[Face], **options: Any) -> Restorer:
-    given = {"mask": Everything(), "background": "lanczos", "device": "cpu", "match_color": False, **options}
+    given = {
+        "always": True,
+        "mask": Everything(),
+        "background": "lanczos",
+        "device": "cpu",
+        "match_color": False,
+        **options,
+    }
     return Restorer(model, detector=Detector(faces), **given)
 
 

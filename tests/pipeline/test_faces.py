@@ -52,6 +52,7 @@ def faces(side: int = 100, count: int = len(TONES), eyes: float = 14.0) -> list[
 
 def restorer(model: Any, found: list[Face], **options: Any) -> Restorer:
     given = {
+        "always": True,
         "mask": Everything(),
         "background": "lanczos",
         "device": "cpu",

@@ -22,7 +22,7 @@ from tests.support.hub import Hub
 
 DETECTOR = "retinaface-mobilenet0.25"
 ARGUMENTS = (
-    "--model", "narrow", "--detector", DETECTOR, "--background", "lanczos", "--precision", "fp32", "--json",
+    "--model", "narrow", "--detector", DETECTOR, "--background", "lanczos", "--precision", "fp32", "--json", "--always",
 )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_each_member_of_the_family_restores_a_group(
         if model == "gpen":
             tables = (tmp_path / "weights.toml").read_text()
             (tmp_path / "weights.toml").write_text(tables.replace('"]\n', '"]\naliases = ["gpen"]\n', 1))
-        common = ("--detector", DETECTOR, "--background", "lanczos", "--scale", scale, "--json")
+        common = ("--detector", DETECTOR, "--background", "lanczos", "--scale", scale, "--json", "--always")
         done = restore(str(photo), "-o", "out.png", "--model", model, *common, **environment)
     record = json.loads(done.stdout)
     width, height = record["input_size"]

@@ -58,6 +58,8 @@ class DetectStage(Stage):
         if missing:
             which = f"face{'s' if len(missing) > 1 else ''} {ranges(missing)}"
             record.warn(f"--faces asks for {which}, but {len(faces)} were found.")
+        if not (options.aligned or options.always or work.insists):
+            reasons = self._doubted(faces, reasons, work)
         for face, reason in zip(faces, reasons, strict=True):
             points = tuple((float(x), float(y)) for x, y in face.landmarks)
             entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason and worded(reason))
@@ -65,6 +67,21 @@ class DetectStage(Stage):
             if reason is None:
                 placement = WholePlacement(work.photo.size) if options.aligned else None
                 work.detections.append(Detection(entry, face.landmarks, placement))
+
+    @staticmethod
+    def _doubted(faces: list[Face], reasons: list[str | None], work: Work) -> list[str | None]:
+        """Return the reasons with those of detections that are hardly faces, and say how many these are."""
+        from restorer.faces.plausible import implausible
+        from restorer.models.templates import FACEXLIB
+
+        doubts = implausible(work.photo.pixels, faces, FACEXLIB)
+        count = sum(doubt is not None for doubt in doubts)
+        if count:
+            work.record.warn(
+                f"{count} of {len(faces)} finds are hardly faces (a pattern, or lettering) and were left as they were; "
+                "--faces NUMBERS or --always restores them all the same."
+            )
+        return [reason or doubt for reason, doubt in zip(reasons, doubts, strict=True)]
 
 
 def _whole(canvas: Canvas) -> Face:

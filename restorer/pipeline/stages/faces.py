@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.imaging.layers import flattened
+from restorer.pipeline import judging
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
 from restorer.pipeline.searches import COLORIZE
@@ -74,7 +75,8 @@ class _Faces:
 
         work = self._work
         work.record.warn(getattr(work.components.face_model(), "remark", None))
-        faces = self._aligned()
+        size, crop = self._canvas.size, self._crop
+        faces = [each for each in self._aligned() if not judging.needs_nothing(work, size, crop, *each)]
         batch = work.options.batch_size or (1 if work.components.device.kind == "cpu" else BATCH_ON_GPU)
         batch = 1 if work.components.is_search else batch
         for start in range(0, len(faces), batch):
@@ -243,6 +245,7 @@ class _Faces:
         with work.record.timed("paste"):
             mask = mask * placement.ownership(neighbours, mask.shape[0])
             picture = self._toned(to_picture(output, monochrome=work.stays_grey), crop, mask, placement)
+            picture = judging.kept(work, self._crop, face, placement, picture)
         resembles = face.entry.restored if canvas is not self._first else self._resembles(face, crop, picture, points)
         if not resembles:
             return

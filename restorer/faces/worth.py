@@ -1,0 +1,125 @@
+"""Would restoring make a face better? What its part of the photo shows, and what follows from that.
+
+A network's picture of a face has no more true detail than the photo's own face; what it adds is what faces look like.
+That helps where the photo is small, blurred, noisy or squeezed. A face that is finely resolved and clean it only
+smooths. Where the limits lie was measured with `python -m restorer.bench harm`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from restorer.imaging import quality, warp
+from restorer.imaging.quality import Quality
+
+if TYPE_CHECKING:
+    from restorer.faces.placement import Placement
+
+SEEN = (0.2, 0.2, 0.8, 0.92)
+"""The part of an aligned crop that is measured (left, top, right, bottom), as shares of its side: brows to chin."""
+LARGEST = 1024
+"""Pixels; of a larger face the middle is measured for noise, and the reduced whole for edges."""
+SHARPEST, OWN_EDGE = 0.6, 0.4
+"""Edges of pictures as sharp as their pixels allow: what the measure itself adds, and what is left of them then."""
+
+FINE = 115.0
+"""Resolved pixels across the aligned crop from which on a face is finely resolved; about half of them are the face."""
+COARSE = 80.0
+"""Below so many, nothing of the photo's detail is kept: the network knows better."""
+LARGEST_STEP = 3.0
+"""By how many times more pixels than it resolves a finely resolved face may be shown without a network."""
+OWN_STEP = 1.3
+"""The same of any face: one as sharp as the result's pixels has nothing to gain."""
+NOISE, COARSE_NOISE, BLOCKS = 1.8, 2.0, 1.5
+"""Levels of 255 up to which a face is clean (see `Quality`): noise of 3 levels in each channel, JPEG from 75 on."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How good a face is in the photo.
+
+    Attributes:
+        side: of the aligned crop, in pixels of the photo.
+        resolved: how many pixels across the crop would hold all the detail that its edges show; 0 where that cannot be
+            told: too small, or nothing stands out.
+        quality: of the face's part of the photo; None where it is too small to be measured.
+    """
+
+    side: float
+    resolved: float
+    quality: Quality | None
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is neither noise nor blocks that anyone would want to be rid of."""
+        found = self.quality
+        return (
+            found is not None and found.noise <= NOISE and found.coarse_noise <= COARSE_NOISE and found.blocks <= BLOCKS
+        )
+
+
+def condition_of(pixels: np.ndarray, placement: Placement) -> Condition:
+    """Return how good a face is, by the photo's own pixels.
+
+    Args:
+        pixels: (h, w, 3) RGB, uint8 or uint16, of the photo.
+        placement: where the face is.
+    """
+    size = placement.align_size
+    side = 1 / placement.pixel(1)
+    seen = warp.bounds(warp.invert(placement.matrix), tuple(share * size for share in SEEN))  # type: ignore[arg-type]
+    x0, y0 = (max(math.floor(edge), 0) for edge in seen[:2])
+    x1, y1 = (min(math.ceil(edge), end) for edge, end in zip(seen[2:], placement.photo_size, strict=True))
+    if min(x1 - x0, y1 - y0) < quality.LEAST_SIDE:
+        return Condition(side, 0.0, None)
+    return judge(pixels[y0:y1, x0:x1], side)
+
+
+def judge(face: np.ndarray, side: float) -> Condition:
+    """Return how good a face is whose part of the photo (h, w, 3) is this, of an aligned crop `side` pixels wide."""
+    import cv2
+
+    height, width = face.shape[:2]
+    step = max(height, width) / LARGEST
+    if step <= 1:
+        found = quality.measure(quality.luma_of(face))
+        return Condition(side, resolved(side, found.edge), found)
+    top, left = max((height - LARGEST) // 2, 0), max((width - LARGEST) // 2, 0)
+    middle = quality.measure(quality.luma_of(face[top : top + LARGEST, left : left + LARGEST]))
+    small = cv2.resize(face, (round(width / step), round(height / step)), interpolation=cv2.INTER_AREA)
+    edge = quality.measure(quality.luma_of(small)).edge
+    return Condition(side, resolved(side / step, edge), Quality(middle.noise, middle.coarse_noise, middle.blocks, edge))
+
+
+def resolved(side: float, edge: float) -> float:
+    """Return how many pixels hold the detail of a crop `side` pixels wide whose edges have this sigma."""
+    if not math.isfinite(edge):
+        return 0.0
+    own = math.sqrt(max(edge * edge - SHARPEST * SHARPEST, 1e-6))
+    return side * min(1.0, OWN_EDGE / own)
+
+
+def needs_nothing(condition: Condition, *, output_size: int, scale: float) -> bool:
+    """Return whether a face is best left alone.
+
+    It is clean, and shown at most a little larger than it is resolved, or finely resolved and not shown so large that
+    its softness would be seen.
+
+    Args:
+        condition: how good it is in the photo.
+        output_size: side of the network's picture: more pixels than that it has not to offer.
+        scale: how many times larger than the photo the result is.
+    """
+    if not condition.clean or condition.resolved <= 0:
+        return False
+    step = min(output_size, condition.side * scale) / condition.resolved
+    return step <= OWN_STEP or (condition.resolved >= FINE and step <= LARGEST_STEP)
+
+
+def kept(condition: Condition) -> float:
+    """Return how much of its own detail a face may keep where that is sharper than the network's: 0 to 1."""
+    return min(max((condition.resolved - COARSE) / (FINE - COARSE), 0.0), 1.0)

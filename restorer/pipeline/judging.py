@@ -1,0 +1,75 @@
+"""Which faces of a photo are left alone because they are good, and what of its own a restored one keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from restorer.imaging.colour import LUMA, looks_grey
+from restorer.imaging.libraries import np
+from restorer.imaging.resize import resize
+from restorer.pipeline.canvas import Canvas, Detection, Work
+from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO
+
+if TYPE_CHECKING:
+    from restorer.faces.placement import Placement
+    from restorer.models.base import CropSpec
+
+
+def needs_nothing(work: Work, size: tuple[int, int], crop: CropSpec, face: Detection, placement: Placement) -> bool:
+    """Find out how good a face is; leave one alone that no network would make better, unless it was named.
+
+    Args:
+        work: of the photo.
+        size: (width, height) of the result.
+        crop: what the face restorer takes and gives.
+        face: its condition is written into it, and why it is left alone into its record.
+        placement: where it is.
+    """
+    from restorer.faces import worth
+
+    if not _is_judged(work):
+        return False
+    with work.record.timed("align"):
+        face.condition = worth.condition_of(_pixels(work), placement)
+    scale = size[0] / work.photo.size[0]
+    if work.insists or not worth.needs_nothing(face.condition, output_size=crop.output_size, scale=scale):
+        return False
+    face.entry.wanted, face.entry.reason = False, NEEDS_NOTHING
+    return True
+
+
+def kept(work: Work, crop: CropSpec, face: Detection, placement: Placement, picture: np.ndarray) -> np.ndarray:
+    """Return a restored crop (S, S, 3) with the photo's own detail where that is finer; as large as in the photo."""
+    from restorer.faces import detail, worth
+
+    condition = face.condition
+    if condition is None:
+        return picture
+    share = 0.0 if work.insists else worth.kept(condition)
+    side = max(picture.shape[0], min(round(condition.side), detail.LARGEST))
+    if not detail.is_kept(side, crop.input_size, share):
+        return picture
+    photo = placement.at(_pixels(work), side)
+    if work.colours is not None:
+        photo = work.colours.seen(photo)
+    if work.stays_grey:
+        photo = np.repeat((photo @ LUMA)[..., None], 3, axis=2)
+    blocks = condition.quality.blocks if condition.quality is not None else 0.0
+    return detail.keep(resize(picture, (side, side)), photo, input_size=crop.input_size, share=share, blocks=blocks)
+
+
+def note_what_was_done(work: Work, canvas: Canvas) -> None:
+    """Write into the record that nothing was to be done, where the photo came out as it went in."""
+    if np.array_equal(canvas.pixels, work.photo.pixels):
+        work.record.reason = NOTHING_TO_DO
+
+
+def _pixels(work: Work) -> np.ndarray:
+    return work.photo.pixels if work.source is None else work.source
+
+
+def _is_judged(work: Work) -> bool:
+    """Whether a good face may be left alone: not where it is to be coloured, filled in or searched for."""
+    options = work.options
+    other = options.task is not None or options.hole is not None or work.components.is_search
+    return not (options.always or other) and (options.match_color or not looks_grey(_pixels(work)))
