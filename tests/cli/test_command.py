@@ -152,7 +152,7 @@ def test_a_folder_with_broken_files_finishes_and_names_them(restore: Restore, tm
     picture(folder / ".hidden/no.png")
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("This is no picture.")
-    (folder / "truncated.jpg").write_bytes(picture(folder / "whole.jpg", (300, 200)).read_bytes()[:3000])
+    (folder / "truncated.jpg").write_bytes(picture(folder / "whole.jpg", (300, 200)).read_bytes()[:300])
     Image.new("RGB", (1, 1)).save(folder / "one.png")
     (folder / "MANIFEST.csv").write_text("file,repo\n")
     (folder / "Thumbs.db").write_bytes(b"x")

@@ -400,8 +400,12 @@ def test_files_that_are_cut_off_are_refused(kind: str, share: float) -> None:
         case _:
             data = saved(Image.fromarray(noise), kind)
     read_photo(data)
+    part = data[: int(len(data) * share)]
+    if kind == "JPEG" and share > 0.4:  # whose upper rows are there
+        assert any("is cut off" in warning for warning in read_photo(part).warnings)
+        return
     with pytest.raises(UnreadablePhotoError, match=r"cut off|damaged"):
-        read_photo(data[: int(len(data) * share)])
+        read_photo(part)
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from restorer.imaging.colour import Pixels
 from restorer.imaging.libraries import np
 from restorer.photo import decoding, exif, jpeg_scan, jpeg_segments, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
@@ -14,6 +15,8 @@ from restorer.photo.damage import DAMAGE, look_at_it
 from restorer.photo.decoding import UndecodableError
 from restorer.photo.model import Photo
 
+_GREY = 128  # what libjpeg makes of blocks that are not there
+_LEAST = 0.05  # of the rows of a picture whose end is missing; less is not worth a result
 _COMMENTS = frozenset({"JPEG comment", "GIF comment"})
 
 
@@ -44,21 +47,37 @@ def _read_jpeg(data: bytes) -> Photo:
         builder.take_dpi(pillow_dpi(image.info))
         decoded = decoding.from_pillow(image, parts.icc_profile)
         found = feed.soundness() if feed is not None else jpeg_scan.check(picture, np.asarray(image))
-    builder.warnings += _damage(picture, found)
+    builder.warnings += _damage(picture, found, decoded.pixels)
     return builder.photo(decoded)
 
 
-def _damage(picture: jpeg_scan.Coded, found: jpeg_scan.Soundness) -> list[str]:
+def _damage(picture: jpeg_scan.Coded, found: jpeg_scan.Soundness, pixels: Pixels) -> list[str]:
     """Say what is wrong with a picture that was decoded all the same.
 
     Raises:
-        UndecodableError: its end is missing, and rows with it.
+        UndecodableError: its end is missing, and nearly all of its rows with it.
     """
     if not picture.ended and (found.too_short or not picture.finished):
-        raise UndecodableError("it is cut off before its last pixels")
+        return [_cut_off(pixels)]
     if found.too_short or found.too_long or picture.blanked:
         return [look_at_it("JPEG")]
     return [] if picture.ended else ["The JPEG's end marker is missing; all its pixels are there."]
+
+
+def _cut_off(pixels: Pixels) -> str:
+    """Say how much of a picture is there whose end is missing: the decoder leaves the rest of it grey.
+
+    Raises:
+        UndecodableError: next to nothing of it is there.
+    """
+    height = len(pixels)
+    shown = np.flatnonzero((pixels != _GREY).any(axis=(1, 2)))
+    rows = int(shown[-1]) + 1 if shown.size else 0
+    if rows < _LEAST * height:
+        raise UndecodableError("it is cut off before its last pixels, and next to none are there")
+    if rows < height:
+        return f"The JPEG is cut off: {rows} of its {height} rows are there ({rows / height:.0%}); the rest is grey."
+    return "The JPEG is cut off: its last pixels, or the detail of all of it, are missing. Look at it."
 
 
 def _find_xmp(data: Any) -> bytes | None:
