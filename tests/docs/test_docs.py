@@ -200,8 +200,8 @@ TROUBLES = {
         0,
     ),
     "--faces asks for face 9, but 5 were found": ("restore party.jpg --faces 9 --background lanczos", 0),
-    "pictures of kinds that are not read were passed over: .cr2 (12)": (
-        f"touch scans/1.cr2; restore scans/ -o there/ {PLAIN}",
+    "pictures of kinds that are not read were passed over: .psd (12)": (
+        f"touch scans/1.psd; restore scans/ -o there/ {PLAIN}",
         0,
     ),
     "No face was found": ("restore album/1932/house.jpg --background lanczos", 0),

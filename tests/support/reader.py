@@ -115,7 +115,7 @@ def fill(folder: Path) -> None:
     for number in (1, 2, 3):
         save(f"backup/IMG_000{number}.jpg", portrait(64, mirrored=number == 2))
     shutil.copytree(folder / "backup", folder / "card")
-    os.truncate(folder / "card" / "IMG_0002.jpg", 1000)
+    os.truncate(folder / "card" / "IMG_0002.jpg", 400)
     os.truncate(folder / "card" / "IMG_0003.jpg", 0)
     for name in ("crops/mother.png", "crops/father.png"):
         save(name, portrait(128))
