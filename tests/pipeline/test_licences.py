@@ -106,8 +106,8 @@ def test_a_built_in_model_never_takes_the_place_of_one_that_may_be_used_commerci
 
 def test_weights_that_are_named_are_refused_with_the_alternatives(capsys: Capsys, grey: Path) -> None:
     for named, instead in (
-        (("--model", "gfpgan"), "Use restoreformer or auto"),
-        (("--model", "tiny"), "Use restoreformer or auto"),
+        (("--model", "gfpgan"), "Use restoreformer or"),
+        (("--model", "tiny"), "Use restoreformer or"),
         (("--detector", "tiny-detector"), "retinaface-r50"),
         (("--model", "none", "--min-likeness", "0.5"), "--min-likeness"),
     ):
