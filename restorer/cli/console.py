@@ -141,12 +141,16 @@ def plain(text: object) -> str:
     return "".join(char if _is_harmless(char) else _escaped(char) for char in str(text))
 
 
-def linked(path: Path | str, console: Console = results) -> Text:
-    """Return a path as it may stand in a line; where the terminal has links, it opens the file."""
-    text = Text(plain(path))
-    if has_links(console):
-        text.stylize(Style(link=Path(path).absolute().as_uri()))
-    return text
+def linked(path: Path | str, console: Console = results, *, before: str = "") -> Text:
+    """Return a path as it may stand in a line; where the terminal has links, it opens the file.
+
+    Args:
+        path: of the file.
+        console: where the line will be printed.
+        before: what stands before it in the line.
+    """
+    text = Text(before)
+    return text.append(plain(path), Style(link=Path(path).absolute().as_uri()) if has_links(console) else None)
 
 
 def has_links(console: Console) -> bool:

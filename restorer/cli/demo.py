@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from restorer.cli.console import say, shown
+from restorer.cli.console import linked, messages, say
 from restorer.cli.declared import shared
 from restorer.cli.paths import own_command
 from restorer.cli.settings import Command
@@ -68,9 +68,9 @@ def demo(
         return
     count = sum(face.restored for face in result.faces)
     say(f"{pictures.CREDIT}: aged, and restored by the built-in models in {record['seconds']['total']:.1f} s.")
-    say(f"  before      {shown(before)}")
-    say(f"  after       {shown(after)}  ({count} face{'' if count == 1 else 's'})")
-    say(f"  both        {shown(both)}")
+    found = f"  ({count} face{'' if count == 1 else 's'})"
+    for what, path, more in (("before", before, ""), ("after", after, found), ("both", both, "")):
+        messages.print(linked(path, messages, before=f"  {what:<12}").append(more))
     command = own_command()
     say(f"Now one of yours:  {command} photo.jpg        (better models are fetched where there is a network)")
     say(f"Or all of them:    {command} album/ -o restored/ --report")

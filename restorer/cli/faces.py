@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restorer.cli.console import messages, plain, results, say, shown
+from restorer.cli.console import linked, messages, plain, results, say, shown
 from restorer.cli.declared import shared
 from restorer.cli.settings import Configured
 from restorer.errors import OutputExistsError, UnreadablePhotoError
@@ -169,17 +169,19 @@ def _draw(target: Path, format: str, photo: Photo, found: Sequence[Face], reason
 def _explain(photo: Path, target: Path | None, reasons: list[str | None], options: Options) -> None:
     """Say where the picture is, and what to type to restore some of these faces."""
     count = len(reasons)
-    messages.print(
-        shown(f"{count or 'No'} face{'' if count == 1 else 's'} found" + (f"; {target} shows them." if target else "."))
-    )
+    words = f"{count or 'No'} face{'' if count == 1 else 's'} found"
+    if target is None:
+        say(f"{words}.")
+    else:
+        messages.print(linked(target, messages, before=f"{words}; ").append(" shows them."))
     if not count:
         say("Faces that are hard to see are found with --min-score 0.6, small ones with --min-face 10.")
         return
     chosen = [number for number, reason in enumerate(reasons, 1) if reason is None][:2] or [1]
     # What decides which faces are found decides their numbers too.
-    words = ["restore", str(photo), "--faces", ",".join(map(str, chosen))]
+    typed = ["restore", str(photo), "--faces", ",".join(map(str, chosen))]
     for name in ("detector", "min_score", "min_face", "precision"):
         option, value = declared(Options)[name], getattr(options, name)
         if value != option.default:
-            words += [f"--{option.long}", f"{value:g}" if option.kind is float else value]
-    messages.print(shown(f"To restore only some of them: {shlex.join(words)}"))
+            typed += [f"--{option.long}", f"{value:g}" if option.kind is float else value]
+    messages.print(shown(f"To restore only some of them: {shlex.join(typed)}"))

@@ -206,7 +206,7 @@ class PhotosCommand:
         if report is not None:
             self.page = report.write()
             if not self._quiet:
-                messages.print(Text("Report: ").append_text(linked(self.page, messages)))
+                messages.print(linked(self.page, messages, before="Report: "))
 
     def _write_sheet(self, sheet: Sheet | None) -> None:
         """Write the sheet where one was asked for and a photo has a result, and say where it is."""

@@ -147,12 +147,14 @@ class Screen:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.reached: list[float] = []
 
     def add_task(self, _words: str, total: int) -> int:
         return total
 
-    def update(self, _task: int, *, description: str = "", **_changes: Any) -> None:
+    def update(self, _task: int, *, description: str = "", completed: float | None = None) -> None:
         self.said.append(description)
+        self.reached.append(completed or 0.0)
 
 
 def test_faces_are_counted_in_the_bar_s_words() -> None:
@@ -165,6 +167,20 @@ def test_faces_are_counted_in_the_bar_s_words() -> None:
         "Restoring faces: crowd.jpg", "Restoring faces, 3 of 29: crowd.jpg", "Restoring faces: crowd.jpg",
     ]  # fmt: skip
     assert view.left() is None
+
+
+def test_the_bar_moves_with_the_faces_and_reaches_no_end_before_the_last() -> None:
+    screen = Screen()
+    view = ProgressView(cast(Any, screen), 2, Estimate([Load(1.0)] * 2, Rates(), 0.0), lines=False)
+    for name in ("crowd.jpg", "other.jpg"):
+        tell = view.begin(Job(Path(name), Path("out")))
+        for done in range(30):
+            tell("restore", Counted(done, 29))
+    assert all(one <= two for one, two in zip(screen.reached, screen.reached[1:], strict=False))
+    first = screen.reached[1:31]
+    assert len(set(first)) == 30, "each face moves it"
+    assert max(first) < 1.0 <= min(screen.reached[31:])
+    assert max(screen.reached) < 2.0
 
 
 def test_no_time_is_told_that_nobody_knows() -> None:

@@ -29,7 +29,7 @@ class Slow(Colour):
     """Takes a moment for each face."""
 
     def restore(self, crops: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.15)
+        time.sleep(0.06)
         return super().restore(crops)
 
 
