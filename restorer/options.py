@@ -307,10 +307,11 @@ class Options:
     )
     background: str = option(
         "auto",
-        help="What enlarges everything else: auto, lanczos, {names}.",
+        help="What enlarges everything else: auto, lanczos, {names}, or a file.",
         panel=BACKGROUND,
         role="upscaler",
         words=(AUTO, ("lanczos", "enlarge without inventing anything")),
+        files=True,
         by_weights=True,
     )
     device: str = option(

@@ -166,7 +166,8 @@ def import_file(
         sizes += f", {smaller:.0%} smaller"
     say(f"Wrote {done.path} ({done.values:,} values; {sizes}).")
     if name is None:
-        say(f"Use it by its path, or import it with --name to give it a name. Example: --model {done.path}")
+        option = "--background" if isinstance(REGISTRY[done.architecture], UpscalerArchitecture) else "--model"
+        say(f"Use it by its path, or import it with --name to give it a name. Example: {option} {done.path}")
         return
     shipped = weights.tables().get(done.known_as or name)
     fields = {

@@ -37,7 +37,7 @@ class TorchNetwork:
         self.architecture: Architecture = loaded.architecture
         self.arguments: Mapping[str, Any] = loaded.arguments
         self.device = device
-        self.precision: Precision = _allowed(loaded.architecture, device.precision)
+        self.precision: Precision = _allowed(loaded, device.precision)
         self._loaded = loaded
         self._notes: Counter[str] = Counter()
         self._on_cpu: TorchNetwork | None = None
@@ -196,9 +196,9 @@ def _joined(parts: list[Any]) -> Any:
     return torch.cat(parts)
 
 
-def _allowed(architecture: Architecture, precision: Precision) -> Precision:
+def _allowed(loaded: LoadedNetwork, precision: Precision) -> Precision:
     """Return a precision, or fp32 where the architecture does not keep its tolerance in it."""
-    return precision if {"bf16": architecture.bf16, "fp16": architecture.fp16, "fp32": True}[precision] else "fp32"
+    return precision if loaded.architecture.bears(precision, loaded.arguments) else "fp32"
 
 
 class TorchEngine:

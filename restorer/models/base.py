@@ -49,6 +49,8 @@ class Architecture(ABC):
             half precision, and is computed again in fp32.
         channels_last: whether its inputs and weights are laid out with a pixel's channels side by side on a CPU, where
             the networks themselves do not see to it.
+        read_whole: whether only a checkpoint's tensors tell what its network is, so that `read` makes it of them, and
+            neither `convert` nor `build` has anything to do.
     """
 
     name: ClassVar[str]
@@ -58,6 +60,7 @@ class Architecture(ABC):
     fp16: ClassVar[bool] = False
     pictures: ClassVar[bool] = False
     channels_last: ClassVar[bool] = False
+    read_whole: ClassVar[bool] = False
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Return the arguments that the checkpoint's own shapes tell; an unfit checkpoint gives a partial dict."""
@@ -66,6 +69,18 @@ class Architecture(ABC):
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
         """Return the state dict under the network's own names, without branches that never reach the output."""
         return state
+
+    def read(self, state: StateDict) -> tuple[nn.Module, dict[str, Any]]:
+        """Return the network of a checkpoint with its weights, and its arguments; only where `read_whole`.
+
+        Raises:
+            ValueError: it is no checkpoint of this architecture.
+        """
+        raise NotImplementedError(self.name)
+
+    def bears(self, precision: Precision, arguments: Mapping[str, Any]) -> bool:
+        """Whether the network of these arguments keeps its tolerance in a precision."""
+        return {"fp32": True, "bf16": self.bf16, "fp16": self.fp16}[precision]
 
     @abstractmethod
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:
@@ -205,6 +220,10 @@ class UpscalerArchitecture(Architecture):
     overlap: ClassVar[int] = 16
     tile: ClassVar[int] = 256
     grid: ClassVar[int] = 1
+
+    def tiles(self, arguments: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Return `tile`, `overlap` and `grid` for the network of these arguments."""
+        return self.tile, self.overlap, self.grid
 
     @abstractmethod
     def flops(self, arguments: Mapping[str, Any]) -> float:

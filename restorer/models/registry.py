@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from restorer.errors import CheckpointLayoutError, InvalidTableError, UsageError
+from restorer.errors import CheckpointLayoutError, InvalidTableError, MissingPackageError, UsageError
 from restorer.models.base import Architecture, LoadedNetwork
 from restorer.models.searching import SearchArchitecture
 
@@ -138,6 +138,10 @@ class Registry(Mapping[str, Architecture]):
             raise UsageError(f"{table.name} is a search, not a network.", f"Load its prior: {prior_of(table).name}.")
         state = load_state_dict(path, table.name)
         own = about(path)
+        if architecture.read_whole:
+            network, _, arguments = fit(architecture, state, table.arguments, table.name, path)
+            network.requires_grad_(False)
+            return LoadedNetwork(network.to(device).eval(), table, architecture, arguments, path)
         if own is not None and own.architecture == architecture.name:  # translated when it was written
             arguments = {**architecture.defaults, **own.arguments, **table.arguments}
             with SkipInit(), torch.device("meta"):
@@ -162,14 +166,20 @@ class Registry(Mapping[str, Architecture]):
             CheckpointLayoutError: it fits none, or two equally well; the architectures are named.
         """
         best: list[tuple[Architecture, StateDict, dict[str, Any]]] = []
-        most = 0
-        for name, architecture in self.items():
+        most, more = 0, ""
+        # Those that are read whole cost the import of a large library: only when no other knows the file.
+        for name, architecture in sorted(self.items(), key=lambda item: item[1].read_whole):
             if set(given) - set(architecture.defaults) or isinstance(architecture, SearchArchitecture):
                 continue
+            if architecture.read_whole and best:
+                break
             try:
                 _, translated, arguments = fit(architecture, state, given, path.name, path)
             except CheckpointLayoutError as error:
                 _log.debug("%s is no %s: %s", path, name, error)
+                continue
+            except MissingPackageError as error:
+                more = f" For an upscaler of another architecture: {error.remedy}"
                 continue
             used = sum(value.numel() for value in translated.values())
             if used > most:
@@ -182,7 +192,7 @@ class Registry(Mapping[str, Architecture]):
         raise CheckpointLayoutError(
             path.name,
             f"{path.name} fits {'several architectures' if best else 'none of the architectures that are known'}.",
-            f"Name it with --architecture, one of: {', '.join(names)}.",
+            f"Name it with --architecture, one of: {', '.join(names)}.{more}",
         )
 
 
@@ -210,7 +220,8 @@ def fit(
         path: for the errors.
 
     Returns:
-        The network on torch's meta device, the tensors under its names, all its arguments.
+        The network on torch's meta device, the tensors under its names, all its arguments. The network of an
+        architecture that reads checkpoints whole has its weights.
 
     Raises:
         CheckpointLayoutError: it is no checkpoint of this architecture.
@@ -221,6 +232,9 @@ def fit(
 
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     try:
+        if architecture.read_whole:
+            network, told = architecture.read(state)
+            return network, state, {**architecture.defaults, **given, **told}
         arguments = {**architecture.defaults, **architecture.infer(shapes), **given}
         with SkipInit():
             translated = architecture.convert(dict(state), arguments)

@@ -17,6 +17,7 @@ from restorer.errors import LicenseForbidsError, UnknownTableError, worded
 from restorer.formatting import nearest
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
+from restorer.models.importer.named import upscaler_named
 from restorer.options import Options, declared
 from restorer.pipeline import choice as choices
 from restorer.pipeline import fallbacks, searches
@@ -262,7 +263,7 @@ class Decisions:
 
     def background_table(self, name: str) -> Table:
         """Return the table of an upscaler that `background_name` gave, also of a file of one's own."""
-        return weights.resolve(self.options.background if self.options.background != AUTO else name)
+        return upscaler_named(self.options.background if self.options.background != AUTO else name)
 
     def likeness_hash(self) -> str | None:
         """Return what pins the weights that faces are compared by; None where they are not compared."""
@@ -296,7 +297,7 @@ class Decisions:
         if options.background in RESAMPLERS:
             return options.background, None
         if options.background != AUTO:
-            return weights.resolve(options.background).name, None
+            return self.background_table(options.background).name, None
         kind = self.device.kind if options.scale > 1 else "cpu"
         found = choices.choose(self._resolved(), self._available, size=size, device=kind)
         self._fall_back(found.replaced)
@@ -360,7 +361,7 @@ def _named(field: str, name: str) -> Table:
         UnknownTableError: there is none; with all that the option takes, the nearest first.
     """
     try:
-        return weights.resolve(name)
+        return upscaler_named(name) if field == "background" else weights.resolve(name)
     except UnknownTableError as error:
         option = declared(Options)[field]
         tables = [each for each in weights.tables().values() if _role_of(each) == option.role]

@@ -51,9 +51,8 @@ class NetworkUpscaler:
         self.network = network
         self.notes: Counter[str] = Counter()
         self._factors = architecture.factors(network.arguments)
-        self._grid = architecture.grid
-        self._overlap = architecture.overlap
-        self._tile = tile or architecture.tile
+        own, self._overlap, self._grid = architecture.tiles(network.arguments)
+        self._tile = tile or own
         self._colours: Colours | None = None
 
     def among(self, colours: Colours) -> NetworkUpscaler:

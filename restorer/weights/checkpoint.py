@@ -23,7 +23,10 @@ from restorer.weights.native_file import ALIGNMENT, header
 if TYPE_CHECKING:
     import torch
 
-WRAPPERS = ("params_ema", "g_ema", "generator_ema", "params", "state_dict", "net_state_dict")
+WRAPPERS = (
+    "params_ema", "g_ema", "generator_ema", "params", "state_dict", "net_state_dict", "params-ema", "model_state_dict",
+    "model", "net",
+)  # fmt: skip
 """Where upstream projects put the state dict, best first: the running average (EMA) is the one to use."""
 
 _PREFIX_EMA = "generator_ema."  # mmagic keeps both generators in one state dict, told apart by this prefix
