@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from restorer.cli import restore_toml as config
 from restorer.cli import settings
-from restorer.errors import UsageError
+from restorer.errors import UsageError, command_words
 from tests.support.in_process import restore
 
 OPTIONS = [
@@ -25,6 +26,13 @@ OPTIONS = [
     config.Option("out", Path),
     config.Option("tag", str, many=True),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _as_the_command() -> Iterator[None]:
+    """Errors speak as they do within the command."""
+    with command_words():
+        yield
 
 
 @pytest.fixture

@@ -40,10 +40,18 @@ RESUME, FINDING, MODELS, EVALUATE = (
 )  # fmt: skip
 
 PROVENANCE = "../batch/test_provenance.py"
+SEARCHES = "../pipeline/test_searches.py"
 
 TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
         "-o/--out": (HERE_TOO, "test_out"),
+        "--prior": (SEARCHES, "test_what_makes_no_sense_is_wrong_usage"),
+        "--variants": (SEARCHES, "test_two_answers_and_how_well_each_agrees"),
+        "--steps": (SEARCHES, "test_two_answers_and_how_well_each_agrees"),
+        "--preview": (SEARCHES, "test_two_answers_and_how_well_each_agrees"),
+        "--time-limit": (SEARCHES, "test_what_makes_no_sense_is_wrong_usage"),
+        "--task": ("../pipeline/test_tasks.py", "test_a_wrong_hole_is_wrong_usage_for_the_command"),
+        "--hole": ("../pipeline/test_tasks.py", "test_a_wrong_hole_is_wrong_usage_for_the_command"),
         "--scale": (COMMAND, "test_options_may_stand_before_the_photo"),
         "--model": (HERE_TOO, "test_model"),
         "--fidelity": (HERE_TOO, "test_fidelity"),
@@ -156,6 +164,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--pack": (COMMANDS_TOO, "test_train_time_limit_and_pack"),
     },
     "sample": {
+        "--walk": ("../training/test_sampling.py", "test_the_command_writes_a_strip"),
         "-o/--out": (COMMANDS_TOO, "test_sample"),
         "--count": (EVALUATE, "test_samples_are_drawn_by_the_seed"),
         "--truncation": (COMMANDS_TOO, "test_sample"),
@@ -169,6 +178,11 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--offline": (COMMANDS_TOO, "test_sample_and_evaluate_offline"),
     },
     "evaluate": {
+        "--judge": ("../evaluation/test_judge.py", "test_the_command_asks_it_before_anything_is_computed"),
+        "--steps": (EVALUATE, "test_searches_are_measured"),
+        "--prior": (EVALUATE, "test_searches_are_measured"),
+        "--task": (EVALUATE, "test_searches_are_measured"),
+        "--size": (EVALUATE, "test_searches_are_measured"),
         "--degrade": (EVALUATE, "test_the_command_prints_the_promised_json"),
         "--kept-by": (COMMANDS_TOO, "test_evaluate"),
         "--limit": (EVALUATE, "test_the_command_prints_the_promised_json"),

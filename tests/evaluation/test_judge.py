@@ -13,6 +13,8 @@ import pytest
 from restorer.errors import MissingPackageError
 from restorer.evaluation.judge import SAME_PERSON, Judge
 from restorer.imaging.sheets import Picture
+from tests.support.basicsr import needs_basicsr
+from tests.support.in_process import restore
 
 MISSING = [name for name in ("dlib", "face_recognition_models") if find_spec(name) is None]
 
@@ -47,3 +49,14 @@ def test_what_is_missing_is_said_with_the_remedy(missing: str, monkeypatch: pyte
     with pytest.raises(MissingPackageError, match=missing) as caught:
         Judge()
     assert "restorer[judge]" in str(caught.value.remedy)
+
+
+@needs_basicsr
+def test_the_command_asks_it_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restorer.evaluation.judge.find_spec", lambda _name: None)
+    done = restore(capsys, "evaluate", "tiny", str(tmp_path), "--judge", "--offline", code=None)
+    assert done.code != 0
+    assert "dlib, which is not installed" in done.err
+    assert "restorer[judge]" in done.err
