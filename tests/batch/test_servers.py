@@ -159,7 +159,7 @@ def test_parts_of_a_plan_make_one_whole_run(capsys: Capsys) -> None:
         picture(Path("in", name), seed=len(name))
     Path("in/b/broken.jpg").write_bytes(b"no picture")
     restore(capsys, "in", *PLAIN, "-o", "whole", "--format", "png", code=1)
-    said = restore(capsys, "plan", "in", "-o", "plan.jsonl", "--format", "png").err
+    said = restore(capsys, "plan", "in", "--out", "plan.jsonl", "--format", "png").err
     assert "6 photos" in said
     rest = ("--files-from", "plan.jsonl", *PLAIN, "--format", "png", "-o", "parts")
     codes = [restore(capsys, *rest, "--shard", f"{part}/3", code=None).code for part in (2, 1, 3)]

@@ -26,6 +26,7 @@ from restorer.models.templates import FACEXLIB
 from restorer.photo import read_photo
 from restorer.pipeline.components import Components
 from restorer.weights.table import shipped_file
+from tests.pipeline.test_harm import SHARP
 from tests.support import golden, standins
 from tests.support.hub import Hub
 from tests.support.in_process import restore
@@ -45,6 +46,7 @@ SEARCHES = "../pipeline/test_searches.py"
 TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
         "-o/--out": (HERE_TOO, "test_out"),
+        "--always": (HERE_TOO, "test_always"),
         "--prior": (SEARCHES, "test_what_makes_no_sense_is_wrong_usage"),
         "--variants": (SEARCHES, "test_two_answers_and_how_well_each_agrees"),
         "--steps": (SEARCHES, "test_two_answers_and_how_well_each_agrees"),
@@ -330,6 +332,17 @@ def test_faces(painter: Colour, capsys: Capture) -> None:
     }
 
 
+def test_always(painter: Colour, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    face = face_at((SHARP.shape[1] / 2, SHARP.shape[0] / 2), 64.0)
+    monkeypatch.setattr(Components, "detector", lambda _self: Detector([face]))
+    Image.fromarray(SHARP).save("sharp.png")
+    command = ("sharp.png", "--scale", "1", "-o", "out.png", *COMMON, *RED)
+    restore(capsys, *command)
+    assert np.array_equal(pixels(), SHARP), "a good face is left alone"
+    restore(capsys, *command, "--always")
+    assert not np.array_equal(pixels(), SHARP)
+
+
 def test_strength(painter: Colour, capsys: Capture) -> None:
     reds = []
     for strength in ("0", "0.5", "1"):
@@ -402,7 +415,8 @@ def test_detector_and_min_score(portrait: str, capsys: Capture, monkeypatch: pyt
     monkeypatch.setenv("RESTORER_WEIGHTS", "own.toml")
     found = {}
     for score in ("0.9", "1"):
-        done = restore(capsys, portrait, "-o", "out.png", *COMMON, "--detector", "mine", "--min-score", score, "--json")
+        command = (portrait, "-o", "out.png", *COMMON, "--always", "--json")
+        done = restore(capsys, *command, "--detector", "mine", "--min-score", score)
         record = json.loads(done.out)
         assert record["detector"] == "mine"
         found[score] = [face["restored"] for face in record["faces"]]
@@ -439,9 +453,8 @@ def test_background_and_tile(folder: Path, capsys: Capture, monkeypatch: pytest.
 def test_device_and_precision(portrait: str, capsys: Capture) -> None:
     records = []
     for precision in ("fp32", "bf16"):
-        done = restore(
-            capsys, portrait, "-o", f"{precision}.png", *COMMON, "--device", "cpu", "--precision", precision, "--json"
-        )
+        command = (portrait, "-o", f"{precision}.png", *COMMON, "--always", "--json")
+        done = restore(capsys, *command, "--device", "cpu", "--precision", precision)
         records.append(json.loads(done.out))
     assert [(record["device"], record["precision"]) for record in records] == [("cpu", "fp32"), ("cpu", "bf16")]
     assert (pixels("fp32.png") != pixels("bf16.png")).any()
