@@ -72,28 +72,21 @@ def listing(rows: Sequence[Row], width: int) -> Iterator[Text]:
     """
     own = [row for row in rows if row.download == OWN_FILE and not row.here]
     rows = [row for row in rows if row not in own]
-    name = max(24, *(len(plain(row.name)) + 2 * row.yours for row in rows))
-    cells: list[Text] = []
-    heads: set[int] = set()
     role = ""
+    cells: list[Row | str] = []
     for row in rows:
-        if row.role != role:
+        if not cells or row.role != role:
             role = row.role
-            heads.add(len(cells))
-            cells.append(Text(plain(role[:1].upper() + role[1:]), style="bold"))
-        shown = plain(row.name) + (" *" if row.yours else "")
-        line = Text(f" {shown:<{name}} {row.download:>8} ")
-        cells.append(line.append("here" if row.here else "    ", style="green"))
-    column = max(cell.cell_len for cell in cells)
-    count = max((width + 1) // (column + 1), 1)
-    height = -(-len(cells) // count)
-    while count > 1 and any(end - 1 in heads for end in range(height, len(cells), height)):
-        height += 1  # no role stands alone at the end of a column
-    for number in range(height):
-        line = Text()
-        for cell in cells[number::height]:
-            line.append(" " * bool(line.plain))
-            line.append_text(cell).append(" " * (column - cell.cell_len))
+            cells.append(role)
+        cells.append(row)
+    columns = next(
+        found
+        for count in range(max(width // 30, 1), 0, -1)
+        if (found := _columns(cells, count))
+        and (count == 1 or sum(column[0].cell_len + 1 for column in found) - 1 <= width)
+    )
+    for number in range(len(columns[0])):
+        line = Text(" ").join(column[number] for column in columns if number < len(column))
         line.rstrip()
         yield line
     legend = []
@@ -107,6 +100,30 @@ def listing(rows: Sequence[Row], width: int) -> Iterator[Text]:
     legend.append("`restore models show NAME` says what it is for, its licence and its sources.")
     for sentence in legend:
         yield from map(Text, textwrap.wrap(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
+
+
+def _columns(cells: Sequence[Row | str], count: int) -> list[list[Text]]:
+    """Return roles and rows in so many columns, each as wide as it needs, none with a role alone at its end."""
+    height = -(-len(cells) // count)
+    while count > 1 and any(isinstance(cells[end - 1], str) for end in range(height, len(cells), height)):
+        height += 1
+    return [_column(cells[start : start + height]) for start in range(0, len(cells), height)]
+
+
+def _column(cells: Sequence[Row | str]) -> list[Text]:
+    """Return one column's lines, all of one width."""
+    names = {id(cell): plain(cell.name) + (" *" if cell.yours else "") for cell in cells if isinstance(cell, Row)}
+    longest = max(map(len, names.values()))
+    lines = []
+    for cell in cells:
+        if isinstance(cell, str):
+            line = Text(plain(cell[:1].upper() + cell[1:]), style="bold")
+        else:
+            line = Text(f" {names[id(cell)]:<{longest}} {cell.download:>8} ")
+            line.append("here" if cell.here else "    ", style="green")
+        lines.append(line)
+    width = max(line.cell_len for line in lines)
+    return [line.append(" " * (width - line.cell_len)) for line in lines]
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
