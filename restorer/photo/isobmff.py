@@ -86,6 +86,31 @@ def boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]
         start += size
 
 
+def has_unreadable_kinds(data: bytes) -> bool:
+    """Whether the kind of an item is no text (UTF-8), which only damage makes of it.
+
+    Every `infe` is looked at, wherever it stands, since a damaged size may lead a decoder elsewhere than `boxes`.
+    """
+    at = data.find(b"infe")
+    while at >= 0:
+        version = data[at + 4 : at + 5]
+        kind = at + {b"\x02": 12, b"\x03": 14}.get(version, len(data))
+        # Of a "mime" item the content's type counts too: the second of the texts that end with a zero.
+        content = data[kind + 4 : kind + 516].split(b"\0")[1:2] if data[kind : kind + 4] == b"mime" else []
+        if not all(_is_text(text) for text in (data[kind : kind + 4], *content)):
+            return True
+        at = data.find(b"infe", at + 4)
+    return False
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def contents(data: bytes) -> Contents:
     """Look at a file's boxes; what is damaged in them is left to the decoder."""
     found = Contents()

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from restorer.errors import MissingSupportError, UnreadablePhotoError
 from restorer.formatting import install_line
-from restorer.photo import decoding, ifd, photo_from_array, read_photo
+from restorer.photo import decoding, ifd, isobmff, photo_from_array, read_photo
 from restorer.photo.color import srgb_profile
 from restorer.photo.formats import heif
 from restorer.photo.header import read_header
@@ -315,6 +315,25 @@ def test_heic_is_read_by_the_dependency_alone(monkeypatch: pytest.MonkeyPatch, t
     assert heif.reader() == "pi_heif"
     assert np.abs(read_photo(file).pixels.astype(int) - RGB).mean() < 3
     assert read_header(file).size == (RGB.shape[1], RGB.shape[0])
+
+
+@pytest.mark.parametrize("kind", [b"Exif", b"hvc1", b"application/rdf+xml"])
+def test_a_heic_whose_kinds_are_no_text_is_damaged_and_ends_nothing(
+    kind: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """pi-heif 1.4 makes texts of them unseen, and would take the process along."""
+    exif = Image.Exif()
+    exif[0x0110] = "a phone"
+    whole = bytearray(_heic("RGB", RGB, exif=exif.tobytes(), xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"))
+    assert not isobmff.has_unreadable_kinds(bytes(whole))
+    at = whole.find(kind, whole.find(b"iinf"))
+    assert at > 0
+    whole[at + 2] = 0xD1
+    assert isobmff.has_unreadable_kinds(bytes(whole))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(whole)
+    with pytest.raises(UnreadablePhotoError):
+        read_photo(tmp_path / "a.heic")
 
 
 def test_heic_without_any_library_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from restorer.photo.model import Photo
 
 _COLOUR = "PNG cICP"
 _BT601, _BT2020 = 6, 9  # of H.273
-READERS = "pillow_heif", "pi_heif"  # the first is newer, and damaged files do not end it
+READERS = "pillow_heif", "pi_heif"  # the first is newer
 
 
 def reader() -> str | None:
@@ -40,6 +40,18 @@ def _library() -> Any:
     return importlib.import_module(name)
 
 
+def _opened(data: bytes, **choices: Any) -> Any:
+    """Return an open HEIC.
+
+    Raises:
+        ValueError: it is damaged where pi-heif 1.4 would end the whole process: it makes texts of the items' kinds
+            and does not look whether it could.
+    """
+    if reader() == "pi_heif" and isobmff.has_unreadable_kinds(data):
+        raise ValueError("the kind of an item in it is no text")
+    return _library().open_heif(io.BytesIO(data), **choices)
+
+
 def _check_reading(path: Path | str | None) -> None:
     if reader() is None:
         named = path if path is not None else "This picture"
@@ -56,15 +68,14 @@ def _check_writing(path: Path | str | None) -> None:
 def _size(path: Path) -> tuple[int, int] | None:
     if reader() is None:
         return None
-    width, height = _library().open_heif(path).size
+    width, height = _opened(path.read_bytes()).size
     return int(width), int(height)
 
 
 def _read_heif(data: bytes) -> Photo:
-    with io.BytesIO(data) as stream:
-        heif = _library().open_heif(stream, convert_hdr_to_8bit=False)
-        decoding.check_size(*heif.size)
-        pixels: Pixels = np.array(heif)
+    heif = _opened(data, convert_hdr_to_8bit=False)
+    decoding.check_size(*heif.size)
+    pixels: Pixels = np.array(heif)
     info: dict[str, Any] = heif.info
     bits = int(info.get("bit_depth") or 8)
     builder = PhotoBuilder("HEIF")
@@ -92,7 +103,7 @@ def _read_heif(data: bytes) -> Photo:
 def _find_xmp(data: Any) -> bytes | None:
     if reader() is None:
         return None
-    packet: bytes | None = _library().open_heif(io.BytesIO(data[:])).info.get("xmp")
+    packet: bytes | None = _opened(bytes(data[:])).info.get("xmp")
     return packet
 
 
