@@ -60,7 +60,7 @@ def test_pull_offline(leaky: Path, capsys: Capture, monkeypatch: pytest.MonkeyPa
     with hub_of_this_process(monkeypatch) as hub:
         source = hub.add("owner/repo", "leaky.pth", leaky.read_bytes())
         own_tables(standins.table("far", "srvggnet", leaky, source), monkeypatch=monkeypatch)
-        assert "offline, as asked for" in restore(capsys, "models", "pull", "far", "--offline", code=3).err
+        assert "--offline forbids fetching it" in restore(capsys, "models", "pull", "far", "--offline", code=3).err
         assert hub.requests == []
         restore(capsys, "models", "pull", "far")
         assert hub.downloads("leaky.pth") == 1
@@ -165,7 +165,7 @@ def test_faces_device_and_offline(portrait: str, capsys: Capture, monkeypatch: p
     assert "cuda:99" in restore(capsys, "faces", portrait, "--device", "cuda:99", code=2).err
     with hub_of_this_process(monkeypatch) as hub:
         asked = ("faces", portrait, "--detector", "retinaface-r50")
-        assert "offline, as asked for" in restore(capsys, *asked, "--offline", code=3).err
+        assert "--offline forbids fetching it" in restore(capsys, *asked, "--offline", code=3).err
         assert hub.requests == []
 
 
@@ -332,7 +332,7 @@ def test_sample_and_evaluate_offline(leaky: Path, clean: str, capsys: Capture, m
         own_tables(*tables, monkeypatch=monkeypatch)
         assert resolve("p").sources == (source,)
         for asked in (("sample", "p"), ("evaluate", "r", clean)):
-            assert "offline, as asked for" in restore(capsys, *asked, "--offline", code=3).err
+            assert "--offline forbids fetching it" in restore(capsys, *asked, "--offline", code=3).err
         assert hub.requests == []
         restore(capsys, "sample", "p", code=3)  # it is no prior, but it is asked for
         assert hub.downloads("leaky.pth") == 1
