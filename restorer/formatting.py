@@ -92,6 +92,38 @@ def whole_numbers(given: Any) -> list[int] | None:
     return [int(each) for each in found]
 
 
+def numbers_as_text(given: Any) -> Any:
+    """Return whole numbers, one or several, as the text that names them: "2,5"; anything else as it came."""
+    found = whole_numbers(given)
+    return ",".join(map(str, found)) if found else given
+
+
+def path_as_text(given: Any) -> Any:
+    """Return a path as the text that names it; anything else as it came."""
+    return os.fspath(given) if isinstance(given, os.PathLike) else given
+
+
+def scale(given: str | float) -> float:
+    """Return a scale as people write it: "2", "2,5", "2x".
+
+    Raises:
+        UsageError: it is no number.
+    """
+    return number(given, "--scale", times=True) if isinstance(given, str) else given
+
+
+def typed_seconds(text: str) -> float:
+    """Return the seconds of a time as it is typed: "90", "90s", "5m".
+
+    Raises:
+        UsageError: it is no time.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return seconds(text)
+
+
 def nearest(word: str, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
     """Return the names that may have been meant by a word, the likeliest first; at most three.
 

@@ -2,25 +2,25 @@
 
 A field of `Options` carries its help, its range, the words it takes and whether it decides what the result is. The
 command line, its completion, the manual page, restore.toml, the checks and the note in every result follow from that,
-so a new option is one new field (and, for type checkers, its line in `OptionFields`).
+so a new option is one new field (and, for type checkers, its line in `restorer.pipeline.keywords`).
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from restorer import formatting
 from restorer.errors import SWITCHES, VALUES, OptionTypeError, OptionValueError, UnknownOptionError
-from restorer.formatting import either, face_numbers, meant_by, nearest, number, seconds, whole_numbers
+from restorer.formatting import either, face_numbers, meant_by, nearest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -189,30 +189,6 @@ TASKS = ("super-resolution", "colorize", "inpaint", "denoise", "reconstruct")
 """What a face may be given, where a model can do more than restore it."""
 
 
-def _times(given: str | float) -> float:
-    """Return a scale as people write it: "2", "2,5", "2x"."""
-    return number(given, "--scale", times=True) if isinstance(given, str) else given
-
-
-def _numbers_as_text(given: Any) -> Any:
-    """Return numbers of faces, one or several, as the text that names them; anything else as it came."""
-    found = whole_numbers(given)
-    return ",".join(map(str, found)) if found else given
-
-
-def _path_as_text(given: Any) -> Any:
-    """Return a path as the text that names it; anything else as it came."""
-    return os.fspath(given) if isinstance(given, os.PathLike) else given
-
-
-def _time(text: str) -> float:
-    """Return the seconds of a time as it is typed: "90", "90s", "5m"; other numbers are left to the range."""
-    try:
-        return float(text)
-    except ValueError:
-        return seconds(text)
-
-
 @dataclass(frozen=True, repr=False)
 class Options:
     """What a run shall do with each photo. Each field is an `Option`; None means that the program chooses.
@@ -231,7 +207,7 @@ class Options:
         by_weights=True,
     )
     scale: float = option(
-        2.0, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0, parse=_times
+        2.0, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0, parse=formatting.scale
     )
     # Only where a model has it; None = the model's default.
     fidelity: float | None = option(
@@ -247,7 +223,7 @@ class Options:
         panel=FACES,
         values=("all", "largest", "center"),
         others=lambda text: face_numbers(text) is not None,
-        convert=_numbers_as_text,
+        convert=formatting.numbers_as_text,
         metavar="WHICH",
         advice="Use all, largest, center, or numbers such as 2,5 or 1-3 as `restore faces PHOTO` counts them.",
     )
@@ -285,7 +261,7 @@ class Options:
     # White where the picture is missing; in pixels of the photo.
     hole: str | None = option(
         None, help="Picture of the hole that --task inpaint fills: white = missing.", panel=FACES, metavar="FILE",
-        convert=_path_as_text,
+        convert=formatting.path_as_text,
     )  # fmt: skip
     variants: int = option(
         1, help="Several answers, each a file of its own; for models that search.", panel=FACES, least=1, most=64
@@ -294,7 +270,7 @@ class Options:
     # Seconds. A search that ends before its last step depends on the machine, so it decides the result.
     time_limit: float | None = option(
         None, help="End a search of one face after so long, with its best: 90s, 5m.", panel=FACES, least=0.1,
-        metavar="TIME", parse=_time,
+        metavar="TIME", parse=formatting.typed_seconds,
     )  # fmt: skip
     # For measuring, and for whoever wants to see what the networks make of a good photo.
     always: bool = option(
@@ -421,38 +397,3 @@ for _field in fields(Options):
     VALUES.update(_option.values, dict(_option.words))
     if isinstance(_option.default, bool):
         SWITCHES.add(_field.name)
-
-
-class OptionFields(TypedDict, total=False):
-    """The fields of `Options` that `Restorer(model, **options)` takes, for type checkers; a test keeps them equal."""
-
-    scale: float
-    fidelity: float | None
-    strength: float
-    faces: str | int | Sequence[int]
-    min_face: float | None
-    max_faces: int | None
-    min_score: float
-    min_likeness: float | None
-    aligned: bool
-    prior: str | None
-    task: str | None
-    hole: str | None
-    variants: int
-    steps: int | None
-    time_limit: float | None
-    always: bool
-    device: str
-    precision: str
-    batch_size: int | None
-    tile: int | None
-    match_color: bool
-    grain: bool
-    seed: int | None
-    format: str
-    quality: int | None
-    strip_metadata: bool
-    layers: bool
-    offline: bool
-    license: str
-    fallback: bool

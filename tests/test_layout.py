@@ -33,8 +33,7 @@ FLOORS: dict[str, float] = {
 WORDS = frozenset({"errors", "options", "record", "formatting", "version", "__init__", "__main__"})
 """All modules that may stand at the top; those of floor 0 may use each other."""
 LONGEST_FILE, LONGEST_CLASS = 400, 250
-LONG_FILES = frozenset({"networks/stylegan2.py", "networks/glean.py", "options.py"})
-"""Two networks, and the one list that grows with each option."""
+LONG_FILES = frozenset({"networks/stylegan2.py", "networks/glean.py"})
 
 # What does not keep to the rules yet. An entry that is no longer needed fails the tests too: the lists only shrink.
 KNOWN_ARROWS: frozenset[str] = frozenset()

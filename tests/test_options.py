@@ -25,9 +25,10 @@ from restorer.cli import declared as commands
 from restorer.cli import photos, request
 from restorer.cli.signatures import parameters
 from restorer.errors import OptionError, OptionTypeError, RestorerError, UnknownOptionError, UsageError
-from restorer.options import Option, OptionFields, Options, declared
+from restorer.options import Option, Options, declared
 from restorer.photo import format_requests
 from restorer.photo.formats import listed
+from restorer.pipeline.keywords import OptionFields
 from tests.support.in_process import restore
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,10 +11,11 @@ from restorer import weights
 from restorer.engine.device import start_after_fork
 from restorer.errors import OptionTypeError, UsageError
 from restorer.models.base import Detector, FaceRestorer
-from restorer.options import OptionFields, Options
+from restorer.options import Options
 from restorer.photo import requested_format
 from restorer.pipeline.components import Components
 from restorer.pipeline.decisions import Given, Mask, Notify, name_of
+from restorer.pipeline.keywords import OptionFields
 from restorer.upscaling.lanczos import Background
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from typing import Any
 
 import restorer
 from restorer import errors
-from restorer.options import OptionFields, Options, declared
+from restorer.options import Options, declared
 from restorer.photo import open_photo, photo_from_array
 from restorer.photo.pillow_images import photo_from_pillow
+from restorer.pipeline.keywords import OptionFields
 from restorer.pipeline.many import Outcome
 from restorer.record import FaceRecord, Record
 

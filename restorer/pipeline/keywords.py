@@ -1,0 +1,41 @@
+"""The options as keywords of `Restorer`, for type checkers and editors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+
+class OptionFields(TypedDict, total=False):
+    """The fields of `Options` that `Restorer(model, **options)` takes, for type checkers; a test keeps them equal."""
+
+    scale: float
+    fidelity: float | None
+    strength: float
+    faces: str | int | Sequence[int]
+    min_face: float | None
+    max_faces: int | None
+    min_score: float
+    min_likeness: float | None
+    aligned: bool
+    prior: str | None
+    task: str | None
+    hole: str | None
+    variants: int
+    steps: int | None
+    time_limit: float | None
+    always: bool
+    device: str
+    precision: str
+    batch_size: int | None
+    tile: int | None
+    match_color: bool
+    grain: bool
+    seed: int | None
+    format: str
+    quality: int | None
+    strip_metadata: bool
+    layers: bool
+    offline: bool
+    license: str
+    fallback: bool
