@@ -35,7 +35,6 @@ LARGE_PHOTO_PIXELS = 100_000_000
 
 OnStart = Callable[[Job], "OnStage | None"]
 OnRecord = Callable[[Record], None]
-OnResult = Callable[[Record, Result], None]
 
 
 class Batch:
@@ -125,7 +124,6 @@ class Batch:
         *,
         on_start: OnStart | None = None,
         on_record: OnRecord | None = None,
-        on_result: OnResult | None = None,
         until: float | None = None,
         keep: bool = True,
     ) -> Summary:
@@ -135,7 +133,6 @@ class Batch:
             jobs: the photos, from `plan`, or a part of them; taken one by one.
             on_start: told before each photo; returns what is told how far that photo is.
             on_record: told how each photo ended, in the order of the jobs.
-            on_result: told each result before it is written, with the record so far.
             until: the second of `time.monotonic` from which on no other photo is begun; None = all are.
             keep: whether the summary keeps the records, which take memory by the photo.
 
@@ -146,7 +143,7 @@ class Batch:
         """
         self.summary = summary = Summary(keep=keep)
         begin = time.perf_counter()
-        course = _Course(self._results, summary, Listeners(on_start, on_record, on_result), self._lanes)
+        course = _Course(self._results, summary, Listeners(on_start, on_record), self._lanes)
         try:
             course.take(jobs, until)
         except KeyboardInterrupt:
@@ -171,7 +168,6 @@ class Listeners:
 
     on_start: OnStart | None = None
     on_record: OnRecord | None = None
-    on_result: OnResult | None = None
 
 
 class _Course:
@@ -260,8 +256,6 @@ class _Course:
     def _hand_on(self, work: Work, result: Result | None) -> None:
         """Give a photo to the thread that writes."""
         self._report(wait=result is not None)  # one result at a time waits to be written
-        if result is not None and self._listeners.on_result:
-            self._listeners.on_result(work.record, result)
         self._under_way.append(self._writing.submit(self._writer.finish, work, result))
         if result is not None and result.image.size // 3 > LARGE_PHOTO_PIXELS:
             self._report(wait=True)
