@@ -351,13 +351,16 @@ NEW_FIELD = """
 
 
 def test_one_new_field_is_an_option_everywhere(tmp_path: Path) -> None:
-    """The field stands in a copy of `restorer/options.py`, and nothing else is touched."""
-    source = (ROOT / "restorer/options.py").read_text(encoding="utf-8")
+    """The field stands in a copy of `restorer/options/__init__.py`, and nothing else is touched."""
+    source = (ROOT / "restorer/options/__init__.py").read_text(encoding="utf-8")
     place = source.index("    offline: bool = option(")
     (tmp_path / "changed.py").write_text(source[:place] + NEW_FIELD.lstrip("\n") + source[place:], encoding="utf-8")
     script = f"""
         import importlib.util, sys
-        spec = importlib.util.spec_from_file_location("restorer.options", {str(tmp_path / "changed.py")!r})
+        spec = importlib.util.spec_from_file_location(
+            "restorer.options", {str(tmp_path / "changed.py")!r},
+            submodule_search_locations=[{str(ROOT / "restorer/options")!r}],
+        )
         sys.modules["restorer.options"] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         import restorer

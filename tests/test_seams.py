@@ -211,7 +211,7 @@ STAGE = NegativeStage()
 def test_a_stage_is_a_file_and_its_field(copied: Path) -> None:
     """The option is one line of `Options`, from which command line, help and fingerprint follow."""
     (copied / "restorer/pipeline/stages/negative.py").write_text(STAGE)
-    options = copied / "restorer/options.py"
+    options = copied / "restorer/options/__init__.py"
     text = options.read_text(encoding="utf-8")
     before = "    offline: bool = option("
     assert text.count(before) == 1
