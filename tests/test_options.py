@@ -12,7 +12,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from restorer.cli import declared as commands
 from restorer.cli import photos, request
 from restorer.cli.signatures import parameters
 from restorer.errors import OptionError, OptionTypeError, RestorerError, UnknownOptionError, UsageError
-from restorer.options import Option, Options, declared
+from restorer.options import Option, Options, declared, option
 from restorer.photo import format_requests
 from restorer.photo.formats import listed
 from restorer.pipeline.keywords import OptionFields
@@ -187,6 +187,34 @@ def test_other_commands_refuse_it_before_they_do_anything(
     monkeypatch.chdir(tmp_path)
     assert words.split()[-2] in restore(capsys, *words.split(), code=2).err
     assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Several:
+    words: tuple[str, ...] = option((), help="Any words.", panel="Words")
+    numbers: tuple[float, ...] = option((1.0,), help="Any numbers.", panel="Words", least=0, most=9)
+
+
+def test_an_option_may_take_several_values() -> None:
+    words, numbers = declared(Several).values()
+    assert (words.many, words.kind, numbers.many, numbers.kind) == (True, str, True, float)
+    assert words.checked(["a", "b"]) == ("a", "b")
+    assert numbers.checked((np.float32(2),)) == (2.0,)
+    for wrong in ("ab", None, 3, [3]):
+        with pytest.raises(OptionTypeError, match="words must be a text"):
+            words.checked(wrong)
+    with pytest.raises(UsageError, match="outside its range"):
+        numbers.checked([2.0, 10.0])
+    seen: list[Several] = []
+
+    @commands.from_declarations
+    def command(*, several: Several) -> None:
+        seen.append(several)
+
+    known = {each.name: each for each in parameters(command)}
+    assert (known["words"].many, known["words"].flags) == (True, ("--words",))
+    command(words=["a", "b"], numbers=None)
+    assert seen == [Several(("a", "b"), ())]
 
 
 # ------------------------------------------------------------------------------------------------ what it is made of

@@ -68,7 +68,7 @@ def parameters(owners: Iterable[type]) -> list[Parameter]:
         flags, negative = flags_of(each)
         made.append(
             Parameter(
-                each.name, flags, negative, each.kind, False, each.default, each.help, hidden=False, instant=False
+                each.name, flags, negative, each.kind, each.many, each.default, each.help, hidden=False, instant=False
             )
         )
     return made
@@ -107,7 +107,8 @@ def from_declarations(function: Callable[..., None]) -> Callable[..., None]:
             groups[name] = hints[name]
             kinds: dict[str, Any] = typing.get_type_hints(hints[name])
             for field, option in declared(hints[name]).items():
-                hint: Any = Annotated[kinds[field], typed(option, panel=option.panel)]
+                kind = list[option.kind] | None if option.many else kinds[field]  # type: ignore[name-defined]
+                hint: Any = Annotated[kind, typed(option, panel=option.panel)]
                 found.append((option.panel, _parameter(field, option.default, hint)))
         else:
             found.append((_panel_of(hints[name]), _parameter(name, own.default, hints[name])))
@@ -115,7 +116,9 @@ def from_declarations(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         for name, owner in groups.items():
-            given[name] = owner(**{field: given.pop(field) for field in declared(owner)})
+            options = declared(owner)
+            taken = {field: given.pop(field) for field in options}
+            given[name] = owner(**{each: tuple(at or ()) if options[each].many else at for each, at in taken.items()})
         function(**given)
 
     made = [parameter for _panel, parameter in found]

@@ -42,9 +42,11 @@ class Option:
         metavar: what stands for its value on the help page; None = its type.
         parse: makes its value of what was typed, where that says more than the type; None = as its type does.
         convert: makes its value of what else Python may give; None = only its own type will do.
+        many: whether it takes several values, a tuple of `kind`; it is typed once for each, and a list in restore.toml.
         flags: how it is typed where that is not the name with dashes: "-o" and "--out".
         decides: whether it decides what the result is, not only how it is made; then it is part of the fingerprint.
-        by_weights: whether the fingerprint holds it by the weights that it stands for, in place of its value.
+        by_weights: whether the fingerprint holds it by the weights, or the files, that it stands for, in place of its
+            value.
     """
 
     help: str
@@ -65,6 +67,7 @@ class Option:
     metavar: str | None = None
     parse: Callable[[str], Any] | None = None
     convert: Callable[[Any], Any] | None = None
+    many: bool = False
     flags: tuple[str, ...] = ()
     decides: bool = True
     by_weights: bool = False
@@ -84,6 +87,10 @@ class Option:
             return None
         if self.convert is not None:
             value = self.convert(value)
+        if self.many:
+            if not isinstance(value, (list, tuple)):
+                raise self._mistyped(value)
+            return tuple(replace(self, many=False, convert=None).checked(each) for each in value)
         if self.kind in (int, float):
             value = self._number(value)
         elif self.kind in _KINDS and not isinstance(value, self.kind):
@@ -153,14 +160,17 @@ def _declared(owner: type) -> Mapping[str, Option]:
     found = {}
     for each in fields(owner):
         if "option" in each.metadata:
-            kind, optional = _plain(hints[each.name])
-            found[each.name] = replace(each.metadata["option"], name=each.name, kind=kind, optional=optional)
+            kind, optional, many = _plain(hints[each.name])
+            said = {"name": each.name, "kind": kind, "optional": optional, "many": many}
+            found[each.name] = replace(each.metadata["option"], **said)
     return types.MappingProxyType(found)
 
 
-def _plain(hint: Any) -> tuple[type, bool]:
-    """Return the type behind "X" or "X | None", and whether None is allowed."""
+def _plain(hint: Any) -> tuple[type, bool, bool]:
+    """Return the type behind "X", "X | None" or "tuple[X, ...]", whether None is allowed, and whether it is a tuple."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         inner = [each for each in typing.get_args(hint) if each is not types.NoneType]
-        return inner[0], True
-    return hint, False
+        return inner[0], True, False
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], False, True
+    return hint, False, False
