@@ -84,7 +84,8 @@ class Record:
         mask_name: the same, as a table or "landmarks".
         components: of each part that took part its "name", the first digits of its weights' "sha256" (None where there
             are no weights), and whether it was "named" by the user or chosen.
-        scale: how many times larger the result is.
+        scale: how many times larger the result is; None as long as nobody knows: with `--long-side` and its like each
+            photo has its own.
         input_size: (width, height) of the upright photo.
         output_size: (width, height) of the result.
         device: where networks ran, as torch names it.
@@ -116,7 +117,7 @@ class Record:
     mask: str | None = None
     mask_name: str | None = None
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
-    scale: float = 2.0
+    scale: float | None = None
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
     device: str | None = None

@@ -36,7 +36,8 @@ FIELDS = declared(Options)
 NUMBERS = [each for each in FIELDS.values() if each.kind in (int, float)]
 
 OTHER: dict[str, Any] = {
-    "model": "none", "scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
+    "model": "none", "scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300",
+    "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "prior": "tiny-prior", "task": "inpaint",
     "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True, "detector": "tiny-detector",
     "background": "lanczos",
@@ -245,7 +246,8 @@ def test_the_fingerprint_changes_with_what_decides_the_result(name: str) -> None
 def test_results_of_earlier_versions_are_recognised() -> None:
     """What the note holds, letter by letter: another spelling would make every finished photo unknown."""
     assert json.dumps(Options(**OTHER).changed()) == (
-        '{"scale": 4.0, "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
+        '{"scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300", '
+        '"fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "task": "inpaint", "hole": "hole.png", "variants": 3, '
         '"steps": 7, "time_limit": 60.0, "always": true, "precision": "fp32", "match_color": false, '
         '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "layers": true, '

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from restorer.batch.operations import background_operations, face_operations, has_networks, operations_per_second
 from restorer.errors import PhotoTooLargeError
+from restorer.options import sizes
 from restorer.photo import FORMATS, MAX_PIXELS, check_output_size
 from restorer.pipeline.stages import steps
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
+    from restorer.options import Options
     from restorer.pipeline.restorer import Restorer
 
 FACE_STEPS = tuple(step.name for step in steps() if step.cost == "face")
@@ -55,14 +57,15 @@ class Load:
         return not self.skipped and self.megapixels > 0
 
 
-def load_of(job: Job, scale: float, *, skipped: bool) -> Load:
-    """Return what a photo is expected to cost, from its header."""
+def load_of(job: Job, options: Options, *, skipped: bool) -> Load:
+    """Return what a photo is expected to cost, from its header and what is asked of its result."""
     header = job.header
     megabytes = header.bytes / 1e6
     if header.size is None or job.format is None:
         return Load(0.0, megabytes, skipped)
     size = header.size[0], header.size[1]
-    if size[0] * size[1] > MAX_PIXELS or not _fits(job.format, size, scale):
+    result, scale = sizes.result_size(options, size), sizes.scale_of(options, size)
+    if size[0] * size[1] > MAX_PIXELS or not _fits(job.format, result):
         return Load(0.0, megabytes, skipped)  # it will be refused before any work
     pixels = size[0] * size[1] * scale * scale
     if job.format == header.format and FORMATS[job.format].lossless:  # the file itself tells its depth and its texture
@@ -72,10 +75,10 @@ def load_of(job: Job, scale: float, *, skipped: bool) -> Load:
     return Load(pixels / 1e6, megabytes, skipped, output)
 
 
-def _fits(format: str, size: tuple[int, int], scale: float) -> bool:
-    """Return whether a format can hold the result."""
+def _fits(format: str, size: tuple[int, int]) -> bool:
+    """Return whether a format can hold a result of this size."""
     try:
-        check_output_size(format, round(size[0] * scale), round(size[1] * scale), None)
+        check_output_size(format, *size, None)
     except PhotoTooLargeError:
         return False
     return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from restorer.batch.outputs import in_the_way
 from restorer.options import Options, declared
+from restorer.options.sizes import SIZES
 from restorer.photo import Note
 from restorer.pipeline.provenance import outdoes
 
@@ -60,15 +61,16 @@ def difference(found: Note, wanted: Note) -> Difference | None:
     if found.model != wanted.model:
         made.append(f"--model {found.model}")
         asked.append(f"--model {wanted.model}")
-    names = [name for name in {**wanted.options, **found.options} if _of(found, name) != _of(wanted, name)]
-    for name in names:
-        made.append(_typed(name, _of(found, name)))
-        asked.append(_typed(name, _of(wanted, name)))
+    names = [name for name in {**wanted.options, **found.options} if name not in SIZES]
+    told = [(_sized(found), _sized(wanted)), *(((name, _of(found, name)), (name, _of(wanted, name))) for name in names)]
+    told = [(one, other) for one, other in told if one != other]
+    made += [_typed(*one) for one, _ in told]
+    asked += [_typed(*other) for _, other in told]
     if not made and found.settings:
         made.append(f"other weights of {wanted.model}")
         asked.append("those that are here now")
-    differing = [*(["model"] if found.model != wanted.model else []), *names]
-    return Difference(" ".join(made), " ".join(asked), tuple(differing)) if made else None
+    differing = [*(["model"] if found.model != wanted.model else []), *(name for pair in told for name, _ in pair)]
+    return Difference(" ".join(made), " ".join(asked), tuple(dict.fromkeys(differing))) if made else None
 
 
 def is_outdone(found: Note, wanted: Note, components: Components, size: Callable[[], tuple[int, int] | None]) -> bool:
@@ -93,6 +95,12 @@ def _of(note: Note, name: str) -> Any:
         return "auto"
     option = declared(Options).get(name)
     return note.options.get(name, option.default if option is not None else None)
+
+
+def _sized(note: Note) -> tuple[str, Any]:
+    """Return which option says how large a result is, and its value; what the scale came to then says no more."""
+    name = next((name for name in SIZES[1:] if note.options.get(name) is not None), SIZES[0])
+    return name, _of(note, name)
 
 
 def _typed(name: str, value: Any) -> str:

@@ -26,15 +26,15 @@ class NameTemplate:
     Attributes:
         text: with the fields {stem}, {model} and {scale}.
         model: what stands for {model}.
-        scale: what stands for {scale}.
+        scale: what stands for {scale}; None where each photo has its own.
 
     Raises:
-        UsageError: a field is not known, or the text would put results into another folder.
+        UsageError: a field is not known, nothing can stand for it, or the text would put results into another folder.
     """
 
     text: str
     model: str
-    scale: float
+    scale: float | None
 
     def __post_init__(self) -> None:
         """Try the template once."""
@@ -44,6 +44,11 @@ class NameTemplate:
             name = "" if unknown else self._fill("probe")
         except (KeyError, IndexError, ValueError) as error:
             raise UsageError(f"--name {self.text!r} is not understood: {error}.", _REMEDY) from error
+        if self.scale is None and "scale" in fields:
+            raise UsageError(
+                f"--name {self.text!r} asks for the scale, and without --scale each photo has its own.",
+                "Use {stem} and {model}.",
+            )
         if unknown:
             raise UsageError(f"--name {self.text!r} has a field that is not known: {unknown[0]!r}.", _REMEDY)
         if not name.strip() or any(mark in name for mark in ("/", os.sep, "\0")):
@@ -81,7 +86,7 @@ class NameTemplate:
         raise UsageError(f"--name {self.text!r} is too long for a file's name.", "Use a shorter one.")
 
     def _fill(self, stem: str) -> str:
-        return self.text.format(stem=stem, model=self.model, scale=f"{self.scale:g}")
+        return self.text.format(stem=stem, model=self.model, scale="" if self.scale is None else f"{self.scale:g}")
 
 
 _REMEDY = "Use {stem}, {model} and {scale}."

@@ -33,12 +33,12 @@ class Naming:
     Attributes:
         name: the template, as `--name` takes it.
         format: as `--format` takes it.
-        scale: of the results.
+        scale: of the results; None where each has its own.
     """
 
     name: str
     format: str
-    scale: float
+    scale: float | None
 
 
 @dataclass

@@ -17,6 +17,7 @@ from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.summary import Summary
 from restorer.batch.writing import Writer
+from restorer.options import sizes
 from restorer.photo import output_format, read_note, substitution
 from restorer.photo.header import glance, measured
 from restorer.pipeline.canvas import Wrap
@@ -91,7 +92,7 @@ class Batch:
         Raises:
             UsageError: the template has an unknown field, or would put a result into another folder.
         """
-        template = NameTemplate(name, self._restorer.components.model, self._restorer.options.scale)
+        template = NameTemplate(name, self._restorer.components.model, sizes.known_scale(self._restorer.options))
         seen = [job if job.header.identity else replace(job, header=glance(job.source)) for job in jobs]
         planned = assign(seen, template, requested=file_format(self._restorer.options), owned=self._results.owns)
         # `restore *.jpg` names the results of its first run as well, the second time.
@@ -295,7 +296,8 @@ class _Course:
             if not self._results.rules.dry_run:
                 return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage, wrap=wrap)
             record.status, record.reason, record.output = "skipped", "dry run", str(job.target)
-            record.warn(*photo.warnings)
+            record.scale = sizes.scale_of(self._restorer.options, photo.size)
+            record.warn(*photo.warnings, *sizes.remarks(self._restorer.options, photo.size))
         return None
 
 

@@ -41,6 +41,7 @@ from restorer.cli.said import (
 from restorer.cli.stream import is_stream, restore_stream
 from restorer.errors import UsageError
 from restorer.formatting import seconds
+from restorer.options import sizes
 
 if TYPE_CHECKING:
     from restorer.options import Options
@@ -138,8 +139,7 @@ class PhotosCommand:
         self._say_found(found, jobs)
         report, sheet = self._report(request, jobs), _sheet(request, jobs)
         self._say_survey(batch.survey(jobs), request)
-        scale = self._restorer.options.scale
-        loads = [load_of(job, scale, skipped=batch.is_there(job)) for job in jobs]
+        loads = [load_of(job, self._restorer.options, skipped=batch.is_there(job)) for job in jobs]
         self._many = len(jobs) >= LONG_RUN
         several = self._many and not self._quiet
         fresh = any(load.work for load in loads)
@@ -329,4 +329,4 @@ def _planned(request: PhotosRequest, options: Options) -> Iterator[Job] | None:
     if request.photos or request.pages:
         raise UsageError("A plan is the whole list; photos and --pages do not go with it.", "Leave them out.")
     part = Part.read(request.shard) if request.shard else None
-    return read_plan(path, request.out, Naming(request.name, options.format, options.scale), part)
+    return read_plan(path, request.out, Naming(request.name, options.format, sizes.known_scale(options)), part)

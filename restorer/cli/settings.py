@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -13,6 +14,7 @@ from restorer.cli.plain_values import read_plainly
 from restorer.cli.request import PHOTO_OPTIONS
 from restorer.cli.signatures import Parameter, parameters
 from restorer.errors import RestorerError
+from restorer.options.sizes import SIZES, both
 
 
 def photo_options() -> list[Parameter]:
@@ -65,7 +67,9 @@ class Configured(Command):
         typed[:] = args
         if "--help" not in args and not extra.get("resilient_parsing") and self.callback is not None:
             settings = load()
-            mine = [each for each in parameters(self.callback) if each.long in settings]
+            known = parameters(self.callback)
+            overruled = _other_sizes(known, args)
+            mine = [each for each in known if each.long in settings and each.name not in overruled]
             extra["default_map"] = {each.name: settings[each.long].value for each in mine}
             extra["obj"] = {each.name: (each.long, settings[each.long]) for each in mine}
         return super().make_context(info_name, args, parent, **extra)
@@ -78,6 +82,20 @@ class Configured(Command):
             if error.exit_code == 2:
                 raise _with_origin(error, ctx) from error.__cause__
             raise
+
+
+def _other_sizes(known: Sequence[Parameter], words: Sequence[str]) -> set[str]:
+    """Return the options that say how large results are, where another one of them was typed: that one counts.
+
+    Raises:
+        UsageError: two of them were typed, even if one has its usual value.
+    """
+    flags = {flag: each.name for each in known if each.name in SIZES for flag in each.flags}
+    before = words[: words.index("--")] if "--" in words else words
+    given = dict.fromkeys(flags[flag] for word in before if (flag := word.partition("=")[0]) in flags)
+    if len(given) > 1:
+        raise both(*list(given)[:2])
+    return set(SIZES) - set(given) if given else set()
 
 
 def _with_origin(error: RestorerError, ctx: Any) -> RestorerError:

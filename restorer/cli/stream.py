@@ -20,7 +20,7 @@ from restorer.cli import settings
 from restorer.cli.paths import listed
 from restorer.cli.request import PhotosRequest
 from restorer.errors import UnreadablePhotoError, UsageError
-from restorer.options import declared
+from restorer.options import declared, sizes
 from restorer.photo import check_output_size, output_format, read_note, read_photo, substitution
 from restorer.pipeline.result import file_format, variant_paths
 from restorer.storage.identity import Identity, identity
@@ -112,7 +112,8 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
     if request.dry_run:
         record.status, record.output, record.reason = "skipped", str(out or "-"), "dry run"
         record.input_size, record.output_size = photo.size, size
-        record.warn(*photo.warnings)
+        record.scale = sizes.scale_of(restorer.options, photo.size)
+        record.warn(*photo.warnings, *sizes.remarks(restorer.options, photo.size))
         restorer.components.say(record, instead)
         return record
     if out is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from restorer import formatting
 from restorer.errors import SWITCHES, VALUES, UnknownOptionError
 from restorer.formatting import face_numbers, nearest
+from restorer.options import sizes
 from restorer.options.declaring import Option, declared, option
 
 if TYPE_CHECKING:
@@ -47,8 +48,25 @@ class Options:
         by_weights=True,
     )
     scale: float = option(
-        2.0, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0, parse=formatting.scale
+        sizes.SCALE,
+        help="How many times larger the result is: 2, 3.5, 8 ...",
+        panel=PICTURE,
+        above=0,
+        parse=formatting.scale,
     )
+    # Of these and `scale` one may be given; by them no photo becomes smaller. See `restorer.options.sizes`.
+    long_side: int | None = option(
+        None, help="Make the longer side this many pixels long.", panel=PICTURE, least=1, most=1_000_000, metavar="PX",
+        parse=sizes.typed_pixels,
+    )  # fmt: skip
+    megapixels: float | None = option(
+        None, help="Make the result this large.", panel=PICTURE, least=0.001, most=1_000_000, metavar="MP",
+        parse=sizes.typed_megapixels,
+    )  # fmt: skip
+    print: str | None = option(
+        None, help="Make it as large as a print takes: 20x30cm, 8x12in@240, A4; 300 dpi unless said.", panel=PICTURE,
+        metavar="PAPER", convert=sizes.paper_as_text,
+    )  # fmt: skip
     # Only where a model has it; None = the model's default.
     fidelity: float | None = option(
         None, help="0 = best looking, 1 = closest to the photo; for models that have it.", panel=FACES, least=0, most=1

@@ -170,11 +170,17 @@ def resolution_tags(dpi: tuple[float, float]) -> ifd.Tree:
     }
 
 
-def with_resolution(block: bytes | None, dpi: tuple[float, float]) -> bytes:
-    """Return the block with a resolution, where it tells none; without a block, one that tells nothing else."""
+def with_resolution(block: bytes | None, dpi: tuple[float, float], *, anew: bool = False) -> bytes:
+    """Return the block with a resolution; without a block, one that tells nothing else.
+
+    Args:
+        block: a sound one.
+        dpi: dots per inch, (horizontal, vertical).
+        anew: replace what the block tells of it.
+    """
     if block is None:
         return ifd.pack_tree(resolution_tags(dpi))
-    if resolution(block) is not None:
+    if resolution(block) is not None and not anew:
         return block
     order, _, position = ifd.header(block)
     return ifd.append_directory(block, ifd.read_directory(block, position, order), resolution_tags(dpi))

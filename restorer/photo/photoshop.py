@@ -63,6 +63,20 @@ def turned(block: bytes, *, sideways: bool) -> tuple[bytes | None, list[str]]:
     return b"".join(kept) or None, problems
 
 
+def with_resolution(block: bytes, dpi: float) -> bytes:
+    """Return the resources with another resolution, where they tell one."""
+    pieces = []
+    for number, start, end in photoshop_resources(block):
+        piece = block[start:end]
+        told = content(piece)
+        if number == _RESOLUTION and len(told) == 16:
+            fixed = min(round(dpi * 65536), 2**32 - 1)  # 16 bits before the point, 16 behind it; 1 = dots per inch
+            axis = struct.pack(">IH", fixed, 1)
+            piece = piece.replace(told, axis + told[6:8] + axis + told[14:16])
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
 def resized(block: bytes, across: float, down: float) -> bytes:
     """Return the resources of a picture that is so many times as wide and as high: guides lie where they lay."""
     kept = []

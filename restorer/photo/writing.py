@@ -11,7 +11,7 @@ from restorer.errors import UnwritableOutputError, UsageError
 from restorer.imaging.colour import Pixels, is_grey
 from restorer.imaging.layers import Layer
 from restorer.imaging.libraries import ImageCms, np
-from restorer.photo import color, exif, exif_pixels, formats, photoshop, xmp
+from restorer.photo import color, density, exif, exif_pixels, formats, photoshop, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.channels import to_bits
 from restorer.photo.damage import DAMAGE, quiet_libraries
@@ -36,6 +36,7 @@ class WriteOptions:
             note too.
         replace: whether a file that is there is replaced.
         layers: what the pixels are made of, of the same type, the first as large as they; only a TIFF holds them.
+        dpi: dots per inch in place of the photo's, also where metadata is left out; None = as the photo tells them.
     """
 
     quality: int | None = None
@@ -43,6 +44,7 @@ class WriteOptions:
     strip_metadata: bool = False
     replace: bool = True
     layers: Sequence[Layer] = ()
+    dpi: float | None = None
 
 
 _AS_USUAL = WriteOptions()
@@ -85,7 +87,11 @@ def write_photo(
     height, width = pixels.shape[:2]
     channels = 3 if alpha is None else 4
     formats.check_output_size(format, width, height, named, channels=channels, bits=8 * pixels.itemsize)
+    if how.dpi is not None:
+        like = density.printed(like, how.dpi)
     given = prepared(pixels, alpha, like, formats.FORMATS[format], note, how.strip_metadata, how.layers)
+    if how.dpi is not None and "dpi" in formats.FORMATS[format].holds:
+        given.dpi = like.dpi
     lossless = like.lossless and like.format == format and how.quality is None
     choices = EncodeChoices(DEFAULT_QUALITY if how.quality is None else how.quality, how.subsampling, lossless)
     encode, title = formats.FORMATS[format].encode, formats.FORMATS[format].title

@@ -79,6 +79,13 @@ def clean(data: bytes, *, rotated: bool) -> tuple[bytes, list[str]]:
     return (packet.tobytes() if changed else data), warnings
 
 
+def without_resolution(data: bytes) -> bytes:
+    """Return a packet that tells no resolution; raises `DamagedXmpError` where it is none."""
+    packet = Packet(data)
+    gone = [packet.remove(TIFF, name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
+    return packet.tobytes() if any(gone) else data
+
+
 def orientation(data: bytes) -> int | None:
     """Return the orientation that a packet tells, 1 to 8, or None."""
     text = Packet(data).get(TIFF, "Orientation") or ""

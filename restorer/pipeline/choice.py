@@ -12,7 +12,7 @@ from functools import cached_property
 from restorer.errors import LicenseForbidsError, UsageError
 from restorer.models import REGISTRY
 from restorer.models.base import CropSpec, FaceArchitecture, Role, UpscalerArchitecture
-from restorer.options import Options
+from restorer.options import Options, sizes
 from restorer.pipeline import searches
 from restorer.pipeline.fallbacks import Replacement, barred_line
 from restorer.upscaling.lanczos import Lanczos
@@ -229,11 +229,12 @@ def _background(
     plain = Lanczos.name
     if options.background != AUTO:
         return options.background, None, None
-    if options.scale <= 1:
+    scale = sizes.scale_of(options, size)
+    if scale <= 1:
         return plain, None, None
     if only_builtin:
         return *builtin_background(available, size, device), None
-    name = _first(available.usable, "upscaler", options.scale, device)
+    name = _first(available.usable, "upscaler", scale, device)
     if name is None:
         return *builtin_background(available, size, device), None
     if device == "cpu" and not quick_on_cpu(available.tables[name], size):

@@ -18,7 +18,7 @@ from restorer.formatting import nearest
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
 from restorer.models.importer.named import upscaler_named
-from restorer.options import Options, declared
+from restorer.options import Options, declared, sizes
 from restorer.pipeline import choice as choices
 from restorer.pipeline import fallbacks, searches
 from restorer.pipeline.choice import AUTO, NONE, Available, Choice
@@ -108,6 +108,7 @@ class Decisions:
     def _check(self) -> None:
         """Check names early: a wrong one is an error before any photo is read. What "auto" means waits for its need."""
         options, given, tables = self.options, self.given, self._available.tables
+        sizes.check(options)
         if given.face_model is not None:
             choices.check_likeness(options, self.model, given.face_model.crop)
         elif options.model == NONE:
@@ -298,7 +299,7 @@ class Decisions:
             return options.background, None
         if options.background != AUTO:
             return self.background_table(options.background).name, None
-        kind = self.device.kind if options.scale > 1 else "cpu"
+        kind = self.device.kind if sizes.scale_of(options, size) > 1 else "cpu"
         found = choices.choose(self._resolved(), self._available, size=size, device=kind)
         self._fall_back(found.replaced)
         assert found.background is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 from restorer.imaging.libraries import np
 from restorer.models.base import Face
+from restorer.options import sizes
 from restorer.photo import Note, Photo, xmp
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
@@ -30,9 +31,10 @@ def note_of(
         record: of the work, once it is done: what "auto" came to, and the faces; None = before it.
     """
     chosen = components.options
+    scale = sizes.known_scale(chosen)
     named = {
         **chosen.changed(),
-        "scale": chosen.scale,
+        **({} if scale is None else {"scale": scale}),
         "detector": chosen.detector,
         "background": chosen.background,
     }
@@ -72,6 +74,8 @@ def _digest(facts: Mapping[str, Any]) -> str:
 def _completed(note: Note, record: Record) -> Note:
     """Return a note with what the work came to: names in place of choices, hashes, faces."""
     options = {name: value for name, value in note.options.items() if name not in ("detector", "background")}
+    if record.scale is not None:
+        options["scale"] = record.scale
     options |= {name: part["name"] for name, part in record.components.items() if name in note.options}
     faces = [face.as_dict() for face in record.faces]
     for face in faces:

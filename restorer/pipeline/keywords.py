@@ -10,6 +10,9 @@ class OptionFields(TypedDict, total=False):
     """The fields of `Options` that `Restorer(model, **options)` takes, for type checkers; a test keeps them equal."""
 
     scale: float
+    long_side: int | None
+    megapixels: float | None
+    print: str | None
     fidelity: float | None
     strength: float
     faces: str | int | Sequence[int]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from restorer.models.base import Face
-from restorer.options import Options
+from restorer.options import Options, sizes
 from restorer.photo import Note, Photo, Source, open_photo, output_format
 from restorer.pipeline.canvas import Canvas, Work, Wrap
 from restorer.pipeline.components import Components
@@ -185,6 +185,7 @@ class Restorer(Prepared):
                 record.warn(line)
             record.input_size = opened.size
             size = self.output_size(opened.size, options)
+            record.warn(*sizes.remarks(options, opened.size))
             if format is not None:
                 check_size(format, size, opened, opened.path)
             work = Work(
@@ -223,21 +224,21 @@ class Restorer(Prepared):
         record.model, record.detector = components.model, components.detector_name()
         device = components.used_device()
         record.device, record.precision = device.name, "fp32" if components.is_search else device.precision
-        record.scale, record.output_size = components.options.scale, size
+        record.output_size = size
+        if record.input_size is not None:
+            record.scale = sizes.scale_of(components.options, record.input_size)
 
     def output_size(self, size: tuple[int, int], options: Options | None = None) -> tuple[int, int]:
         """Return the size (width, height) of the result for a photo of `size`; at least one pixel."""
-        scale = (options or self.options).scale
-        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        return sizes.result_size(options or self.options, size)
 
     # ------------------------------------------------------------------------------------------------ what was done
 
     def new_record(self, source: str, options: Options | None = None) -> Record:
         """Return an empty record of one photo with the names of the run."""
         components = self.components_for(options)
-        return Record(
-            source, model=components.model, detector=components.detector_name(), scale=components.options.scale
-        )
+        scale = sizes.known_scale(components.options)
+        return Record(source, model=components.model, detector=components.detector_name(), scale=scale)
 
     def note(
         self,

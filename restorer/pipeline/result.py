@@ -13,6 +13,7 @@ from restorer.formatting import duration
 from restorer.imaging.layers import Layer
 from restorer.imaging.libraries import np
 from restorer.options import Options
+from restorer.options.sizes import dpi_of
 from restorer.photo import Note, Photo, WriteOptions, check_output_size, output_format, write_photo
 from restorer.record import FaceRecord, Record
 from restorer.storage.digest import sha256_of
@@ -87,9 +88,12 @@ class Result:
 
         Profile, EXIF, XMP (with the note of what was done) and resolution stand in its `info`.
         """
+        from restorer.photo.density import printed
         from restorer.photo.pillow_images import pillow_image
 
-        return pillow_image(self.image, self.alpha, like=self.photo, note=self.note)
+        dpi = dpi_of(self.options, self.photo.size)
+        like = self.photo if dpi is None else printed(self.photo, dpi)
+        return pillow_image(self.image, self.alpha, like=like, note=self.note)
 
     def save(
         self,
@@ -133,6 +137,7 @@ class Result:
             strip_metadata=options.strip_metadata if strip_metadata is None else strip_metadata,
             replace=overwrite,
             layers=self.layers if variant == 0 else self.variant_layers[variant - 1],
+            dpi=dpi_of(options, self.photo.size),
         )
         alpha, note = self.alpha, self.note
         image = self.image if variant == 0 else self.variants[variant - 1]

@@ -42,6 +42,7 @@ RESUME, FINDING, MODELS, EVALUATE = (
 
 PROVENANCE = "../batch/test_provenance.py"
 SEARCHES = "../pipeline/test_searches.py"
+SIZES = "../pipeline/test_sizes.py"
 
 TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
@@ -55,6 +56,9 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--task": ("../pipeline/test_tasks.py", "test_a_wrong_hole_is_wrong_usage_for_the_command"),
         "--hole": ("../pipeline/test_tasks.py", "test_a_wrong_hole_is_wrong_usage_for_the_command"),
         "--scale": (COMMAND, "test_options_may_stand_before_the_photo"),
+        "--long-side": (SIZES, "test_a_folder_a_dry_run_a_second_run_and_another_size"),
+        "--megapixels": (SIZES, "test_a_plan_is_followed_at_any_size"),
+        "--print": (SIZES, "test_photos_through_a_pipe"),
         "--model": (HERE_TOO, "test_model"),
         "--fidelity": (HERE_TOO, "test_fidelity"),
         "--strength": (HERE_TOO, "test_strength"),
