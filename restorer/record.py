@@ -95,6 +95,7 @@ class Record:
         warnings: what did not go as one may expect.
         error: kind, message and remedy of what the photo failed by; None where it did not.
         reason: why it was skipped, or not tried again.
+        failed_before: whether it failed in an earlier run and was not tried again: that failure is no news.
         page: which page of its file the photo is, from 1, where pages were asked for.
         licenses: by the names of the weights that did the work, those licences that limit what the result is used for.
         retryable: whether a failure does not lie in the photo, so that any run tries it again; not in the JSON form.
@@ -128,6 +129,7 @@ class Record:
     licenses: dict[str, str] = field(default_factory=dict)
     error: dict[str, str | None] | None = None
     reason: str | None = None
+    failed_before: bool = False
     earlier: Mapping[str, Any] | None = None
     retryable: bool = False
     task: str | None = None
@@ -233,6 +235,7 @@ class Record:
             "page": self.page,
             "error": self.error,
             "reason": self.reason,
+            "failed_before": self.failed_before,
             "task": self.task,
             "prior": self.prior,
             "variants": list(self.variants),

@@ -91,7 +91,7 @@ class Reader:
         failure = journal.failure(target) if journal is not None and asked else None
         if failure is not None and failure.fingerprint == results.fingerprint(digest(job)):
             record.status, record.error, record.reason = "failed", failure.record["error"], FAILED_BEFORE
-            work.failed_before = True
+            record.failed_before = True
             return True
         return False
 

@@ -55,7 +55,6 @@ class Work:
         photo: its pixels, once they are read; None also where there is nothing to do.
         fingerprint: of what is done, once the photo's bytes are known.
         postponed: whether it is too large to be read before its turn.
-        failed_before: whether it failed in an earlier run and is not tried again.
         replaces: the note of a result that may be replaced although results that exist are kept.
     """
 
@@ -64,7 +63,6 @@ class Work:
     photo: Photo | None = None
     fingerprint: str | None = None
     postponed: bool = False
-    failed_before: bool = False
     replaces: Note | None = None
 
     @property

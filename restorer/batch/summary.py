@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
+from restorer.batch.reading import DONE, KEPT
 from restorer.record import NEEDS_NOTHING, Record
 
 MOST_FAILURES = 1000
@@ -56,7 +56,7 @@ class Summary:
             self.faces += sum(face.restored for face in record.faces)
             self.fine += sum(face.reason == NEEDS_NOTHING for face in record.faces)
         elif record.status == "failed":
-            self.known += record.reason == FAILED_BEFORE
+            self.known += record.failed_before
             if self.keep or len(self.failed) < MOST_FAILURES:
                 self.failed.append(record)
         else:

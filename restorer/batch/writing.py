@@ -142,7 +142,7 @@ class Writer:
         """Return whether later runs see how a photo went without a line of this one."""
         job, record, results = work.job, work.record, self._results
         journal, target = results.journal(job), target_of(job)
-        if journal is None or results.rules.dry_run or work.failed_before:
+        if journal is None or results.rules.dry_run or work.record.failed_before:
             return True
         if record.status == "failed":
             return record.retryable

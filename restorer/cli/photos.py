@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from dataclasses import replace
@@ -55,16 +56,18 @@ def restore(
     from restorer.cli.downloads import ProgressBar
     from restorer.cli.progress import Screen
     from restorer.cli.run import PhotosCommand, interrupted
+    from restorer.cli.watching import watched
     from restorer.engine.device import configure_threads
     from restorer.pipeline.restorer import Restorer
 
     configure_threads(request.threads)
     _hear_signals()
+    request = replace(request, photos=photos or [])
     # Also when quiet nothing is downloaded without a word.
-    with Screen(quiet=manner.quiet) as screen, ProgressBar(messages) as on_download:
+    with watched(request, typed) as watch, Screen(quiet=manner.quiet) as screen, ProgressBar(messages) as on_download:
         restorer = Restorer(
-            notify=(lambda _line: None) if manner.quiet else say,
-            warn=say,
+            notify=watch.log.heard(None if manner.quiet else say),
+            warn=watch.log.heard(say, logging.WARNING),
             on_download=on_download,
             **options.values(),
         )
@@ -76,13 +79,16 @@ def restore(
             quiet=manner.quiet,
             verbose=manner.verbose,
             screen=screen,
+            watch=watch,
             typed=list(typed),
         )
         begin = time.monotonic()
         try:
-            code = command.photos(replace(request, photos=photos or []))
+            code = watch.code = command.photos(request)
         except KeyboardInterrupt:
-            messages.print(interrupted(replace(request, photos=photos or [])))
+            messages.print(interrupted(request))
+            watch.code = 130
+            watch.log.warn("interrupted")
             raise typer.Exit(130) from None
     if manner.notify and not manner.quiet:
         viewer.notify("restore: the run is over", time.monotonic() - begin)

@@ -67,6 +67,12 @@ class PhotosRequest:
     preview: Path | None = option(
         None, help="A picture file that shows how a search goes, written anew every 2 seconds.", panel=RUN
     )
+    log: Path | None = option(
+        None, help="Add what happens to this file, a line each with its time; also with -q.", panel=RUN
+    )
+    metrics: Path | None = option(
+        None, help="Write figures of the run to this file every minute: JSON, or *.prom for Prometheus.", panel=RUN
+    )
     json_lines: bool = option(False, help="One record a photo, as JSON lines on stdout.", panel=RUN, flags=("--json",))
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from restorer.batch.run import Batch
 from restorer.batch.summary import Summary
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
 from restorer.cli.forecast import say_means
+from restorer.cli.papers import Papers
 from restorer.cli.paths import listed
 from restorer.cli.preview import Preview
 from restorer.cli.progress import Screen
@@ -39,6 +40,7 @@ from restorer.cli.said import (
     survey_lines,
 )
 from restorer.cli.stream import is_stream, restore_stream
+from restorer.cli.watching import Watch
 from restorer.errors import UsageError
 from restorer.formatting import seconds
 from restorer.options import sizes
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from restorer.options import Options
     from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
-    from restorer.report.sheet import Sheet
-    from restorer.report.writer import Report
 
 LONG_RUN = 5
 """Photos from which on a run says beforehand what to expect, and results that are done are counted, not named."""
@@ -67,6 +67,7 @@ class PhotosCommand:
         quiet: print errors only.
         verbose: print timings, each face, and where unexpected errors happened.
         screen: the line at the end of the terminal; None = there is none.
+        watch: where what happens is written down.
 
     Attributes:
         made: the results of the run that are to be opened, also those that were there already.
@@ -82,6 +83,7 @@ class PhotosCommand:
         quiet: bool,
         verbose: bool,
         screen: Screen | None = None,
+        watch: Watch | None = None,
         typed: Sequence[str] = (),
     ) -> None:
         self._restorer = restorer
@@ -89,6 +91,8 @@ class PhotosCommand:
         self._causes: set[str] = set()
         self._many = False
         self._screen = screen or Screen(quiet=True)
+        self._watch = watch or Watch.nothing()
+        self._log, self._metrics = self._watch.log, self._watch.metrics
         self.made: list[Path] = []
         self._opens = False
         self.page: Path | None = None
@@ -97,15 +101,16 @@ class PhotosCommand:
         self._verbose = verbose
         self._licenses: dict[str, str] = {}
         for name in ("restorer.batch", "restorer.record", "restorer.pipeline"):
-            log = logging.getLogger(name)
-            log.setLevel(logging.DEBUG if verbose else logging.NOTSET)
-            log.handlers = [_Said()] if verbose else []
+            logger = logging.getLogger(name)
+            logger.setLevel(logging.DEBUG if verbose else logging.NOTSET)
+            logger.handlers = [each for each in (_Said(), self._log.handler) if each is not None] if verbose else []
 
     def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
         self._opens = request.open
         if is_stream(request):
             self._screen.doing("Restoring")
+            self._metrics.photos(1, None)
 
             def kept(different: Difference) -> None:
                 self._say_survey(Survey(others={different: 1}), request)
@@ -137,7 +142,7 @@ class PhotosCommand:
         jobs = batch.follow(plan) if plan else batch.plan(found.jobs, request.name)
         found.own += batch.passed_over
         self._say_found(found, jobs)
-        report, sheet = self._report(request, jobs), _sheet(request, jobs)
+        papers = Papers(request, jobs, self._restorer)
         self._say_survey(batch.survey(jobs), request)
         loads = [load_of(job, self._restorer.options, skipped=batch.is_there(job)) for job in jobs]
         self._many = len(jobs) >= LONG_RUN
@@ -156,11 +161,10 @@ class PhotosCommand:
 
             def on_record(record: Record) -> None:
                 view.end(record)
-                self._show(record)
-                for each in (report, sheet):
-                    if each is not None:
-                        each.add(record)
+                self._show(record, view.left())
+                papers.add(record)
 
+            self._metrics.photos(len(jobs), view.left())
             begin = view.begin
             if request.preview is not None:
                 preview = Preview(request.preview)
@@ -168,58 +172,35 @@ class PhotosCommand:
             batch.run(jobs, on_start=begin, on_record=on_record, keep=False, until=until)
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
-            self._write_report(report)
-            self._write_sheet(sheet)
+            self._write(papers)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
                 messages.print(interrupted(request))
                 self._screen.end()
+                self._watch.code = 130
+                self._watch.end()
                 sys.stdout.flush()
                 os._exit(130)
             raise
         if request.dry_run and self._many:  # also when quiet: it is what was asked for
             for line in dry_run_lines(jobs, loads, expected):
                 messages.print(line)
-        if len(jobs) > 1 and (not self._quiet or (request.dry_run and self._many)):
-            self._summarise(batch.summary, len(jobs))
+        self._summarise(
+            batch.summary, len(jobs), seen=len(jobs) > 1 and (not self._quiet or (request.dry_run and self._many))
+        )
         if batch.summary.out_of_time:
+            self._log.say("the time of --max-time is up")
             messages.print("The time of --max-time is up; the same command goes on.")
-        self._write_report(report)
-        self._write_sheet(sheet)
+        self._write(papers)
         if batch.summary.out_of_time:
             return OUT_OF_TIME
         if not jobs and request.require_photos:
             return NO_PHOTOS
         return 1 if batch.summary.count("failed") else 0
 
-    def _report(self, request: PhotosRequest, jobs: Sequence[Job]) -> Report | None:
-        """Return the report that was asked for; a foreign file in its place is an error before the work."""
-        if not request.report or request.dry_run or not jobs:
-            return None
-        from restorer.report.writer import Report, place
-
-        results = [job.target or job.folder / job.source.name for job in jobs]
-        told = self._restorer.components.told
-        return Report(place(request.out, results, request.shard), len(jobs), overwrite=request.overwrite, told=told)
-
-    def _write_report(self, report: Report | None) -> None:
-        """Write the report where one was asked for, and say where it is."""
-        if report is not None:
-            self.page = report.write()
-            if not self._quiet:
-                messages.print(linked(self.page, messages, before="Report: "))
-
-    def _write_sheet(self, sheet: Sheet | None) -> None:
-        """Write the sheet where one was asked for and a photo has a result, and say where it is."""
-        written = None if sheet is None else sheet.write()
-        if written is not None and not self._quiet:
-            messages.print(Text("Sheet: ").append_text(linked(written, messages)))
-
     # ---------------------------------------------------------------------------------------------------- what is seen
 
     def _say_found(self, found: Discovery, jobs: Sequence[Job]) -> None:
         """Say what was passed over, and when nothing is left."""
-        if self._quiet:
-            return
         notes = list(found.warnings)
         if found.unsupported:
             notes.append(f"pictures of kinds that are not read were passed over: {counted(found.unsupported)}.")
@@ -232,21 +213,27 @@ class PhotosCommand:
         if found.own and jobs:
             notes.append(f"{plural(found.own, 'result')} of this tool passed over; one that is named is restored.")
         for line in notes:
-            note(line)
+            self._log.say(line)
+            if not self._quiet:
+                note(line)
         if not jobs:
             own = f" ({plural(found.own, 'result')} of this tool passed over)" if found.own else ""
-            messages.print(f"No photos were found{own}.")
+            self._log.say(f"no photos were found{own}")
+            if not self._quiet:
+                messages.print(f"No photos were found{own}.")
 
     def _say_survey(self, survey: Survey, request: PhotosRequest) -> None:
         """Say what stands in the places of results and stays; also when quiet where it is not what was asked for."""
         if self._quiet:
             survey = Survey(others=survey.others)
         for line in survey_lines(survey, request, self._typed):
+            self._log.say(line.strip())
             messages.print(shown(line), soft_wrap=True)
 
     def _say_expected(self, expected: RunEstimate, jobs: Sequence[Job]) -> None:
         """Say how many photos there are, how long they take and how much disk."""
         for line in expected_lines(expected, jobs):
+            self._log.say(Text.from_markup(line, emoji=False).plain)
             messages.print(line)
 
     def _is_news(self, record: Record) -> bool:
@@ -257,8 +244,10 @@ class PhotosCommand:
         self._causes.add(record.cause)
         return not said
 
-    def _show(self, record: Record) -> None:
-        """Print what became of one photo."""
+    def _show(self, record: Record, left: float | None = None) -> None:
+        """Print what became of one photo, and write it down; `left` are the seconds that the run has left."""
+        self._log.add(record)
+        self._metrics.add(record, left)
         self._licenses.update(record.licenses)
         if self._opens and record.output not in (None, "-") and record.reason != "dry run":
             self.made.append(Path(str(record.output)))
@@ -267,7 +256,7 @@ class PhotosCommand:
         if record.status == "failed" and record.error and self._is_news(record):
             message = _sentence(record.cause) if record.cause else record.error["message"]
             messages.print(f"[bold red]Failed:[/] {shown(message)}")
-            remedy = FAILED_BEFORE.capitalize() + "." if record.reason == FAILED_BEFORE else record.error["remedy"]
+            remedy = FAILED_BEFORE.capitalize() + "." if record.failed_before else record.error["remedy"]
             if remedy:
                 messages.print(f"  {shown(remedy)}")
         if self._quiet:
@@ -289,9 +278,15 @@ class PhotosCommand:
             for line in closer_lines(record):
                 messages.print(shown(line))
 
-    def _summarise(self, summary: Summary, count: int) -> None:
-        for line in summary_lines(summary, count):
+    def _summarise(self, summary: Summary, count: int, *, seen: bool = True) -> None:
+        """Say how the run ended; in the log it stands in any case."""
+        self._log.summarise(summary, count)
+        for line in summary_lines(summary, count) if seen else ():
             messages.print(line)
+
+    def _write(self, papers: Papers) -> None:
+        """Write what is shown to people, where that was asked for."""
+        self.page = papers.write(quiet=self._quiet)
 
 
 def interrupted(request: PhotosRequest) -> str:
@@ -306,15 +301,6 @@ class _Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one entry."""
         say(self.format(record))
-
-
-def _sheet(request: PhotosRequest, jobs: Sequence[Job]) -> Sheet | None:
-    """Return the sheet that was asked for; a foreign file in its place is an error before the work."""
-    if request.sheet is None or request.dry_run or not jobs:
-        return None
-    from restorer.report.sheet import Sheet
-
-    return Sheet(request.sheet, overwrite=request.overwrite)
 
 
 def _sentence(text: str) -> str:

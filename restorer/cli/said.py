@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from restorer.batch.reading import FAILED_BEFORE
 from restorer.cli.console import shown
 from restorer.cli.request import PhotosRequest
 from restorer.formatting import duration
@@ -223,11 +222,11 @@ def failure_lines(summary: Summary) -> list[str]:
     """Return the photos that failed, new ones first, each with a few words; those of one cause are counted."""
     lines: list[str] = []
     causes = Counter(record.cause for record in summary.failed if record.cause)
-    ordered = sorted(summary.failed, key=lambda record: record.reason == FAILED_BEFORE)
+    ordered = sorted(summary.failed, key=lambda record: record.failed_before)
     named = [record for record in ordered if record.cause is None or causes[record.cause] == 1]
     for record in named[:MOST_NAMED]:
         kind = record.error["kind"] if record.error else ""
-        before = ", in an earlier run" if record.reason == FAILED_BEFORE else ""
+        before = ", in an earlier run" if record.failed_before else ""
         lines.append(f"  {shown(record.input)}: {WORDS.get(str(kind), 'could not be restored')}{before}")
     lines += [f"  {count} photos: {shown(cause)}" for cause, count in causes.items() if count > 1]
     left = summary.count("failed") - len(named[:MOST_NAMED]) - sum(count for count in causes.values() if count > 1)
