@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from xml.parsers.expat import ExpatError
 
+from restorer.imaging.colour import Pixels
+from restorer.imaging.libraries import np
+
 DAMAGE: tuple[type[Exception], ...] = (
     # KeyError, IndexError; ZeroDivisionError, OverflowError; damaged text and JSON; RecursionError; SyntaxError is
     # Pillow's for a broken PNG. A count that is nonsense may ask for more memory than there is.
@@ -19,6 +22,8 @@ DAMAGE: tuple[type[Exception], ...] = (
 """Errors that speak of the file, not of this program: metadata is dropped over them, with a warning."""
 
 _ZEROS = bytes(64)
+LEAST_LEFT = 0.05
+"""Share of a picture that must be there; of less, nothing is made."""
 
 
 def is_blanked(data: bytes, start: int, end: int) -> bool:
@@ -30,6 +35,16 @@ def look_at_it(title: str) -> str:
     """Return the warning about a picture that was decoded although its data are damaged."""
     consequence = "parts of the picture may be missing, shifted or in false colours"
     return f"The {title}'s data are damaged: {consequence}. Look at it."
+
+
+def cut_off(title: str, rows: int, height: int) -> str:
+    """Return the warning about a picture of which only the upper rows are there."""
+    return f"The {title} is cut off: {rows} of its {height} rows are there ({rows / height:.0%}); the rest is grey."
+
+
+def middle_of(pixels: Pixels) -> int:
+    """Return the grey that stands for pixels that are missing: the middle of their depth."""
+    return int(np.iinfo(pixels.dtype).max // 2 + 1)
 
 
 _LIBRARIES = re.compile(r"(PIL|pillow_heif|cv2|restorer\.photo)\b")

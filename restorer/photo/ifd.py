@@ -304,3 +304,23 @@ def append_directory(data: bytes, directory: Directory, changes: Tree, remove: C
         raise DamagedDirectoryError("only classic TIFF below 4 GiB can be changed")
     start = bytes(data[:4]) + struct.pack(f"{directory.order}I", position)
     return b"".join((start, data[8:], b"\0" * (len(data) % 2), _pack(kept, changes, position, directory.order)))
+
+
+def as_classic(data: bytes, directory: Directory, tags: Collection[int]) -> bytes:
+    """Return the data of a BigTIFF as a classic TIFF with some tags of one directory; other bytes stay where they are.
+
+    Raises:
+        DamagedDirectoryError: the data is longer than 4 GiB.
+    """
+    position = len(data) + len(data) % 2
+    if position > 0xFFFFFFFF - 1_000_000:
+        raise DamagedDirectoryError("only TIFF below 4 GiB can be changed")
+    tree: Tree = {}
+    for tag, entry in directory.entries.items():
+        if tag in tags:
+            raw = entry.raw if directory.order == "<" else _swapped(entry.raw, entry.kind)
+            tree[tag] = (
+                longs(*entry.integers()) if _SIZES[entry.kind] == 8 and entry.integers() else Value(entry.kind, raw)
+            )
+    start = bytes(data[:2]) + struct.pack(f"{directory.order}HI", 42, position)
+    return b"".join((start, data[8:], b"\0" * (len(data) % 2), _pack({}, tree, position, directory.order)))

@@ -11,9 +11,9 @@ from restorer.photo.decoding import UndecodableError
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, SAMPLES, COUNTS = 256, 257, 258, 259, 262, 273, 277, 279
 _SUBFILE, PLANAR, PREDICTOR, TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, FORMAT = 254, 284, 317, 324, 325, 338, 339
-_OLD_SUBFILE, _ROWS, _COLOUR_MAP, TILE_WIDTH = 255, 278, 320, 322
+_OLD_SUBFILE, ROWS, _COLOUR_MAP, TILE_WIDTH, TILE_LENGTH = 255, 278, 320, 322, 323
 _SUB_DIRECTORIES, _LAYERS, _DNG_VERSION, _CREDENTIALS = 330, 37724, 50706, 52545
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, _MASK, CMYK, _YCBCR, LAB, ICC_LAB = 0, 1, 2, 3, 4, 5, 6, 8, 9
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, _MASK, CMYK, YCBCR, LAB, ICC_LAB = 0, 1, 2, 3, 4, 5, 6, 8, 9
 
 # What a decoder needs to know; it is given files with these tags alone, so that no other can disturb it.
 FOR_DECODERS = frozenset(
@@ -138,7 +138,7 @@ def open_page(data: bytes, number: int | None = None) -> Page:
     try:
         chosen = chosen_page(data) if number is None else _numbered(data, number)
         directories = _readable_pages(data)
-        picture = _patched_big(data, chosen) if chosen.big else _bare(data, chosen)
+        picture = bare(data, chosen)
     except ifd.DamagedDirectoryError as error:
         raise UndecodableError(f"its TIFF structure is damaged: {error}") from error
     orientation = chosen.integer(exif.ORIENTATION, 1)
@@ -173,7 +173,10 @@ def _left_out(data: bytes, chosen: ifd.Directory, directories: list[ifd.Director
         yield "The TIFF's further pages are damaged; they were passed over."
 
 
-def _bare(data: bytes, chosen: ifd.Directory) -> bytes:
+def bare(data: bytes, chosen: ifd.Directory) -> bytes:
+    """Return the file for decoders, with a page of it alone; raises `DamagedDirectoryError` where none can be made."""
+    if chosen.big:
+        return _patched_big(data, chosen)
     changes: ifd.Tree = {}
     if (palette := _stretched_palette(chosen)) is not None:
         changes[_COLOUR_MAP] = ifd.shorts(*palette)
@@ -195,7 +198,7 @@ def strip_counts(page: ifd.Directory, size: int) -> tuple[int, ...]:
         return counts
     length, samples = page.integer(LENGTH, 0), page.integer(SAMPLES, 1) if page.integer(PLANAR, 1) == 1 else 1
     row = (page.integer(WIDTH, 0) * samples * max(page.integers(BITS, (1,))) + 7) // 8
-    rows = max(min(page.integer(_ROWS, length), length), 1)
+    rows = max(min(page.integer(ROWS, length), length), 1)
     strips = max(-(-length // rows), 1)
     found = []
     for number, (at, count) in enumerate(zip(offsets, counts, strict=False)):

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from restorer.imaging.colour import Pixels, grey_to_rgb
 from restorer.imaging.libraries import np
-from restorer.photo import color, decoding, ifd, jpeg_scan
+from restorer.photo import color, decoding, ifd, jpeg_scan, tiff_salvage
 from restorer.photo.damage import DAMAGE, is_blanked, look_at_it
 from restorer.photo.decoding import Decoded, UndecodableError
 from restorer.photo.tiff_page import (
@@ -61,12 +61,16 @@ class _UnknownKindError(UndecodableError):
 
 
 def decode(page: Page, profile: bytes | None) -> Decoded:
-    """Return the page's pixels, not yet upright."""
+    """Return the page's pixels, not yet upright; of one that is cut off what is there, with a warning."""
+    if _is_cut(page):
+        left = tiff_salvage.salvaged(page)
+        decoded = decode(left.page, profile)
+        left.fill(decoded)
+        return decoded
     directory = page.directory
     photometric = directory.integer(PHOTOMETRIC, BLACK_IS_ZERO)
     width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
     decoding.check_size(width, height)
-    _check_whole(page)
     try:
         decoded = _decoded(page, profile, photometric)
     except MemoryError:
@@ -135,13 +139,12 @@ def _decoded(page: Page, profile: bytes | None, photometric: int) -> Decoded:
     return decoded
 
 
-def _check_whole(page: Page) -> None:
-    """Raise when strips or tiles lie beyond the end of the file, before a decoder meets them."""
+def _is_cut(page: Page) -> bool:
+    """Tell whether strips or tiles lie beyond the end of the file, before a decoder meets them."""
     directory, size = page.directory, len(page.data)
     strips = zip(directory.integers(OFFSETS), strip_counts(directory, size), strict=False)
     tiles = zip(directory.integers(TILE_OFFSETS), directory.integers(TILE_COUNTS), strict=False)
-    if any(at + count > size for at, count in (*strips, *tiles)):
-        raise UndecodableError("it is cut off before its last pixels")
+    return any(at + count > size for at, count in (*strips, *tiles))
 
 
 def _decode_plain(page: Page, profile: bytes | None) -> Decoded:

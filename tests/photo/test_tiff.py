@@ -144,18 +144,6 @@ def test_camera_raw_that_looks_like_tiff_is_not_taken_for_its_thumbnail() -> Non
         read_photo(nef)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "rowsperstrip": 5}])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_tiffs_that_are_cut_off_are_refused(dtype: type, options: dict[str, object], share: float) -> None:
-    noise: Array = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(dtype)
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, noise, photometric="rgb", **options)
-    read_photo(stream.getvalue())
-    with pytest.raises(UnreadablePhotoError, match=r"cut off|damaged"):
-        read_photo(stream.getvalue()[: int(stream.tell() * share)])
-
-
 def test_channels_without_a_meaning_are_dropped_with_a_warning() -> None:
     for rgb, dtype in ((RGB, np.uint8), (DEEP, np.uint16)):
         five = np.dstack([rgb, rgb[..., :2]])

@@ -11,12 +11,11 @@ from restorer.photo import decoding, exif, jpeg_scan, jpeg_segments, xmp
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, pillow_dpi
 from restorer.photo.channels import channels_of, pillow_image, saved
-from restorer.photo.damage import DAMAGE, look_at_it
+from restorer.photo.damage import DAMAGE, LEAST_LEFT, cut_off, look_at_it
 from restorer.photo.decoding import UndecodableError
 from restorer.photo.model import Photo
 
 _GREY = 128  # what libjpeg makes of blocks that are not there
-_LEAST = 0.05  # of the rows of a picture whose end is missing; less is not worth a result
 _COMMENTS = frozenset({"JPEG comment", "GIF comment"})
 
 
@@ -73,10 +72,10 @@ def _cut_off(pixels: Pixels) -> str:
     height = len(pixels)
     shown = np.flatnonzero((pixels != _GREY).any(axis=(1, 2)))
     rows = int(shown[-1]) + 1 if shown.size else 0
-    if rows < _LEAST * height:
+    if rows < LEAST_LEFT * height:
         raise UndecodableError("it is cut off before its last pixels, and next to none are there")
     if rows < height:
-        return f"The JPEG is cut off: {rows} of its {height} rows are there ({rows / height:.0%}); the rest is grey."
+        return cut_off("JPEG", rows, height)
     return "The JPEG is cut off: its last pixels, or the detail of all of it, are missing. Look at it."
 
 

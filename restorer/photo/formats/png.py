@@ -7,7 +7,7 @@ import zlib
 from typing import Any
 
 from restorer.imaging.libraries import np
-from restorer.photo import decoding, png_chunks
+from restorer.photo import decoding, png_chunks, png_salvage
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, opencv_file, pillow_image, saved, with_rgb_for_alpha
@@ -47,12 +47,29 @@ def _read_png(data: bytes) -> Photo:
     decoding.check_size(width, height)
     if b"CgBI" in picture:
         return builder.photo(_decoded_apple(picture.file(), bits, colour))
-    whole = picture.file()
-    if b"IEND" not in picture:
+    left = png_salvage.salvaged(data) if b"IEND" not in picture else None
+    if left is None:
+        return builder.photo(_decoded(picture.file(), bits, colour, key))
+    decoded = _decoded(left.file, bits, colour, key)
+    if left.is_whole:
         builder.warnings.append("The PNG's end marker is missing; all its pixels are there.")
+    else:
+        left.fill(decoded)
+    return builder.photo(decoded)
+
+
+def _decoded(whole: bytes, bits: int, colour: int, key: bytes) -> Decoded:
+    """Return the pixels of a PNG that is whole.
+
+    Args:
+        whole: the file, without metadata.
+        bits: of a channel.
+        colour: the PNG's colour type.
+        key: the payload of its tRNS chunk.
+    """
     if bits < 16:
         with decoding.opened(whole, "PNG") as image:
-            return builder.photo(decoding.from_pillow(image))
+            return decoding.from_pillow(image)
     _check_whole(whole)  # OpenCV's decoder would complain on the screen
     grey = colour in (0, 4)
     decoded = decoding.separated(decoding.from_opencv(whole), grey=grey)
@@ -61,7 +78,7 @@ def _read_png(data: bytes) -> Photo:
     if colour == 0 and len(key) >= 2:  # OpenCV leaves the transparent level of grey pictures out
         level = struct.unpack(">H", key[:2])[0]
         decoded.alpha = np.where(decoded.pixels[..., 0] == level, 0, 65535).astype(np.uint16)
-    return builder.photo(decoded)
+    return decoded
 
 
 def _check_whole(whole: bytes) -> None:
