@@ -27,6 +27,9 @@ SWITCHES: set[str] = {"overwrite"}
 VALUES: set[str] = {"png", "jpg", "webp", "tiff", "bmp", "heic", "tiny"}
 """Words that are values of options; `restorer.options` adds its own."""
 
+NAMES: dict[str, str] = {}
+"""Python's names of options that are typed by another one; `restorer.options` adds them."""
+
 _OPTION = re.compile(r"(?<![\w-])--(?P<name>[a-z][a-z0-9-]*[a-z0-9])(?:[ =](?P<value>[^\s;()]*[^\s;:(),.]))?")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|inf|nan)")
 _VERBS = frozenset(["asks", "compares", "goes", "has", "is", "must", "needs", "prints", "reads", "shows"])
@@ -90,6 +93,7 @@ def _in_python(text: str) -> str:
 def _assignment(found: re.Match[str]) -> str:
     """Return an option as Python has it, with the value that stood behind it where it was one."""
     name, value = found["name"].replace("-", "_"), found["value"]
+    name = NAMES.get(name, name)
     positive = name.removeprefix("no_")
     if positive in SWITCHES and value not in _VERBS:
         return f"{positive}={name == positive}" + (f" {value}" if value else "")

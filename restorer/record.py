@@ -64,7 +64,7 @@ class FaceRecord:
 
 DONE_EARLIER = (
     *("model", "detector", "background", "mask", "mask_name", "components", "scale", "input_size", "output_size"),
-    *("device", "precision", "faces"),
+    *("device", "precision", "faces", "repair", "tone"),
 )
 """Fields that the record of a photo which was found to be done has from the run that did it."""
 
@@ -106,6 +106,12 @@ class Record:
             form.
         earlier: what an earlier run left of its record, for a photo that is done already: the JSON form then has its
             figures and faces.
+        repair: what was mended in the print: whether anything was "done"; the waves of its "screen", with their period
+            in pixels, angle in degrees and strength in levels of 255; which "finder" said where it is damaged, or
+            "mask"; the share that is "damaged"; the file of the "mask" that was saved. None = nobody asked.
+        tone: what was measured of the photo's tones: where the darkest and brightest places of each channel lie, the
+            contrast that is left, whether the photo is of one tone, and the part of it inside a plain border that this
+            was measured in; whether anything was "done", and then the "levels" that did it. None = nobody asked.
         cause: what several photos fail by for the same reason; not in the JSON form.
     """
 
@@ -137,6 +143,8 @@ class Record:
     variants: list[str] = field(default_factory=list)
     interrupted: bool = False
     page: int | None = None
+    repair: dict[str, Any] | None = None
+    tone: dict[str, Any] | None = None
     cause: str | None = None
 
     @contextmanager
@@ -233,6 +241,8 @@ class Record:
             "warnings": list(self.warnings),
             "licenses": dict(self.licenses),
             "page": self.page,
+            "repair": self.repair,
+            "tone": self.tone,
             "error": self.error,
             "reason": self.reason,
             "failed_before": self.failed_before,

@@ -20,7 +20,7 @@ FLOORS: dict[str, float] = {
     "networks": 2, "weights": 2, "photo": 2,
     "models": 3,
     "engine": 4,
-    "inversion": 5, "faces": 5, "upscaling": 5,
+    "inversion": 5, "faces": 5, "upscaling": 5, "repairing": 5,
     "pipeline": 6,
     "training": 7, "report": 7,
     "batch": 8, "evaluation": 8,

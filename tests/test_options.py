@@ -39,8 +39,9 @@ OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300",
     "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "prior": "tiny-prior", "task": "inpaint",
-    "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True, "detector": "tiny-detector",
-    "background": "lanczos",
+    "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True,
+    "repair": "auto", "damage": "mask.png", "save_mask": True, "tone": "auto",
+    "detector": "tiny-detector", "background": "lanczos",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
     "fallback": False,
@@ -223,7 +224,7 @@ def test_an_option_may_take_several_values() -> None:
 DECIDES_NOTHING = {"device", "batch_size", "tile", "offline", "fallback"}
 BY_WEIGHTS = {"model", "prior", "detector", "background"}
 ELSEWHERE = {
-    "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit", "license",
+    "damage", "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit", "license",
 }  # fmt: skip
 """What the built-in model does not have or is not for, or what would fetch weights."""
 
@@ -249,7 +250,8 @@ def test_results_of_earlier_versions_are_recognised() -> None:
         '{"scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300", '
         '"fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "task": "inpaint", "hole": "hole.png", "variants": 3, '
-        '"steps": 7, "time_limit": 60.0, "always": true, "precision": "fp32", "match_color": false, '
+        '"steps": 7, "time_limit": 60.0, "always": true, "repair": "auto", '
+        '"damage": "mask.png", "save_mask": true, "tone": "auto", "precision": "fp32", "match_color": false, '
         '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "layers": true, '
         '"license": "commercial"}'
     )

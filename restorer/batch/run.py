@@ -23,6 +23,7 @@ from restorer.photo.header import glance, measured
 from restorer.pipeline.canvas import Wrap
 from restorer.pipeline.events import OnStage
 from restorer.pipeline.lanes import FACES, LANES, Lanes, wait_until_done
+from restorer.pipeline.looking import look
 from restorer.pipeline.restorer import Restorer
 from restorer.pipeline.result import Result, file_format
 from restorer.record import Record
@@ -295,6 +296,8 @@ class _Course:
             )
             if not self._results.rules.dry_run:
                 return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage, wrap=wrap)
+            if self._restorer.options.save_mask:
+                look(self._restorer, photo, target_of(job), record, overwrite=self._results.rules.overwrite)
             record.status, record.reason, record.output = "skipped", "dry run", str(job.target)
             record.scale = sizes.scale_of(self._restorer.options, photo.size)
             record.warn(*photo.warnings, *sizes.remarks(self._restorer.options, photo.size))

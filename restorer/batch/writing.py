@@ -14,7 +14,7 @@ from restorer.batch.outputs import check_place, existing_folder, in_the_way, mak
 from restorer.batch.results import Results, Work, digest, is_beside, target_of
 from restorer.errors import UnwritableOutputError
 from restorer.photo import Note
-from restorer.pipeline.result import Result, variant_paths
+from restorer.pipeline.result import Result, mask_path, variant_paths, write_mask
 from restorer.record import Record
 from restorer.storage.atomic import write_whole
 
@@ -41,7 +41,9 @@ class Writer:
         target = target_of(job)
         check_place(target)
         if not self._results.rules.overwrite:
-            for other in variant_paths(target, self._results.restorer.options.variants)[1:]:
+            options = self._results.restorer.options
+            others = variant_paths(target, options.variants)[1:]
+            for other in others + ([mask_path(target)] if options.save_mask else []):
                 if os.path.lexists(other):
                     raise in_the_way(other, None, None)
         # Half of what is expected, so that no photo is refused that might fit.
@@ -100,6 +102,8 @@ class Writer:
                     result.save(content, format=job.format, variant=number)
                     write_whole(other, content.getbuffer())
                     record.variants.append(str(other))
+                if result.damage is not None and record.repair is not None:
+                    record.repair["mask"] = write_mask(target, result.damage, result.note, overwrite=True)
         record.warn(*lost)
         record.output = str(target)
         return sha256

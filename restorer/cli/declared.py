@@ -19,9 +19,9 @@ import typer
 from typer.models import ParameterInfo
 
 from restorer.cli.signatures import Parameter
-from restorer.options import BACKGROUND, FACES, FILES, PICTURE, RUN, Option, Options, declared
+from restorer.options import BACKGROUND, FACES, FILES, PICTURE, PRINT, RUN, Option, Options, declared
 
-PANELS = (FILES, PICTURE, FACES, BACKGROUND, RUN)
+PANELS = (FILES, PICTURE, PRINT, FACES, BACKGROUND, RUN)
 """The groups of the help page in their order."""
 
 FORMATS = "picture format"

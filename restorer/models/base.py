@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     StateDict = dict[str, torch.Tensor]
     Shapes = Mapping[str, tuple[int, ...]]
 
-Role = Literal["face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler"]
+Role = Literal["face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler", "damage finder"]
 Control = Literal["fidelity", "seed"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -236,6 +236,26 @@ class UpscalerArchitecture(Architecture):
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
         """Put the upstream names below the wrapper that maps the value range."""
         return {f"net.{key}": value.float() for key, value in state.items()}
+
+
+class DamageArchitecture(Architecture):
+    """An architecture whose role is damage finder: its networks map (n, 3, h, w) in [-1, 1] to logits (n, 1, h, w).
+
+    Attributes:
+        tile: side in pixels of the part of a tile that counts.
+        overlap: pixels by which a tile reaches beyond that on each side.
+        grid: sides of what the network takes are multiples of this.
+        threshold: probability from which on a pixel is damaged.
+    """
+
+    role = "damage finder"
+    bf16 = True
+    fp16 = True
+    channels_last = True
+    tile: ClassVar[int] = 512
+    overlap: ClassVar[int] = 64
+    grid: ClassVar[int] = 16
+    threshold: ClassVar[float] = 0.5
 
 
 PASTED = frozenset({

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from restorer import formatting
-from restorer.errors import SWITCHES, VALUES, UnknownOptionError
+from restorer.errors import NAMES, SWITCHES, VALUES, UnknownOptionError
 from restorer.formatting import face_numbers, nearest
 from restorer.options import sizes
 from restorer.options.declaring import Option, declared, option
@@ -20,9 +20,23 @@ from restorer.options.declaring import Option, declared, option
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["AUTO", "BACKGROUND", "FACES", "FILES", "PICTURE", "RUN", "TASKS", "Option", "Options", "declared", "option"]
+__all__ = [
+    "AUTO",
+    "BACKGROUND",
+    "FACES",
+    "FILES",
+    "PICTURE",
+    "PRINT",
+    "RUN",
+    "TASKS",
+    "Option",
+    "Options",
+    "declared",
+    "option",
+]
 
 PICTURE, FACES, BACKGROUND, FILES, RUN = "The result", "Faces", "Background", "Files", "The run"
+PRINT = "The print"
 """The groups that help page and manual show the options in."""
 
 AUTO = ("auto", "choose what suits the photo and this machine")
@@ -135,6 +149,26 @@ class Options:
         False,
         help="Let networks replace also what is good already: every face, all of the background.",
         panel=FACES,
+    )
+    repair: str = option(
+        "none",
+        help="auto takes out half-tone dots, weave and moire, and fills what a damage finder finds if there is one.",
+        panel=PRINT,
+        values=("none", "auto"),
+    )
+    # In pixels of the upright photo; `mask` of a Restorer is the one that faces are pasted with.
+    damage: str | None = option(
+        None, help="Picture of the damage that is to be filled: white = damaged; of the photo's size.", panel=PRINT,
+        flags=("--mask",), metavar="FILE", convert=formatting.path_as_text,
+    )  # fmt: skip
+    save_mask: bool = option(
+        False, help="Write a picture of the damage beside the result; with --dry-run, that alone.", panel=PRINT
+    )
+    tone: str = option(
+        "none",
+        help="auto brings back faded contrast and colours; good photos and sepia stay as they are.",
+        panel=PRINT,
+        values=("none", "auto"),
     )
     detector: str = option(
         "auto", help="Face detector: auto, {names}.", panel=FACES, role="face detector", words=(AUTO,), by_weights=True
@@ -255,3 +289,5 @@ for _field in fields(Options):
     VALUES.update(_option.values, dict(_option.words))
     if isinstance(_option.default, bool):
         SWITCHES.add(_field.name)
+    for _flag in _option.flags:
+        NAMES[_flag.lstrip("-").replace("-", "_")] = _field.name

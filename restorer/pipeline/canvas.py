@@ -121,6 +121,7 @@ class Work:
         size: (width, height) of the result.
         faces: those of the photo, where the caller knows them; None = they are looked for.
         detections: the faces that are to be restored.
+        damage: (h, w) uint8, 255 where the print is damaged; None where nobody looked.
         source: (h, w, 3) the pixels that faces are cut from: the canvas before it was enlarged.
         wrap: puts something around the face restorer, so that several photos share it; None = it is called as it is.
         variants: of several answers, the canvases of those behind the first.
@@ -134,6 +135,7 @@ class Work:
     size: tuple[int, int]
     faces: list[Face] | None = None
     detections: list[Detection] = field(default_factory=list)
+    damage: np.ndarray | None = None
     source: np.ndarray | None = None
     wrap: Wrap | None = None
     variants: list[Canvas] = field(default_factory=list)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from restorer.faces.likeness import Likeness
     from restorer.inversion.searcher import FaceSearcher
     from restorer.options import Options
+    from restorer.repairing.finding import Finder
     from restorer.weights import Table
 
 
@@ -73,6 +74,7 @@ class Components(Decisions):
         self._mask = self.given.mask
         self._mask_warning: str | None = None
         self._likeness: Likeness | None = None
+        self._finder: Finder | None = None
         self._backgrounds: dict[str, Background] = {}
 
     @property
@@ -144,6 +146,21 @@ class Components(Decisions):
             options = self.options
             self._detector = FaceDetector(network, min_score=options.min_score, min_face=options.min_face)
         return self._detector
+
+    def finder_table(self) -> Table | None:
+        """Return the table of what finds damage, the first that is built in; None where there is none."""
+        tables = self._available.usable.values()
+        return next((t for t in tables if t.builtin and REGISTRY.architecture_of(t).role == "damage finder"), None)
+
+    @alone
+    def finder(self) -> Finder | None:
+        """Return what finds damage in a print; None where nothing can be had that does."""
+        table = self.finder_table()
+        if table is not None and self._finder is None:
+            from restorer.repairing.finding import NetworkFinder
+
+            self._finder = NetworkFinder(self.network(table))
+        return self._finder
 
     @alone
     def face_model(self) -> FaceRestorer:

@@ -13,6 +13,7 @@ from restorer.imaging.libraries import np
 from restorer.models.base import Face
 from restorer.options import sizes
 from restorer.photo import Note, Photo, xmp
+from restorer.pipeline.choice import AUTO
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
 from restorer.record import Record
@@ -49,6 +50,11 @@ def note_of(
         facts["likeness"] = components.likeness_hash()
     if chosen.hole is not None:
         facts["hole"] = hash_of(Path(chosen.hole))
+    if chosen.damage is not None:
+        facts["damage"] = hash_of(Path(chosen.damage), "mask")
+    finder = components.finder_table() if chosen.repair == AUTO and chosen.damage is None else None
+    if finder is not None:
+        facts["finder"] = finder.wanted_hash
     if faces is not None:
         facts["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
     note = Note("restorer", __version__, model, _digest(facts), named, input=input_sha256)

@@ -28,6 +28,10 @@ class OptionFields(TypedDict, total=False):
     steps: int | None
     time_limit: float | None
     always: bool
+    repair: str
+    damage: str | None
+    save_mask: bool
+    tone: str
     device: str
     precision: str
     batch_size: int | None

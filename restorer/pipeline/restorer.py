@@ -25,7 +25,7 @@ from restorer.pipeline.judging import note_what_was_done
 from restorer.pipeline.many import OnProgress, Outcome, outcomes
 from restorer.pipeline.prepared import Prepared
 from restorer.pipeline.provenance import described
-from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths
+from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths, write_mask
 from restorer.pipeline.stages import stages
 from restorer.record import Record
 
@@ -90,6 +90,8 @@ class Restorer(Prepared):
             result = self.restore(opened, record=record, format=format, on_stage=on_stage)
             with record.timed("total"), record.timed("write"):
                 lost = result.save(where, format=format, overwrite=overwrite)
+                if isinstance(where, Path) and result.damage is not None and record.repair is not None:
+                    record.repair["mask"] = write_mask(where, result.damage, result.note, overwrite=overwrite)
                 others = variant_paths(where, 1 + len(result.variants))[1:] if isinstance(where, Path) else []
                 for number, other in enumerate(others, 1):
                     result.save(other, format=format, overwrite=overwrite, variant=number)
@@ -217,6 +219,7 @@ class Restorer(Prepared):
             tuple(canvas.layers or ()),
             tuple(each.pixels for each in work.variants),
             tuple(tuple(each.layers or ()) for each in work.variants),
+            work.damage if options.save_mask else None,
         )
 
     def _conclude(self, record: Record, components: Components, size: tuple[int, int]) -> None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from restorer.errors import OutputExistsError
 from restorer.formatting import duration
+from restorer.imaging.colour import grey_to_rgb
 from restorer.imaging.layers import Layer
 from restorer.imaging.libraries import np
 from restorer.options import Options
 from restorer.options.sizes import dpi_of
-from restorer.photo import Note, Photo, WriteOptions, check_output_size, output_format, write_photo
+from restorer.photo import Note, Photo, WriteOptions, check_output_size, open_photo, output_format, write_photo
 from restorer.record import FaceRecord, Record
+from restorer.storage.atomic import write_whole
 from restorer.storage.digest import sha256_of
 from restorer.storage.identity import identity, key
 
@@ -42,6 +44,7 @@ class Result:
         layers: what the image is made of, from the bottom, where `layers` asked for them; a TIFF is written with them.
         variants: of several answers, the pictures behind the first, in the form of `image`.
         variant_layers: of these, what `layers` is of the first.
+        damage: (h, w) uint8 of the photo's size, 255 where it is damaged, where `save_mask` asked for it.
     """
 
     image: np.ndarray
@@ -55,6 +58,7 @@ class Result:
     layers: tuple[Layer, ...] = ()
     variants: tuple[np.ndarray, ...] = ()
     variant_layers: tuple[tuple[Layer, ...], ...] = ()
+    damage: np.ndarray | None = None
 
     def __repr__(self) -> str:
         done = self.record.background or "unchanged"
@@ -147,6 +151,32 @@ class Result:
 def variant_paths(target: Path, count: int) -> list[Path]:
     """Return the files of several answers: the result's own, then those with _2, _3 ... behind its name."""
     return [target, *(target.with_name(f"{target.stem}_{number}{target.suffix}") for number in range(2, count + 1))]
+
+
+def mask_path(target: Path) -> Path:
+    """Return the file that a result's mask of damage is written into."""
+    return target.with_name(f"{target.stem}_mask.png")
+
+
+def mask_file(damage: np.ndarray, note: Note) -> bytes:
+    """Return a mask of damage (h, w), uint8, as a PNG file; its note tells it from photos that are to be restored."""
+    stream, picture = io.BytesIO(), grey_to_rgb(damage)
+    write_photo(stream, picture, like=open_photo(picture), format="PNG", note=note)
+    return stream.getvalue()
+
+
+def write_mask(target: Path, damage: np.ndarray, note: Note, *, overwrite: bool) -> str:
+    """Write the mask of a result, and return its file's name.
+
+    Raises:
+        OutputExistsError: the file is there already.
+        UnwritableOutputError: it cannot be written.
+    """
+    path = mask_path(target)
+    if os.path.lexists(path) and not overwrite:
+        raise OutputExistsError(path, f"{path} exists already.", "Use --overwrite to replace it, or another name.")
+    write_whole(path, mask_file(damage, note))
+    return str(path)
 
 
 def file_format(options: Options) -> str:

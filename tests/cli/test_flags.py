@@ -43,6 +43,7 @@ RESUME, FINDING, MODELS, EVALUATE = (
 PROVENANCE = "../batch/test_provenance.py"
 SEARCHES = "../pipeline/test_searches.py"
 SIZES = "../pipeline/test_sizes.py"
+PRINTS = "../pipeline/test_prints.py"
 
 TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
@@ -59,6 +60,10 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--long-side": (SIZES, "test_a_folder_a_dry_run_a_second_run_and_another_size"),
         "--megapixels": (SIZES, "test_a_plan_is_followed_at_any_size"),
         "--print": (SIZES, "test_photos_through_a_pipe"),
+        "--repair": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
+        "--mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
+        "--save-mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
+        "--tone": (PRINTS, "test_the_command_says_what_it_measured_and_did"),
         "--model": (HERE_TOO, "test_model"),
         "--fidelity": (HERE_TOO, "test_fidelity"),
         "--strength": (HERE_TOO, "test_strength"),

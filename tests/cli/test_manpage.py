@@ -96,7 +96,7 @@ def test_the_options_of_a_restoration_stand_in_groups() -> None:
     source = PAGE.read_text("ascii")
     options = source[source.index(".SH OPTIONS") : source.index(".SH COMMANDS")]
     groups = {part.partition("\n")[0]: part for part in options.split(".SS ")[1:]}
-    assert list(groups) == ["Files", "The result", "Faces", "Background", "The run"]
+    assert list(groups) == ["Files", "The result", "The print", "Faces", "Background", "The run"]
     for option, group in {"out": "Files", "scale": "The result", "model": "Faces", "tile": "Background"}.items():
         assert [name for name, part in groups.items() if f"\\-\\-{option}\\fR" in part] == [group]
 

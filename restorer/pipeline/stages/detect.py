@@ -34,7 +34,7 @@ class DetectStage(Stage):
         """Return the canvas as it is; the faces are in `work.detections` and in the record."""
         with work.record.timed("detect"):
             faces = [_whole(canvas)] if work.options.aligned else self._found(canvas.pixels, work)
-            self._choose(faces, work)
+            self._choose(faces, canvas, work)
         trim_heap()
         return canvas
 
@@ -46,7 +46,7 @@ class DetectStage(Stage):
             work.record.warn("No face was found; only the picture as a whole was enlarged.")
         return list(found)
 
-    def _choose(self, faces: list[Face], work: Work) -> None:
+    def _choose(self, faces: list[Face], canvas: Canvas, work: Work) -> None:
         from restorer.faces import select
         from restorer.faces.placement import WholePlacement
 
@@ -59,7 +59,7 @@ class DetectStage(Stage):
             which = f"face{'s' if len(missing) > 1 else ''} {ranges(missing)}"
             record.warn(f"--faces asks for {which}, but {len(faces)} were found.")
         if not (options.aligned or options.always or work.insists):
-            reasons = self._doubted(faces, reasons, work)
+            reasons = self._doubted(canvas.pixels, faces, reasons, work)
         for face, reason in zip(faces, reasons, strict=True):
             points = tuple((float(x), float(y)) for x, y in face.landmarks)
             entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason and worded(reason))
@@ -69,12 +69,12 @@ class DetectStage(Stage):
                 work.detections.append(Detection(entry, face.landmarks, placement))
 
     @staticmethod
-    def _doubted(faces: list[Face], reasons: list[str | None], work: Work) -> list[str | None]:
+    def _doubted(pixels: np.ndarray, faces: list[Face], reasons: list[str | None], work: Work) -> list[str | None]:
         """Return the reasons with those of detections that are hardly faces, and say how many these are."""
         from restorer.faces.plausible import implausible
         from restorer.models.templates import FACEXLIB
 
-        doubts = implausible(work.photo.pixels, faces, FACEXLIB)
+        doubts = implausible(pixels, faces, FACEXLIB)
         count = sum(doubt is not None for doubt in doubts)
         if count:
             work.record.warn(

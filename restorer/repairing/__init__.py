@@ -1,0 +1,1 @@
+"""What is damaged in a print, and what belongs there?"""
