@@ -103,6 +103,13 @@ def path_as_text(given: Any) -> Any:
     return os.fspath(given) if isinstance(given, os.PathLike) else given
 
 
+def paths_as_texts(given: Any) -> Any:
+    """Return paths as a tuple of texts, also a single one; anything else as it came."""
+    if isinstance(given, (str, os.PathLike)):
+        given = [given]
+    return tuple(map(path_as_text, given)) if isinstance(given, (list, tuple)) else given
+
+
 def scale(given: str | float) -> float:
     """Return a scale as people write it: "2", "2,5", "2x".
 

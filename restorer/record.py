@@ -34,6 +34,9 @@ class FaceRecord:
         answers: of a search, how well each answer agrees with the photo: its seed, its error and the allowed one in
             levels of 255, whether it was met, the loss, the step that found it, how many were taken, what stopped it.
         likeness: how like the face in the photo its restored version is, 0 to 1; None where they were not compared.
+        reference: of a face that was compared with photos of people: whose it is (None = nobody's), the nearest photo,
+            how near it was to that person before and after, -1 to 1, and whether it moved away from them; None where
+            nothing was compared.
     """
 
     box: tuple[float, float, float, float]
@@ -43,6 +46,7 @@ class FaceRecord:
     restored: bool = False
     reason: str | None = None
     likeness: float | None = None
+    reference: dict[str, Any] | None = None
     answers: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -58,8 +62,22 @@ class FaceRecord:
             "restored": self.restored,
             "reason": self.reason,
             "likeness": None if self.likeness is None else round(self.likeness, 4),
+            "reference": None if self.reference is None else dict(self.reference),
             "answers": [dict(answer) for answer in self.answers],
         }
+
+
+def nearness(reference: Mapping[str, Any]) -> str:
+    """Return in words how near a face is to the references: "0.61 near grandma, 0.58 before"."""
+    if reference["person"] is None:
+        return f"nobody of the references ({reference['before']:.2f} near)"
+    return f"{reference['after']:.2f} near {reference['person']}, {reference['before']:.2f} before"
+
+
+def moved_away(record: Record) -> list[int]:
+    """Return the numbers of the faces that moved away from their references."""
+    faces = enumerate(record.faces, 1)
+    return [number for number, face in faces if face.reference is not None and face.reference["moved_away"]]
 
 
 DONE_EARLIER = (

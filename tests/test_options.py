@@ -13,6 +13,7 @@ import textwrap
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ NUMBERS = [each for each in FIELDS.values() if each.kind in (int, float)]
 OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300",
     "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
-    "min_score": 0.8, "min_likeness": 0.5, "aligned": True, "prior": "tiny-prior", "task": "inpaint",
-    "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True,
+    "min_score": 0.8, "min_likeness": 0.5, "reference": ("refs",), "aligned": True, "prior": "tiny-prior",
+    "task": "inpaint", "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True,
     "repair": "auto", "damage": "mask.png", "save_mask": True, "tone": "auto",
     "detector": "tiny-detector", "background": "lanczos",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
@@ -94,7 +95,7 @@ def test_values_of_another_type_are_refused_in_words(each: Option) -> None:
     wrong: dict[type, list[Any]] = {
         bool: [1, "true", None], int: [2.5, "3", True, [1]], float: ["2", True, [1], 1j], str: [1.5, ["all"], b"all"],
     }  # fmt: skip
-    for value in wrong[each.kind]:
+    for value in [3, [3], None] if each.many else wrong[each.kind]:
         with pytest.raises(OptionTypeError, match=f"^{each.name} must be (True or False|a)") as error:
             made(**{each.name: value})
         assert error.value.option == each.name
@@ -222,9 +223,10 @@ def test_an_option_may_take_several_values() -> None:
 # ------------------------------------------------------------------------------------------------ what it is made of
 
 DECIDES_NOTHING = {"device", "batch_size", "tile", "offline", "fallback"}
-BY_WEIGHTS = {"model", "prior", "detector", "background"}
+BY_WEIGHTS = {"model", "prior", "detector", "background", "reference"}
 ELSEWHERE = {
-    "damage", "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit", "license",
+    "damage", "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit",
+    "license", "reference",
 }  # fmt: skip
 """What the built-in model does not have or is not for, or what would fetch weights."""
 
@@ -283,7 +285,8 @@ def test_a_name_that_is_no_option_is_an_error_with_the_nearest() -> None:
 def test_type_checkers_know_the_same_fields() -> None:
     known, fields = typing.get_type_hints(OptionFields), typing.get_type_hints(Options)
     own = set(inspect.signature(Restorer).parameters)
-    wider = {"faces": str | int | Sequence[int]}
+    path = str | PathLike[str]
+    wider = {"faces": str | int | Sequence[int], "reference": path | Sequence[path]}
     assert known == {name: wider.get(name, fields[name]) for name in FIELDS if name not in own}
     assert all(FIELDS[name].convert is not None for name in wider)
 
@@ -368,7 +371,7 @@ def option_table() -> str:
             if each.least is not None:  # what torch takes at most, nobody reaches
                 bounded = each.most is not None and each.most < 2**63
                 ends = f"{each.least:g} to {each.most:g}" if bounded else f"from {each.least:g} on"
-            default = "" if each.default in (None, False) else f"`{each.default}`"
+            default = "" if each.default in (None, False, ()) else f"`{each.default}`"
             default = "on" if each.default is True else default
             lines.append(f"| {', '.join(f'`{flag}`' for flag in (*flags, *negative))} | {text} | {ends} | {default} |")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from restorer.batch.reading import DONE, KEPT
-from restorer.record import NEEDS_NOTHING, Record
+from restorer.record import NEEDS_NOTHING, Record, moved_away
 
 MOST_FAILURES = 1000
 """Records of failed photos that are kept, where not all records are; the others are counted."""
@@ -21,6 +21,7 @@ class Summary:
         records: one for each photo that was looked at, in order.
         failed: the records of the photos that failed; at most `MOST_FAILURES` where records are not kept.
         faces: how many were restored.
+        moved: the records of photos with faces that moved away from their references; at most `MOST_FAILURES`.
         fine: how many faces needed nothing.
         known: how many photos failed in an earlier run and were not tried again.
         done: how many results were there.
@@ -35,6 +36,7 @@ class Summary:
     keep: bool = True
     records: list[Record] = field(default_factory=list)
     failed: list[Record] = field(default_factory=list)
+    moved: list[Record] = field(default_factory=list)
     faces: int = 0
     fine: int = 0
     known: int = 0
@@ -54,6 +56,8 @@ class Summary:
             self.records.append(record)
         if record.status == "ok":
             self.faces += sum(face.restored for face in record.faces)
+            if moved_away(record) and len(self.moved) < MOST_FAILURES:
+                self.moved.append(record)
             self.fine += sum(face.reason == NEEDS_NOTHING for face in record.faces)
         elif record.status == "failed":
             self.known += record.failed_before

@@ -35,7 +35,7 @@ class Entry:
     def default(self) -> str:
         """Its default as it is typed; "" where it is nothing, or a switch that is off."""
         parameter, value = self.parameter, self.parameter.default
-        if value is None or not parameter.flags:
+        if value in (None, ()) or not parameter.flags:
             return ""
         if parameter.kind is bool:
             return (parameter.flags[0] if value else parameter.negative[0]) if parameter.negative else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from restorer import weights
 from restorer.cli.console import say
 from restorer.photo.formats import listed
+from restorer.pipeline import choice as choices
 from restorer.weights.progress import megabytes
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ def forecast(components: Components, sizes: Iterable[tuple[int, int]]) -> list[s
         parts.append(f"{'everything else' if parts else 'everything'} by {listed(list(backgrounds), 'or')}")
     if not parts:
         return []
+    references = components.references
+    if references is not None or components.options.min_likeness is not None:
+        names.append(choices.recogniser(weights.tables()))
     lines = [f"Models: {'; '.join(parts)}."]
+    if references is not None:
+        lines.append(f"References: {references.words()}.")
     known = weights.tables()
     tables = [known[name] for name in dict.fromkeys(names) if name in known]
     away = [table for table in tables if table.sources and weights.cached(table) is None]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from restorer.cli.console import shown
 from restorer.cli.request import PhotosRequest
-from restorer.formatting import duration
+from restorer.formatting import duration, ranges
 from restorer.photo import PICTURE_SUFFIXES
-from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO
+from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO, moved_away, nearness
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
@@ -72,6 +72,7 @@ def closer_lines(record: Record) -> list[str]:
     lines = [f"  {stages}; {record.device}, {record.precision}"]
     for number, face in enumerate(record.faces, 1):
         alike = f", likeness {face.likeness:.2f}" if face.likeness is not None else ""
+        alike += f", {nearness(face.reference)}" if face.reference is not None else ""
         what = f"restored{alike}" if face.restored else face.reason
         box = ", ".join(f"{value:.0f}" for value in face.box)
         lines.append(f"  face {number} at {box}, score {face.score:.2f}: {what}")
@@ -204,7 +205,7 @@ def summary_lines(summary: Summary, count: int) -> list[str]:
         parts.append(f"[bold red]{failed} failed[/]{_of_earlier(summary)}")
     left = count - summary.count()
     parts += [f"{left} not reached"] if left else []
-    return [f"{', '.join(parts)}, in {duration(summary.seconds)}.", *failure_lines(summary)]
+    return [f"{', '.join(parts)}, in {duration(summary.seconds)}.", *moved_lines(summary), *failure_lines(summary)]
 
 
 def _of_earlier(summary: Summary) -> str:
@@ -216,6 +217,17 @@ def _of_earlier(summary: Summary) -> str:
     if not new:
         return " (in an earlier run; none is new)" if failed == 1 else " (all in an earlier run; none is new)"
     return f" ({new} new, {summary.known} in an earlier run)"
+
+
+def moved_lines(summary: Summary) -> list[str]:
+    """Return the photos with faces that moved away from photos of the same person."""
+    lines = [
+        f"  {shown(record.input)}: face {ranges(numbers)} moved away from the references"
+        for record in summary.moved[:MOST_NAMED]
+        if (numbers := moved_away(record))
+    ]
+    left = len(summary.moved) - len(lines)
+    return lines + ([f"  and {left} more photos with faces that moved away"] if left else [])
 
 
 def failure_lines(summary: Summary) -> list[str]:

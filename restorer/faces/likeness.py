@@ -35,11 +35,27 @@ class Likeness:
         """
         import torch
 
-        faces = torch.cat([_crop_112x96(before, points), _crop_112x96(after, points)])
-        with torch.inference_mode():
-            found = torch.cat([self._network(faces), self._network(faces.flip(3))], dim=1)
-        cosine = torch.nn.functional.cosine_similarity(found[:1].double(), found[1:].double()).item()
+        found = self._embed(torch.cat([_crop_112x96(before, points), _crop_112x96(after, points)]))
+        cosine = torch.nn.functional.cosine_similarity(found[:1], found[1:]).item()
         return min(max(cosine, 0.0), 1.0)
+
+    def embedding(self, crop: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Return what a face is recognised by, (256,) of unit length: the product of two of them is their cosine.
+
+        Args:
+            crop: aligned crop, (s, s, 3) RGB float32 in [0, 1].
+            points: the face's landmarks (5, 2) as shares of the crop's side.
+        """
+        found = self._embed(_crop_112x96(crop, points))[0]
+        unit: np.ndarray = (found / found.norm().clamp_min(1e-12)).numpy()
+        return unit
+
+    def _embed(self, faces: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings (n, 256) of faces (n, 3, 112, 96) and of their mirror images, in double precision."""
+        import torch
+
+        with torch.inference_mode():
+            return torch.cat([self._network(faces), self._network(faces.flip(3))], dim=1).double()
 
 
 def reason(likeness: float, least: float) -> str:

@@ -118,6 +118,11 @@ class Options:
         most=1,
         metavar="0..1",
     )
+    # Each folder is a person, photos named one by one are one together; see `restorer.pipeline.references`.
+    reference: tuple[str, ...] = option(
+        (), help="Photo or folder of photos of a person in the photos; may be given several times.", panel=FACES,
+        metavar="PATH", convert=formatting.paths_as_texts, by_weights=True,
+    )  # fmt: skip
     aligned: bool = option(False, help="Each photo is one aligned face crop.", panel=FACES)
     # What searches a prior takes these; see `restorer.inversion`. None = the model's own.
     prior: str | None = option(

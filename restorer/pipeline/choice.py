@@ -12,7 +12,7 @@ from functools import cached_property
 from restorer.errors import LicenseForbidsError, UsageError
 from restorer.models import REGISTRY
 from restorer.models.base import CropSpec, FaceArchitecture, Role, UpscalerArchitecture
-from restorer.options import Options, sizes
+from restorer.options import Options, declared, sizes
 from restorer.pipeline import searches
 from restorer.pipeline.fallbacks import Replacement, barred_line
 from restorer.upscaling.lanczos import Lanczos
@@ -316,12 +316,14 @@ def check_no_faces(options: Options) -> None:
     searches.check_none(options)
     if options.fidelity is not None:
         raise UsageError("--fidelity needs a face restorer; --model none has none.")
-    if options.min_likeness is not None:
-        raise UsageError("--min-likeness compares restored faces; --model none restores none.", "Leave it out.")
+    for name in ("min_likeness", "reference"):
+        if getattr(options, name) != declared(Options)[name].default:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} compares restored faces; --model none restores none.", "Leave it out.")
 
 
 def check_likeness(options: Options, model: str, crop: CropSpec) -> None:
-    """Refuse `min_likeness` where no face of a person is restored that could be compared.
+    """Refuse `min_likeness` and `reference` where no face of a person is restored that could be compared.
 
     Args:
         options: of the run.
@@ -331,10 +333,12 @@ def check_likeness(options: Options, model: str, crop: CropSpec) -> None:
     Raises:
         UsageError: nothing could be compared.
     """
-    if options.min_likeness is not None and crop.template is None:
-        raise UsageError(
-            f"--min-likeness compares the faces of people; {model} restores something else.", "Leave it out."
-        )
+    for name in ("min_likeness", "reference"):
+        if crop.template is None and getattr(options, name) != declared(Options)[name].default:
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"--{flag} compares the faces of people; {model} restores something else.", "Leave it out."
+            )
 
 
 def check_license(options: Options, table: Table, role: Role, tables: Mapping[str, Table]) -> None:

@@ -20,7 +20,8 @@ from restorer.models.base import Detector, FaceRestorer
 from restorer.pipeline import choice as choices
 from restorer.pipeline import fallbacks, searches
 from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
-from restorer.pipeline.decisions import Decisions, Given, Mask, Notify, alone
+from restorer.pipeline.comparing import Comparing
+from restorer.pipeline.decisions import Given, Mask, Notify, alone
 from restorer.pipeline.fallbacks import Replacement
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from restorer.engine.network import Network
-    from restorer.faces.likeness import Likeness
     from restorer.inversion.searcher import FaceSearcher
     from restorer.options import Options
     from restorer.repairing.finding import Finder
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Components(Decisions):
+class Components(Comparing):
     """What one set of options works with.
 
     Args:
@@ -73,7 +73,6 @@ class Components(Decisions):
         self._face_model = self.given.face_model
         self._mask = self.given.mask
         self._mask_warning: str | None = None
-        self._likeness: Likeness | None = None
         self._finder: Finder | None = None
         self._backgrounds: dict[str, Background] = {}
 
@@ -113,6 +112,7 @@ class Components(Decisions):
         """
         if self.options.min_likeness is not None:
             self.likeness()
+        self.people()
         if self.faces_wanted and self._decides():
             self.choice()
         if self._fallbacks and self.given.face_model is None and self.options.model not in (AUTO, NONE):
@@ -242,20 +242,6 @@ class Components(Decisions):
                     f"Faces were pasted by outlines drawn from their landmarks; {pull} gets better ones."
                 )
         return self._mask, self._mask_warning
-
-    @alone
-    def likeness(self) -> Likeness:
-        """Return what compares faces, always on the CPU; raises WeightsError when its weights cannot be had."""
-        if self._likeness is None:
-            table = self._available.tables[choices.recogniser(self._available.tables)]
-            try:
-                weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
-            except WeightsUnavailableError as error:
-                raise error.with_remedy(f"{error.remedy} Or leave --min-likeness out.") from error
-            from restorer.faces.likeness import Likeness
-
-            self._likeness = Likeness(self.network(table, Device("cpu", "fp32")))
-        return self._likeness
 
     @alone
     def background(self, size: tuple[int, int]) -> tuple[Background, str | None]:

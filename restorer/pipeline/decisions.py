@@ -23,6 +23,7 @@ from restorer.pipeline import choice as choices
 from restorer.pipeline import fallbacks, searches
 from restorer.pipeline.choice import AUTO, NONE, Available, Choice
 from restorer.pipeline.fallbacks import Replacement
+from restorer.pipeline.references import References
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
 from restorer.weights.table import CHECKPOINT_SUFFIXES
@@ -103,6 +104,7 @@ class Decisions:
         self._replaced: list[Replacement] = []
         self._fallbacks: list[str] = []
         self._device: Device | None = None
+        self._references: References | None = None
         self._check()
 
     def _check(self) -> None:
@@ -130,6 +132,8 @@ class Decisions:
             choices.check_license(options, table, "upscaler", tables)
         if options.min_likeness is not None:
             choices.check_license(options, tables[choices.recogniser(tables)], "face recogniser", tables)
+        if options.reference:
+            self.references  # noqa: B018 - a name that leads nowhere is wrong usage before any photo is read
 
     # ------------------------------------------------------------------------------------------------ names
 
@@ -202,26 +206,6 @@ class Decisions:
         asked = self.options.license != choices.ANY and self.options.model != NONE and self.given.face_model is None
         return asked and self.choice().barred is not None
 
-    def limits(self, record: Record) -> dict[str, str]:
-        """Return, by name, the licences that limit the use of a result, of the weights that the record names."""
-        given, restored = self.given, any(face.restored for face in record.faces)
-        used: list[Table | None] = []
-        if restored and given.face_model is None:
-            used.append(self.model_table())
-        if record.detector is not None and given.detector is None:
-            used.append(self.detector_table())
-        if restored and given.mask is None:
-            used.append(self._available.tables.get(record.mask_name or ""))
-        if record.background not in (None, *RESAMPLERS) and given.background is None:
-            used.append(self.background_table(str(record.background)))
-        if any(face.likeness is not None for face in record.faces):
-            used.append(self._available.tables[choices.recogniser(self._available.tables)])
-        return {
-            table.name: table.license or "not for commercial use"
-            for table in used
-            if table is not None and table.commercial is False
-        }
-
     @property
     def mask_name(self) -> str:
         """The mask that is meant for this run: a face parser's table, or "landmarks"."""
@@ -266,9 +250,17 @@ class Decisions:
         """Return the table of an upscaler that `background_name` gave, also of a file of one's own."""
         return upscaler_named(self.options.background if self.options.background != AUTO else name)
 
+    @property
+    @alone
+    def references(self) -> References | None:
+        """The photos of the people in the photos, hashed once a run; None where none were given."""
+        if self._references is None and self.options.reference:
+            self._references = References.of(self.options.reference)
+        return self._references
+
     def likeness_hash(self) -> str | None:
         """Return what pins the weights that faces are compared by; None where they are not compared."""
-        if self.options.min_likeness is None:
+        if self.options.min_likeness is None and not self.options.reference:
             return None
         return self._available.tables[choices.recogniser(self._available.tables)].wanted_hash
 

@@ -48,6 +48,8 @@ def note_of(
     }
     if chosen.min_likeness is not None:
         facts["likeness"] = components.likeness_hash()
+    if components.references is not None:
+        facts["references"], facts["likeness"] = components.references.fingerprint(), components.likeness_hash()
     if chosen.hole is not None:
         facts["hole"] = hash_of(Path(chosen.hole))
     if chosen.damage is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import TypedDict
 
 
@@ -20,6 +21,7 @@ class OptionFields(TypedDict, total=False):
     max_faces: int | None
     min_score: float
     min_likeness: float | None
+    reference: str | PathLike[str] | Sequence[str | PathLike[str]]
     aligned: bool
     prior: str | None
     task: str | None

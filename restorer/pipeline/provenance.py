@@ -48,6 +48,27 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
     return found
 
 
+def limits(of: Decisions, record: Record) -> dict[str, str]:
+    """Return, by name, the licences that limit the use of a result, of the weights that the record names."""
+    given, restored, tables = of.given, any(face.restored for face in record.faces), of._available.tables
+    used: list[Table | None] = []
+    if restored and given.face_model is None:
+        used.append(of.model_table())
+    if record.detector is not None and given.detector is None:
+        used.append(of.detector_table())
+    if restored and given.mask is None:
+        used.append(tables.get(record.mask_name or ""))
+    if record.background not in (None, *RESAMPLERS) and given.background is None:
+        used.append(of.background_table(str(record.background)))
+    if any(face.likeness is not None or face.reference is not None for face in record.faces):
+        used.append(tables[choices.recogniser(tables)])
+    return {
+        table.name: table.license or "not for commercial use"
+        for table in used
+        if table is not None and table.commercial is False
+    }
+
+
 def outdoes(of: Decisions, part: str, name: str, size: Callable[[], tuple[int, int] | None]) -> bool:
     """Return whether this run takes weights of their own in the place of a built-in model.
 

@@ -24,7 +24,7 @@ from restorer.pipeline.fingerprint import note_of, of_a_result
 from restorer.pipeline.judging import note_what_was_done
 from restorer.pipeline.many import OnProgress, Outcome, outcomes
 from restorer.pipeline.prepared import Prepared
-from restorer.pipeline.provenance import described
+from restorer.pipeline.provenance import described, limits
 from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths, write_mask
 from restorer.pipeline.stages import stages
 from restorer.record import Record
@@ -204,7 +204,7 @@ class Restorer(Prepared):
             self._conclude(record, components, size)
             if faces is not None:
                 record.detector = None
-            record.licenses = components.limits(record)
+            record.licenses = limits(components, record)
             record.components = described(components, record)
         note = self.note(opened.sha256, options, faces, record)
         return Result(

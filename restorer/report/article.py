@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from restorer.formatting import duration
 from restorer.pipeline.stages import steps
-from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO
+from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO, nearness
 from restorer.report.previews import Picture, Preview, Sizes, around
 from restorer.report.templates import render
 
@@ -136,6 +136,8 @@ def _closeup(number: int, face: Mapping[str, Any], before: Picture, after: Pictu
         words.append(face.get("reason") or "not restored")
     elif face.get("likeness") is not None:
         words.append(f"likeness {face['likeness']:.2f}")
+    if face.get("restored") and face.get("reference") is not None:
+        words.append(nearness(face["reference"]))
     return CloseUp(number, before.part(box, sizes), restored, ", ".join(words))
 
 

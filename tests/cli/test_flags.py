@@ -75,6 +75,10 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
             "../faces/test_likeness.py",
             "test_the_command_names_the_face_in_record_verbose_lines_and_report",
         ),
+        "--reference": (
+            "../pipeline/test_references.py",
+            "test_the_command_says_it_in_record_summary_and_report",
+        ),
         "--aligned": (COMMAND, "test_the_first_run_downloads_and_the_second_does_not"),
         "--detector": (HERE_TOO, "test_detector_and_min_score"),
         "--background": (HERE_TOO, "test_background_and_tile"),

@@ -94,6 +94,8 @@ def fill(folder: Path) -> None:
 
     for name in ("grandma.jpg", "photo.jpg"):
         save(name, portrait(80))
+    for name in ("grandma", "grandpa"):
+        save(f"refs/{name}/1.jpg", portrait(72, mirrored=name == "grandpa"))
     save("party.jpg", np.hstack([portrait(72, mirrored=bool(number % 2)) for number in range(5)]))
     save("stamp.jpg", portrait(56))
     grey = np.asarray(cv2.cvtColor(portrait(96), cv2.COLOR_RGB2GRAY), np.float32)

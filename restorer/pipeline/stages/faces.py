@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.imaging.layers import flattened
-from restorer.pipeline import judging
+from restorer.pipeline import judging, whose
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
 from restorer.pipeline.searches import COLORIZE
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from restorer.faces.people import Match
     from restorer.faces.placement import Placement
     from restorer.imaging.layers import Layer
     from restorer.inversion.searcher import FaceSearcher
@@ -85,14 +86,16 @@ class _Faces:
             with work.record.timed("align"):
                 cut = [placement.crop(self._pixels, self._crop) for _, placement in part]
                 crops = [crop if work.colours is None else work.colours.seen(crop) for crop in cut]
-            answers = self._answers(crops, part, start, len(faces))
             points = np.stack([self._points(face, placement) for face, placement in part])
+            known = [whose.recognised(work, *each) for each in zip(crops, points, strict=True)]
+            answers = self._answers(crops, part, start, len(faces))
             for canvas, outputs in zip(self._canvases(len(answers)), answers, strict=False):
                 self._canvas = canvas
                 masks = self._masks(outputs, points)
                 for i, (face, placement) in enumerate(part):
                     neighbours = [other for _, other in faces if other is not placement]
-                    self._put_back(face, placement, (cut[i], crops[i]), outputs[i], masks[i], points[i], neighbours)
+                    seen = cut[i], crops[i]
+                    self._put_back(face, placement, seen, outputs[i], masks[i], points[i], neighbours, known[i])
 
     def _answers(
         self, crops: list[np.ndarray], part: list[tuple[Detection, Placement]], done: int, total: int
@@ -229,6 +232,7 @@ class _Faces:
         mask: np.ndarray,
         points: np.ndarray,
         neighbours: list[Placement],
+        match: Match | None,
     ) -> None:
         """Bring one restored crop to the photo's tone, and paste it where it came from.
 
@@ -246,7 +250,10 @@ class _Faces:
             mask = mask * placement.ownership(neighbours, mask.shape[0])
             picture = self._toned(to_picture(output, monochrome=work.stays_grey), crop, mask, placement)
             picture = judging.kept(work, self._crop, face, placement, picture)
-        resembles = face.entry.restored if canvas is not self._first else self._resembles(face, crop, picture, points)
+        if canvas is not self._first:
+            resembles = face.entry.restored
+        elif resembles := self._resembles(face, crop, picture, points):
+            whose.note(work, face, match, picture, points)
         if not resembles:
             return
         with work.record.timed("paste"):

@@ -1,0 +1,70 @@
+"""What compares the faces of a run, with their own photo and with photos of the same person."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from restorer import weights
+from restorer.engine.device import Device
+from restorer.errors import WeightsUnavailableError
+from restorer.pipeline import choice as choices
+from restorer.pipeline import references
+from restorer.pipeline.decisions import Decisions, Given, Notify, alone
+
+if TYPE_CHECKING:
+    from restorer.engine.network import Network
+    from restorer.faces.likeness import Likeness
+    from restorer.models.base import Detector
+    from restorer.options import Options
+    from restorer.pipeline.references import People
+    from restorer.weights import OnProgress, Table
+
+
+class Comparing(Decisions):
+    """Decisions, and what compares faces; see `restorer.pipeline.components.Components`, which it is a part of."""
+
+    _on_download: OnProgress | None
+
+    def __init__(
+        self, options: Options, notify: Notify | None = None, given: Given | None = None, warn: Notify | None = None
+    ) -> None:
+        super().__init__(options, notify, given, warn)
+        self._likeness: Likeness | None = None
+        self._people: People | None = None
+
+    @abstractmethod
+    def network(self, table: Table, device: Device | None = None) -> Network:
+        """Return the network of a table."""
+
+    @abstractmethod
+    def detector(self) -> Detector:
+        """Return what finds faces."""
+
+    @alone
+    def likeness(self) -> Likeness:
+        """Return what compares faces, always on the CPU; raises WeightsError when its weights cannot be had."""
+        try:
+            return self.recogniser()
+        except WeightsUnavailableError as error:
+            raise error.with_remedy(f"{error.remedy} Or leave --min-likeness out.") from error
+
+    @alone
+    def recogniser(self) -> Likeness:
+        """Return what compares faces, on the CPU; raises WeightsError where its weights may not be used, or had."""
+        if self._likeness is None:
+            tables = self._available.tables
+            table = tables[choices.recogniser(tables)]
+            choices.check_license(self.options, table, "face recogniser", tables)
+            weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
+            from restorer.faces.likeness import Likeness
+
+            self._likeness = Likeness(self.network(table, Device("cpu", "fp32")))
+        return self._likeness
+
+    @alone
+    def people(self) -> People | None:
+        """Return the people of the reference photos, None where there are none; raises as `references.people_of`."""
+        if self._people is None and self.references is not None and self.faces_wanted:
+            self._people = references.people_of(self, self.references)
+        return self._people
