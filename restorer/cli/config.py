@@ -21,12 +21,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 @app.command(cls=Command)
-def config(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
+def config(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    preset: Annotated[str | None, typer.Option("--preset", help="Show a run with this preset.")] = None,
+) -> None:
     """Show the options that a run in this folder starts from, and where each value comes from.
 
     A restore.toml in the working folder wins over the one in your settings folder, and what you type wins over both.
     """
-    found = settings.load()
+    found = settings.load([] if preset is None else ["--preset", preset])
     options = {each.long: _in_force(each.long, each.default, found) for each in settings.photo_options()}
     places = [{"path": str(path), "exists": path.is_file()} for path in files.places()]
     if as_json:

@@ -40,6 +40,9 @@ class PhotosRequest:
     shard: str | None = option(
         None, help="Only the I-th of N parts of the photos: one a machine.", panel=FILES, metavar="I/N"
     )
+    preset: str | None = option(
+        None, help="A named set of options: old-photo, archive, or one of your own.", panel=RUN, metavar="NAME"
+    )
     resume: bool = option(True, help="Skip what an earlier run has done or failed to do.", panel=RUN)
     retry_failed: bool = option(False, help="Try again what failed in an earlier run.", panel=RUN)
     redo: str | None = option(

@@ -75,13 +75,21 @@ def load(options: Iterable[Option], folder: Path | None = None) -> dict[str, Set
         UsageError: a file cannot be read, or has a key that is no option, or a value of another type. File and key are
             named.
     """
-    known = {option.name: option for option in options}
+    known = list(options)
     settings: dict[str, Setting] = {}
     for path in places(folder):
-        for key, value in _read(path).items():
-            if key not in known:
-                raise _unknown(path, key, value, known)
-            settings[key] = Setting(_converted(path, known[key], value), path)
+        settings |= read(path, known)
+    return settings
+
+
+def read(path: Path, options: Iterable[Option]) -> dict[str, Setting]:
+    """Return what one file says, by option name; nothing when it is not there. Raises `UsageError` as `load` does."""
+    known = {option.name: option for option in options}
+    settings = {}
+    for key, value in _read(path).items():
+        if key not in known:
+            raise _unknown(path, key, value, known)
+        settings[key] = Setting(_converted(path, known[key], value), path)
     return settings
 
 

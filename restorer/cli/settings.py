@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from restorer.cli import declared
+from restorer.cli import declared, presets
 from restorer.cli import restore_toml as config
 from restorer.cli.plain_values import read_plainly
 from restorer.cli.request import PHOTO_OPTIONS
@@ -22,9 +22,14 @@ def photo_options() -> list[Parameter]:
     return declared.parameters(PHOTO_OPTIONS)
 
 
-def load() -> dict[str, config.Setting]:
-    """Return what the files say; raises `UsageError` where one is wrong."""
-    return config.load(config.Option(each.long, each.kind, each.many) for each in photo_options())
+def load(arguments: Sequence[str] = ()) -> dict[str, config.Setting]:
+    """Return what the files say, and the preset that they or these arguments name.
+
+    Raises:
+        UsageError: a file is wrong, or there is no such preset.
+    """
+    options = [config.Option(each.long, each.kind, each.many) for each in photo_options()]
+    return presets.under(config.load(options), options, arguments)
 
 
 typed: list[str] = []
@@ -66,7 +71,7 @@ class Configured(Command):
         """Read the files before the command line is; not for the help page, which must show whatever they hold."""
         typed[:] = args
         if "--help" not in args and not extra.get("resilient_parsing") and self.callback is not None:
-            settings = load()
+            settings = load(args)
             known = parameters(self.callback)
             overruled = _other_sizes(known, args)
             mine = [each for each in known if each.long in settings and each.name not in overruled]

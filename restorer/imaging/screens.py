@@ -52,24 +52,28 @@ class Wave:
         return 1 / math.hypot(self.across, self.down)
 
 
-def find(pixels: np.ndarray) -> list[Wave]:
+def find(pixels: np.ndarray, *, quick: bool = False) -> list[Wave]:
     """Return the waves of a picture's screen, strongest first; none where it has no screen.
 
     Args:
         pixels: (h, w, 3) RGB, uint8 or uint16.
+        quick: look at green alone, in a few parts: enough to say that there is one.
     """
     height, width = pixels.shape[:2]
     side = PART if min(height, width) >= 1.5 * PART else PART // 2
     if min(height, width) < side:
         return []
     scale = np.float32(255 / top_of(pixels.dtype))
-    parts = [pixels[row : row + side, column : column + side] for row, column in _places((height, width), side)]
+    parts = [
+        pixels[row : row + side, column : column + side]
+        for row, column in _places((height, width), side, 12 if quick else MOST_PARTS)
+    ]
     # Each ink has a screen of its own, turned against the others.
-    grey = all(
+    single = quick or all(
         np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 0], part[..., 2]) for part in parts
     )
     found: list[Wave] = []
-    for channel in (1,) if grey else range(3):
+    for channel in (1,) if single else range(3):
         for wave in _waves([part[..., channel].astype(np.float32) * scale for part in parts]):
             near = 2 / side
             if all(math.hypot(wave.across - each.across, wave.down - each.down) > near for each in found):
@@ -137,10 +141,10 @@ def _smooth(plane: np.ndarray) -> np.ndarray:
     return smooth
 
 
-def _places(size: tuple[int, int], side: int) -> list[tuple[int, int]]:
-    """Return the upper left corners (row, column) of parts that cover a picture of (height, width) evenly."""
+def _places(size: tuple[int, int], side: int, most: int) -> list[tuple[int, int]]:
+    """Return the upper left corners (row, column) of at most so many parts, even over a picture of (height, width)."""
     count = [max(2, 2 * length // side - 1) for length in size]
-    while count[0] * count[1] > MOST_PARTS:
+    while count[0] * count[1] > most:
         count = [max(2, each - 1) for each in count]
     rows, columns = (np.linspace(0, length - side, n).astype(int) for length, n in zip(size, count, strict=True))
     return [(int(row), int(column)) for row in rows for column in columns]

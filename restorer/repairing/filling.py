@@ -5,7 +5,7 @@ from __future__ import annotations
 from restorer.imaging.libraries import cv2, np
 
 RADIUS = 3
-"""Pixels around a place that its colour is made of, by Navier and Stokes: Telea drifts in large holes of plain ground."""
+"""Pixels around a place that its colour is made of, by Navier and Stokes: Telea drifts in large holes."""
 MARGIN = 12
 """Pixels around a hole that are looked at."""
 PART = 512

@@ -170,7 +170,11 @@ def test_every_option_of_the_photo_command_can_stand_in_a_file(folder: Path) -> 
     assert {"scale", "model", "min-face", "strip-metadata", "json", "out", "offline"} <= set(options)
     assert not {"version", "help", "photos"} & set(options)
     (folder / "restore.toml").write_text(
-        "".join(f"{name} = {json.dumps(examples[each.kind])}\n" for name, each in options.items() if not each.many)
+        "".join(
+            f"{name} = {json.dumps('archive' if name == 'preset' else examples[each.kind])}\n"
+            for name, each in options.items()
+            if not each.many
+        )
     )
     assert set(settings.load()) == {name for name, each in options.items() if not each.many}
 

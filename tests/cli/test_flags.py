@@ -63,6 +63,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--repair": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
         "--mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
         "--save-mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
+        "--preset": ("test_presets.py", "test_a_run_with_a_preset_does_what_it_sets_and_what_is_typed_wins"),
         "--tone": (PRINTS, "test_the_command_says_what_it_measured_and_did"),
         "--model": (HERE_TOO, "test_model"),
         "--fidelity": (HERE_TOO, "test_fidelity"),
@@ -167,7 +168,13 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--json": ("test_doctor.py", "test_the_command_prints_checks_and_remedies"),
         "--offline": ("test_doctor.py", "test_offline_reaches_the_checks"),
     },
-    "config": {"--json": ("test_config.py", "test_config_shows_each_value_and_where_it_comes_from")},
+    "config": {
+        "--json": ("test_config.py", "test_config_shows_each_value_and_where_it_comes_from"),
+        "--preset": (
+            "test_presets.py",
+            "test_ones_own_preset_takes_the_place_of_a_shipped_one_and_config_names_its_file",
+        ),
+    },
     "completion": {},
     "man": {},
     "train": {

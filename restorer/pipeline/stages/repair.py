@@ -39,7 +39,7 @@ class RepairStage(Stage):
 
         with work.record.timed("repair"):
             pixels, mask, told = self.look(canvas.pixels, work)
-            if mask.any():
+            if mask.any() and (work.options.repair == AUTO or work.options.damage is not None):
                 pixels = fill(pixels, mask)
                 canvas.marks()[mask > 0] = 255
             told["done"] = pixels is not canvas.pixels
@@ -61,12 +61,13 @@ class RepairStage(Stage):
 def damage(pixels: np.ndarray, work: Work) -> tuple[np.ndarray, str | None]:
     """Return where a photo is damaged, (h, w) uint8, 255 = damaged, and what said so: "mask", a finder, or None.
 
-    A mask that was given is taken as it is; otherwise a finder looks, where there is one and a repair was asked for.
+    A mask that was given is taken as it is; otherwise a finder looks, where there is one and a repair, or the mask of
+    one, was asked for.
     """
     options = work.options
     if options.damage is not None:
         return read_hole(Path(options.damage), work.photo.size, "mask")[..., 0], "mask"
-    finder = work.components.finder() if options.repair == AUTO else None
+    finder = work.components.finder() if options.repair == AUTO or options.save_mask else None
     if finder is None:
         return np.zeros(pixels.shape[:2], np.uint8), None
     from restorer.repairing.finding import find

@@ -1,0 +1,40 @@
+"""A word about prints that could be mended, where nobody asked for it."""
+
+from __future__ import annotations
+
+from restorer.pipeline.canvas import Canvas, Work
+from restorer.pipeline.events import Step
+from restorer.pipeline.stages import Stage
+
+FADED = "The print has faded; --tone auto brings it back (`--preset old-photo` does all that old prints need)."
+SCREENED = "The print has a screen of dots or threads; --repair auto takes it out (`--preset old-photo` does that too)."
+
+
+class AdviceStage(Stage):
+    """Looks quickly at a photo that is taken as it is, and says what would help a faded or screened print."""
+
+    name = "advice"
+    words = "looking at the print"
+    order = 10
+    weight = 0.01
+    steps = (Step("advice", "photo", "looking at the print"),)
+
+    def is_wanted(self, work: Work) -> bool:
+        """Whether nothing was said about the print: whoever knows of these options needs no advice."""
+        options = work.options
+        asked = options.repair != "none" or options.tone != "none" or options.damage is not None or options.save_mask
+        return not (asked or options.aligned or options.task is not None or work.components.is_search)
+
+    def run(self, canvas: Canvas, work: Work) -> Canvas:
+        """Return the canvas as it is."""
+        from restorer.imaging import fading, screens
+
+        with work.record.timed("advice"):
+            if fading.measure(canvas.pixels, canvas.alpha).is_faded:
+                work.components.say(work.record, FADED)
+            if screens.find(canvas.pixels, quick=True):
+                work.components.say(work.record, SCREENED)
+        return canvas
+
+
+STAGE = AdviceStage()
