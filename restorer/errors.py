@@ -340,6 +340,12 @@ class MissingPackageError(RestorerError):
         self.package = package
 
 
+class ExportError(RestorerError):
+    """Raised when a network cannot be written in another format, or does something else there; nothing is kept."""
+
+    ends_run = True
+
+
 class OutOfMemoryError(RestorerError):
     """Raised when the memory of a device does not suffice, not even for one item; names device and network."""
 

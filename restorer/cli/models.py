@@ -205,6 +205,22 @@ def _special(architecture: str, arguments: Any) -> dict[str, Any] | None:
     return {key: value for key, value in arguments.items() if defaults.get(key) != value} or None
 
 
+@app.command(cls=Command)
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of `restore models list`, or a file of ours.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write; default: NAME.onnx.")] = None,
+    side: Annotated[
+        int | None, typer.Option("--side", min=32, help="Of the pictures, in pixels, for networks that take any size.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Only look at what is here.")] = False,
+) -> None:
+    """Write a network as an ONNX file, which is kept only if ONNX Runtime computes from it what torch does."""
+    from restorer.cli.exporting import write
+
+    write(weights.resolve(name), out, side=side, overwrite=overwrite, offline=offline)
+
+
 # ----------------------------------------------------------------------------------------------------- checking
 
 

@@ -51,6 +51,7 @@ class Architecture(ABC):
             the networks themselves do not see to it.
         read_whole: whether only a checkpoint's tensors tell what its network is, so that `read` makes it of them, and
             neither `convert` nor `build` has anything to do.
+        unexportable: why no file of another format can hold its networks; None where one can.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,7 @@ class Architecture(ABC):
     pictures: ClassVar[bool] = False
     channels_last: ClassVar[bool] = False
     read_whole: ClassVar[bool] = False
+    unexportable: ClassVar[str | None] = None
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Return the arguments that the checkpoint's own shapes tell; an unfit checkpoint gives a partial dict."""

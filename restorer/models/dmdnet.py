@@ -68,6 +68,7 @@ class DMDNetArchitecture(FaceArchitecture):
 
     name = "dmdnet"
     bf16 = False  # nobody has compared
+    unexportable = "it cuts out of its features what boxes say, which differ from face to face"
     remark = (
         "dmdnet looked for eyes and mouth where an aligned face has them, not by its authors' 68 points, and used its "
         "memory of faces in general, not of this person."

@@ -102,7 +102,7 @@ class Fusion(nn.Module):
         self.scale = _pair(channels)
         self.shift = _pair(channels)
 
-    def forward(self, generated: Tensor, encoded: Tensor, fidelity: float) -> Tensor:
+    def forward(self, generated: Tensor, encoded: Tensor, fidelity: float | Tensor) -> Tensor:
         """Map two features (n, channels, h, w) to one of that shape; `fidelity` is how much of the second counts."""
         both = self.encode_enc(torch.cat([encoded, generated], 1))
         added: Tensor = generated * self.scale(both) + self.shift(both)
@@ -158,13 +158,14 @@ class CodeFormer(nn.Module):
         widths = dict(zip([str(SIDE >> level) for level in range(len(WIDTHS))], WIDTHS, strict=True))
         self.fuse = nn.ModuleDict({side: Fusion(widths[side]) for side in connect_list})
 
-    def forward(self, faces: Tensor, fidelity: float | None = None) -> Tensor:
+    def forward(self, faces: Tensor, fidelity: float | Tensor | None = None) -> Tensor:
         """Return restored faces (n, 3, 512, 512) of faces of that shape in [-1, 1].
 
         Args:
             faces: RGB in [-1, 1].
             fidelity: how much the encoder's features count beside the codes, upstream's w: 0 = as good as the codebook
-                can draw, 1 = close to the input; None = the network's own.
+                can draw, 1 = close to the input; None = the network's own. A tensor () is never asked whether it is
+                0, so that an exported network can be given any.
 
         Raises:
             ValueError: the faces are of another shape.
@@ -174,11 +175,12 @@ class CodeFormer(nn.Module):
         if self.adain:
             drawn = adapted(drawn, code)
         weight = self.fidelity if fidelity is None else fidelity
+        blends = isinstance(weight, Tensor) or weight != 0
         x = drawn
         for place, layer in enumerate(self.generator):
             x = layer(x)
             side = self._fused.get(place)
-            if weight and side is not None and side in self.fuse:
+            if blends and side is not None and side in self.fuse:
                 x = self.fuse[side](x, features[side], weight)
         return x
 

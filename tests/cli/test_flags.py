@@ -143,6 +143,12 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "-o/--out": (COMMANDS_TOO, "test_import_to_another_place"),
         "--overwrite": (COMMANDS_TOO, "test_import_to_another_place"),
     },
+    "models export": {
+        "-o/--out": ("../models/test_exporter.py", "test_the_command_exports_the_built_in_upscaler"),
+        "--side": ("../models/test_exporter.py", "test_the_command_exports_the_built_in_upscaler"),
+        "--overwrite": ("../models/test_exporter.py", "test_the_command_exports_the_built_in_upscaler"),
+        "--offline": ("../models/test_exporter.py", "test_the_command_exports_the_built_in_upscaler"),
+    },
     "models verify": {},
     "models remove": {"--yes/-y": (COMMANDS_TOO, "test_remove_without_being_asked")},
     "demo": {
