@@ -21,7 +21,7 @@ from restorer.inversion.searcher import FaceSearcher, Wish
 from restorer.models.mganprior import descends_plainly
 from restorer.weights import Table
 
-LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 8}
+LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 6}
 """Behind which layer codes are joined: coarse where the prior shall decide more, fine where the picture shall."""
 RATE = 0.05
 """Of Adam."""

@@ -78,7 +78,8 @@ def test_one_code_joined_with_itself_is_the_priors_own_picture(name: str) -> Non
         for layer in range(1, prior.layers):
             codes = code.expand(1, 3, -1)
             weights = torch.ones(1, 3, prior.width(layer))
-            joined = prior.pictures(codes, weights, layer, prior.rest(codes))
+            rest = [code.expand_as(each) for each in prior.rest(codes)]
+            joined = prior.pictures(codes, weights, layer, rest)
             assert joined.shape == (1, 3, prior.size, prior.size)
             assert (joined - alone).abs().max() < 1e-3 * alone.std()
 
