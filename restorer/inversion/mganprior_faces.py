@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from restorer.errors import InvalidTableError, UsageError
@@ -17,9 +15,8 @@ from restorer.inversion.course import Found, Limits, OnStep
 from restorer.inversion.mganprior import CodeSearch, CodeSettings, draw_codes
 from restorer.inversion.operators import Masked, Operator, Reduction, grey, whole
 from restorer.inversion.perceptual import features_of
-from restorer.inversion.searcher import FaceSearcher, Wish
+from restorer.inversion.searcher import FaceSearcher, Setup, Wish
 from restorer.models.mganprior import descends_plainly
-from restorer.weights import Table
 
 LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 6}
 """Behind which layer codes are joined: coarse where the prior shall decide more, fine where the picture shall."""
@@ -35,16 +32,10 @@ ENOUGH = 0.1
 class MGANPriorFaces(FaceSearcher):
     """Faces that several codes of a prior make together; see `FaceSearcher`."""
 
-    def __init__(
-        self,
-        table: Table,
-        prior: nn.Module,
-        parts: Mapping[str, nn.Module],
-        arguments: Mapping[str, Any],
-        load: Callable[[Table], nn.Module],
-    ) -> None:
-        super().__init__(table, prior, parts, arguments, load)
-        found = code_prior(prior)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        table, arguments = setup.table, setup.arguments
+        found = code_prior(setup.prior)
         if found is None:
             raise UsageError(f"{self.prior_name} has no codes that can be joined.", "Use another --prior.")
         self._prior: CodePrior = found
@@ -54,7 +45,7 @@ class MGANPriorFaces(FaceSearcher):
                 table.name, f"The argument optimization is {arguments['optimization']!r}.", 'Use "GD" or "Adam".'
             )
         named = str(arguments["perceptual"])
-        self._features = features_of(named, load, self._prior.place) if named else None
+        self._features = features_of(named, setup.load, self._prior.place) if named else None
 
     @property
     def device_kind(self) -> str:

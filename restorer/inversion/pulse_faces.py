@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from torch import nn
 
 from restorer.errors import UsageError
@@ -12,10 +9,9 @@ from restorer.inversion.course import Found, Limits, OnStep
 from restorer.inversion.operators import Reduction
 from restorer.inversion.priors import StyleGAN1Prior, StyleGAN2Prior, StylePrior
 from restorer.inversion.pulse import PulseSearch, PulseSettings, draw_start
-from restorer.inversion.searcher import FaceSearcher, Wish
+from restorer.inversion.searcher import FaceSearcher, Setup, Wish
 from restorer.networks.stylegan1 import StyleGAN1Generator, StyleGAN1Mapping
 from restorer.networks.stylegan2 import StyleGAN2Generator
-from restorer.weights import Table
 
 LEAST_SIDE = 4
 """Pixels of a face below which there is nothing to agree with."""
@@ -24,16 +20,10 @@ LEAST_SIDE = 4
 class PulseFaces(FaceSearcher):
     """Faces of a StyleGAN that become the photo's when they are made smaller; see `FaceSearcher`."""
 
-    def __init__(
-        self,
-        table: Table,
-        prior: nn.Module,
-        parts: Mapping[str, nn.Module],
-        arguments: Mapping[str, Any],
-        load: Callable[[Table], nn.Module],
-    ) -> None:
-        super().__init__(table, prior, parts, arguments, load)
-        self._prior = style_prior(self.name, prior, parts.get("mapping"))
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        arguments = setup.arguments
+        self._prior = style_prior(self.name, setup.prior, setup.parts.get("mapping"))
         self._settings = PulseSettings(
             eps=arguments["eps"],
             rate=arguments["learning_rate"],

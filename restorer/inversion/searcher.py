@@ -6,7 +6,7 @@ import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from restorer.engine import memory
@@ -49,33 +49,37 @@ class Wish:
     batch: int = AT_ONCE
 
 
-class FaceSearcher(ABC):
-    """A face restorer that searches a prior.
+@dataclass(frozen=True)
+class Setup:
+    """What a searcher is made of.
 
-    Args:
+    Attributes:
         table: of the search.
         prior: the prior's network, in eval mode on the device of the run, in fp32.
-        parts: other networks that it needs, by what they are for: "mapping".
         arguments: of the search's architecture, all of them.
         load: gives the network of a table, for what the arguments name.
+        parts: other networks that it needs, by what they are for: "mapping".
     """
 
-    def __init__(
-        self,
-        table: Table,
-        prior: nn.Module,
-        parts: Mapping[str, nn.Module],
-        arguments: Mapping[str, Any],
-        load: Callable[[Table], nn.Module],
-    ) -> None:
-        architecture = REGISTRY.of_role(SearchArchitecture, table)
-        self.name = table.name
-        self.prior_name = str(table.prior)
+    table: Table
+    prior: nn.Module
+    arguments: Mapping[str, Any]
+    load: Callable[[Table], nn.Module]
+    parts: Mapping[str, nn.Module] = field(default_factory=dict)
+
+
+class FaceSearcher(ABC):
+    """A face restorer that searches a prior."""
+
+    def __init__(self, setup: Setup) -> None:
+        architecture = REGISTRY.of_role(SearchArchitecture, setup.table)
+        self.name = setup.table.name
+        self.prior_name = str(setup.table.prior)
         self.tasks = architecture.tasks
-        self.steps = architecture.steps_of(arguments)
+        self.steps = architecture.steps_of(setup.arguments)
         self.task: str | None = None
-        self.crop: CropSpec = architecture.crop(arguments)
-        self.arguments = arguments
+        self.crop: CropSpec = architecture.crop(setup.arguments)
+        self.arguments = setup.arguments
 
     @abstractmethod
     def side(self, native: float, task: str) -> int:
@@ -181,4 +185,4 @@ def load_searcher(table: Table, load: Callable[[Table], nn.Module], arguments: M
     prior = prior_of(table)
     parts = {"mapping": load(resolve(prior.mapping))} if prior.mapping else {}
     kind: type[FaceSearcher] = importlib.import_module(f"restorer.inversion.{table.architecture}_faces").SEARCHER
-    return kind(table, load(prior), parts, arguments, load)
+    return kind(Setup(table, load(prior), arguments, load, parts))

@@ -135,7 +135,7 @@ def _check_filter(key: str, kernel: torch.Tensor) -> None:
     """Compare a stored resampling filter with the one that our networks make themselves."""
     import torch
 
-    from restorer.networks.stylegan2 import FIR
+    from restorer.networks.filters import FIR
 
     taps = torch.tensor(FIR)
     expected = torch.outer(taps, taps)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.filters import fir_blur
 from restorer.networks.stylegan2 import (
     StyleGAN2Generator,
     Upsampling,
@@ -22,7 +23,6 @@ from restorer.networks.stylegan2 import (
     channels,
     channels_last,
     enlarged_conv,
-    fir_blur,
 )
 
 

@@ -11,7 +11,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.stylegan2 import Mapping, StyleGAN2Generator, channels, channels_last, fir_blur
+from restorer.networks.filters import fir_blur
+from restorer.networks.stylegan2 import Mapping, StyleGAN2Generator, channels, channels_last
 
 
 class GPEN(nn.Module):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.stylegan2 import channels_last, own_precision, quick_empty
+from restorer.networks.filters import quick_empty
+from restorer.networks.stylegan2 import channels_last, own_precision
 
 COARSE_INPUT = 0.75
 """`coarse` looks at pictures reduced by this much: the work falls with its square. Faces in the crops that the parser

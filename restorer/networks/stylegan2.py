@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -23,13 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.filters import fir_blur, fir_upsample, quick_empty
+from restorer.networks.frozen_conv import FrozenConv
+
 Upsampling = Literal["fir", "bilinear"]
 NoiseMode = Literal["add", "concat"]
 Hook = Callable[[int, Tensor], Tensor]
 """Takes a level (0 is the step from 4x4 to 8x8) and features; returns features to go on with."""
 
-FIR = (1.0, 3.0, 3.0, 1.0)
-"""The resampling filter of StyleGAN2, one axis of it, not normalised."""
 MAPPING_LR = 0.01
 """The mapping network learns this much more slowly (StyleGAN, appendix C)."""
 _DEMODULATION_EPS = 1e-8
@@ -51,24 +51,6 @@ def channels_last(x: Tensor) -> Tensor:
     """Return (n, c, h, w) in the memory layout in which convolutions are quickest; what they give then has it too."""
     # Measured: with channels innermost torch's CPU convolutions take two thirds to a quarter of the time.
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
-
-
-def quick_empty(like: Tensor, *shape: int) -> Tensor:
-    """Return a tensor (n, c, h, w) to be filled, of another's type and on its device, in that layout."""
-    layout = torch.channels_last if like.device.type == "cpu" else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
-
-
-def fir_blur(x: Tensor, pad: int, gain: float = 1.0, *, stride: int = 1, bias: Tensor | None = None) -> Tensor:
-    """Blur (n, c, h, w) with the normalised FIR filter times `gain`, `pad` zeros around; then add a bias (c,)."""
-    kernel = _fir_kernel(gain, x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
-    return F.conv2d(x, kernel, bias, padding=pad, stride=stride, groups=x.shape[1])
-
-
-def fir_upsample(x: Tensor) -> Tensor:
-    """Enlarge (n, c, h, w) twice: zeros between the pixels, then the FIR filter with gain 4."""
-    kernel = _fir_kernel(4.0, x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
-    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 
 def bilinear_upsample(x: Tensor) -> Tensor:
@@ -106,16 +88,6 @@ def own_precision(x: Tensor) -> AbstractContextManager[object]:
     """Return a context without autocast on a tensor's device; on the meta device, which has none, an empty one."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
-
-
-@lru_cache(maxsize=64)
-def _fir_kernel(gain: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the (1, 1, 4, 4) filter. Made here, not in a module, so that a network can be built on the meta device."""
-    # An inference tensor in this cache would be refused by the backward pass of a later training.
-    with torch.inference_mode(False), torch.no_grad():
-        taps = torch.tensor(FIR, dtype=torch.float64)
-        kernel = torch.outer(taps, taps) * (gain / taps.sum() ** 2)
-        return kernel[None, None].to(device=device, dtype=dtype)
 
 
 class Modulation(nn.Module):
@@ -182,6 +154,8 @@ class StyledConv(nn.Module):
             latent: (n, style_dim).
             noise: standard normal, at the output's resolution, or GPEN's features; shapes as for the class.
         """
+        if self._is_searched(x, latent):
+            return self._searched(x, latent, noise)
         weight, scale_in, scale_out = self._modulated(self.modulation(latent), x.shape[2] * x.shape[3])
         # Noise and bias are added to what carries the activation's sqrt(2) already, so they get it here.
         bias, *noise_bias = torch.split(self.bias * math.sqrt(2), weight.shape[1 if self.transposed else 0])
@@ -203,6 +177,25 @@ class StyledConv(nn.Module):
             x = x.add_(noise.to(x.dtype) * gain)
         return F.leaky_relu_(x, 0.2)
 
+    def _is_searched(self, x: Tensor, latent: Tensor) -> bool:
+        """Whether what goes in has a gradient and the parameters have none: on a CPU, in their own precision."""
+        if not torch.is_grad_enabled() or not (x.requires_grad or latent.requires_grad):
+            return False
+        if self.noise != "add" or self.upsample == "bilinear" or x.device.type != "cpu" or x.dtype != self.bias.dtype:
+            return False
+        trained = any(each.requires_grad for each in (self.weight, self.noise_gain, self.bias))
+        return not trained and not torch.is_autocast_enabled("cpu")
+
+    def _searched(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
+        """Return what `forward` does, with a gradient that costs less."""
+        style, gain = self.modulation(latent), math.sqrt(2)
+        scale = gain * torch.rsqrt(style.square() @ self._energy() + _DEMODULATION_EPS)
+        enlarge = self.transposed
+        result: Tensor = FrozenConv.apply(
+            x, style, scale, noise * (self.noise_gain * gain), self.bias * gain, self.weight, enlarge
+        )
+        return result
+
     def _modulated(self, style: Tensor, pixels: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the weight, and factors of the input and output channels where they are not in it already."""
         inputs, outputs = (0, 1) if self.transposed else (1, 0)
@@ -216,12 +209,13 @@ class StyledConv(nn.Module):
     def _energy(self) -> Tensor:
         """Return the squares of the weights, summed over the taps (in_channels, out_channels); kept between runs."""
         weight = self.weight
-        lasting = not (torch.is_grad_enabled() or weight.is_inference())
+        lasting = not ((torch.is_grad_enabled() and weight.requires_grad) or weight.is_inference())
         key = (weight.data_ptr(), weight._version, weight.device) if lasting else None
         if key is not None and self._known_energy is not None and self._known_energy[0] == key:
             return self._known_energy[1]
-        energy = weight.float().square().sum((2, 3))
-        energy = energy if self.transposed else energy.t()
+        with torch.inference_mode(torch.is_inference_mode_enabled() and not lasting):  # what lasts may meet a gradient
+            energy = weight.to(torch.promote_types(weight.dtype, torch.float32)).square().sum((2, 3))
+            energy = energy if self.transposed else energy.t()
         if key is not None:
             self._known_energy = key, energy
         return energy

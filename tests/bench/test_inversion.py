@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from restorer.bench import inversion
 from restorer.models import load_network
@@ -23,8 +24,15 @@ def test_what_is_counted(network: StyleGAN2Generator) -> None:
     assert pulse["worst"] > pulse["allowed"]
     row = inversion.codes_reach(network, 2, 1, steps=3)
     assert 3 < row["psnr"] <= row["worst"] + 1e-9 < 30
-    speed = inversion.steps_a_second(network, 1)
-    assert speed["times"] == pytest.approx(speed["one_by_one"] / speed["together"], rel=0.2)
+    speed = inversion.steps_a_second(network, 1, rounds=1)
+    for name in ("one_by_one", "plain_loop"):
+        assert speed[f"times_{name}"] == pytest.approx(speed[name] / speed["together"], rel=0.2)
+
+
+def test_the_plain_form_draws_the_same_pictures(network: StyleGAN2Generator) -> None:
+    z = torch.randn(2, network.style_dim, generator=torch.Generator().manual_seed(1))
+    ours, plain = network(z), inversion.plain_form(network)(z)
+    assert (ours - plain).abs().max() < 1e-3 * ours.std()
 
 
 def test_the_plot_rises_where_the_figures_do() -> None:

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from restorer.networks.codeformer import CodeFormer
 from restorer.networks.dmdnet import DMDNet
+from restorer.networks.filters import fir_blur, fir_upsample
 from restorer.networks.glean import GLEAN, LightGLEAN
 from restorer.networks.gpen import GPEN
 from restorer.networks.restoreformer import RestoreFormer
@@ -22,8 +23,6 @@ from restorer.networks.stylegan2 import (
     StyleGAN2Generator,
     channels,
     equalised_scales,
-    fir_blur,
-    fir_upsample,
 )
 from tests.support import textbook
 
@@ -166,9 +165,9 @@ def test_every_parameter_learns_from_a_path_length_penalty(count: int) -> None:
 
 def test_training_after_inference_mode_works() -> None:
     """The filters are kept between calls; one that was made in inference mode could not be differentiated through."""
-    from restorer.networks import stylegan2
+    from restorer.networks import filters
 
-    stylegan2._fir_kernel.cache_clear()
+    filters._fir_kernel.cache_clear()
     generator = small()
     with torch.inference_mode():
         generator(z(2))

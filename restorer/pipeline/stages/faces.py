@@ -104,6 +104,7 @@ class _Faces:
         work = self._work
         if not work.components.is_search:
             outputs = self._run([self._prepared(*each) for each in zip(crops, part, strict=True)], part)
+            work.record.task = work.options.task
             return [] if outputs is None else [outputs]
         from restorer.pipeline import answers
 
