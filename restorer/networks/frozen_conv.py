@@ -52,7 +52,7 @@ class FrozenConv(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, style, scale and noise."""
         x, y, style, scale, noise, bias, weight = ctx.saved_tensors

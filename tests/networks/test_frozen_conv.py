@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -41,9 +42,14 @@ def test_pictures_and_gradients_are_autograds(
     generator = torch.Generator().manual_seed(1)
     w = torch.randn(count, network.num_latents, network.style_dim, generator=generator).double()
     noise = [torch.randn(maps, 1, *each.shape[2:], generator=generator).double() for each in network.stored_noise()]
-    calls = []
+    calls: list[int] = []
     plain = FrozenConv.apply
-    monkeypatch.setattr(FrozenConv, "apply", lambda *given: calls.append(1) or plain(*given))
+
+    def counted(*given: Any) -> Any:
+        calls.append(1)
+        return plain(*given)
+
+    monkeypatch.setattr(FrozenConv, "apply", counted)
     ours = gradients(network, w, noise)
     assert len(calls) == network.num_convs
     # Parameters that are trained leave everything to autograd.
