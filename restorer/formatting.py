@@ -103,6 +103,15 @@ def path_as_text(given: Any) -> Any:
     return os.fspath(given) if isinstance(given, os.PathLike) else given
 
 
+def fidelity(given: str | float) -> str | float:
+    """Return a fidelity as people write it: "0.5", "0,5", "auto".
+
+    Raises:
+        UsageError: it is no number.
+    """
+    return number(given, "--fidelity") if isinstance(given, str) and given != "auto" else given
+
+
 def paths_as_texts(given: Any) -> Any:
     """Return paths as a tuple of texts, also a single one; anything else as it came."""
     if isinstance(given, (str, os.PathLike)):

@@ -34,6 +34,9 @@ class FaceRecord:
         answers: of a search, how well each answer agrees with the photo: its seed, its error and the allowed one in
             levels of 255, whether it was met, the loss, the step that found it, how many were taken, what stopped it.
         likeness: how like the face in the photo its restored version is, 0 to 1; None where they were not compared.
+        fidelity: where several fidelities were tried, the one that was taken ("chosen"), what they were compared with
+            ("by": "references", "photo", or "pixels" where no recogniser is at hand), and of each of the "tried" its
+            "value", "nearness" (of pixels the negative distance in levels of 255) and "detail"; None elsewhere.
         reference: of a face that was compared with photos of people: whose it is (None = nobody's), the nearest photo,
             how near it was to that person before and after, -1 to 1, and whether it moved away from them; None where
             nothing was compared.
@@ -46,6 +49,7 @@ class FaceRecord:
     restored: bool = False
     reason: str | None = None
     likeness: float | None = None
+    fidelity: dict[str, Any] | None = None
     reference: dict[str, Any] | None = None
     answers: list[dict[str, Any]] = field(default_factory=list)
 
@@ -62,6 +66,7 @@ class FaceRecord:
             "restored": self.restored,
             "reason": self.reason,
             "likeness": None if self.likeness is None else round(self.likeness, 4),
+            "fidelity": None if self.fidelity is None else dict(self.fidelity),
             "reference": None if self.reference is None else dict(self.reference),
             "answers": [dict(answer) for answer in self.answers],
         }

@@ -108,6 +108,8 @@ def from_declarations(function: Callable[..., None]) -> Callable[..., None]:
             kinds: dict[str, Any] = typing.get_type_hints(hints[name])
             for field, option in declared(hints[name]).items():
                 kind = list[option.kind] | None if option.many else kinds[field]  # type: ignore[name-defined]
+                if option.values and option.kind is not str:  # a word in the place of a number, which `parse` reads
+                    kind = option.kind | None
                 hint: Any = Annotated[kind, typed(option, panel=option.panel)]
                 found.append((option.panel, _parameter(field, option.default, hint)))
         else:

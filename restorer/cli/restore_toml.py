@@ -39,11 +39,13 @@ class Option:
         name: the long name, without its dashes.
         kind: bool, int, float, str or Path.
         many: whether it may be given several times; the file then holds a list.
+        words: texts that are values too, where it is a number.
     """
 
     name: str
     kind: type
     many: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _single(path: Path, option: Option, value: Any) -> Any:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value).expanduser()
-    if type(value) is kind:
+    if type(value) is kind or (isinstance(value, str) and value in option.words):
         return value
     shown = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
     raise UsageError(

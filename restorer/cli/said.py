@@ -72,6 +72,7 @@ def closer_lines(record: Record) -> list[str]:
     lines = [f"  {stages}; {record.device}, {record.precision}"]
     for number, face in enumerate(record.faces, 1):
         alike = f", likeness {face.likeness:.2f}" if face.likeness is not None else ""
+        alike += f", fidelity {face.fidelity['chosen']:g}" if face.fidelity is not None else ""
         alike += f", {nearness(face.reference)}" if face.reference is not None else ""
         what = f"restored{alike}" if face.restored else face.reason
         box = ", ".join(f"{value:.0f}" for value in face.box)

@@ -14,6 +14,7 @@ from restorer.cli.plain_values import read_plainly
 from restorer.cli.request import PHOTO_OPTIONS
 from restorer.cli.signatures import Parameter, parameters
 from restorer.errors import RestorerError
+from restorer.options import declared as declarations
 from restorer.options.sizes import SIZES, both
 
 
@@ -28,7 +29,8 @@ def load(arguments: Sequence[str] = ()) -> dict[str, config.Setting]:
     Raises:
         UsageError: a file is wrong, or there is no such preset.
     """
-    options = [config.Option(each.long, each.kind, each.many) for each in photo_options()]
+    words = {each.long: each.values for owner in PHOTO_OPTIONS for each in declarations(owner).values()}
+    options = [config.Option(each.long, each.kind, each.many, words[each.long]) for each in photo_options()]
     return presets.under(config.load(options), options, arguments)
 
 

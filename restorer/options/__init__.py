@@ -82,9 +82,10 @@ class Options:
         metavar="PAPER", convert=sizes.paper_as_text,
     )  # fmt: skip
     # Only where a model has it; None = the model's default.
-    fidelity: float | None = option(
-        None, help="0 = best looking, 1 = closest to the photo; for models that have it.", panel=FACES, least=0, most=1
-    )
+    fidelity: float | str | None = option(
+        None, help="0 = best looking, 1 = closest to the photo, auto = nearest to --reference, or to the photo; for "
+        "models that have it.", panel=FACES, least=0, most=1, values=("auto",), parse=formatting.fidelity,
+    )  # fmt: skip
     # Blended over the face of the enlarged photo.
     strength: float = option(
         1.0, help="How much of the restored face is blended in: 0 to 1.", panel=FACES, least=0, most=1

@@ -33,7 +33,7 @@ class Option:
         default: what it is when nobody says anything.
         least, most: the smallest and the largest number; None where there is no such end.
         above: a number that it must be larger than.
-        values: the words that it takes; empty where any text will do.
+        values: the words that it takes; empty where any text will do. A number may be such a word too.
         others: tells of any other text whether it is a value too; None = no other is, where there are `values`.
         advice: what to say of a text that is none; "" = the values.
         role: what its names are names of ("face restorer", "picture format", ...); who knows them looks them up.
@@ -92,8 +92,10 @@ class Option:
                 raise self._mistyped(value)
             return tuple(replace(self, many=False, convert=None).checked(each) for each in value)
         if self.kind in (int, float):
-            value = self._number(value)
-        elif self.kind in _KINDS and not isinstance(value, self.kind):
+            if isinstance(value, str) and value in self.values:
+                return value
+            return self._number(value)
+        if self.kind in _KINDS and not isinstance(value, self.kind):
             raise self._mistyped(value)
         if self.values and value not in self.values and not (self.others is not None and self.others(value)):
             raise self._wrong(f"{value} is not understood", self.advice or f"Use {either(self.values)}.")
@@ -130,7 +132,7 @@ class Option:
 
     def _mistyped(self, value: Any) -> OptionTypeError:
         """Return the error about a value of another type, which says how to write it where that can be told."""
-        advice = self.advice if self.values else self._range()
+        advice = self.advice if self.values and self.kind is str else self._range()
         with suppress(OptionValueError):
             if (meant := meant_by(value, self.kind)) is not None:
                 advice = f"Write it as {self.name}={self.checked(meant)!r}."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from restorer import weights
 from restorer.engine.device import Device
-from restorer.errors import WeightsUnavailableError
+from restorer.errors import LicenseForbidsError, WeightsUnavailableError
 from restorer.pipeline import choice as choices
 from restorer.pipeline import references
 from restorer.pipeline.decisions import Decisions, Given, Notify, alone
@@ -61,6 +61,17 @@ class Comparing(Decisions):
 
             self._likeness = Likeness(self.network(table, Device("cpu", "fp32")))
         return self._likeness
+
+    @alone
+    def compares(self) -> Likeness | None:
+        """Return what compares faces, None where it cannot be had, which is said; for what can do without."""
+        try:
+            return self.recogniser()
+        except (WeightsUnavailableError, LicenseForbidsError) as error:
+            if not self.options.fallback:
+                raise
+            self.warn_once(references.absence(error, "Fidelities are compared by their pixels alone"))
+            return None
 
     @alone
     def people(self) -> People | None:

@@ -260,7 +260,8 @@ class Decisions:
 
     def likeness_hash(self) -> str | None:
         """Return what pins the weights that faces are compared by; None where they are not compared."""
-        if self.options.min_likeness is None and not self.options.reference:
+        options = self.options
+        if options.min_likeness is None and not options.reference and options.fidelity != "auto":
             return None
         return self._available.tables[choices.recogniser(self._available.tables)].wanted_hash
 

@@ -46,7 +46,7 @@ def note_of(
         "model": model,
         "weights": components.model_hash(),
     }
-    if chosen.min_likeness is not None:
+    if chosen.min_likeness is not None or chosen.fidelity == "auto":
         facts["likeness"] = components.likeness_hash()
     if components.references is not None:
         facts["references"], facts["likeness"] = components.references.fingerprint(), components.likeness_hash()

@@ -14,7 +14,7 @@ class OptionFields(TypedDict, total=False):
     long_side: int | None
     megapixels: float | None
     print: str | None
-    fidelity: float | None
+    fidelity: float | str | None
     strength: float
     faces: str | int | Sequence[int]
     min_face: float | None

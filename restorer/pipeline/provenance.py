@@ -12,7 +12,7 @@ from restorer.upscaling import RESAMPLERS
 
 if TYPE_CHECKING:
     from restorer.pipeline.decisions import Decisions
-    from restorer.record import Record
+    from restorer.record import FaceRecord, Record
     from restorer.weights import Table
 
 HASH_DIGITS = 16
@@ -48,6 +48,12 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _compared(face: FaceRecord) -> bool:
+    """Whether the recogniser had a part in a face's record."""
+    tried = face.fidelity is not None and face.fidelity["by"] != "pixels"
+    return face.likeness is not None or face.reference is not None or tried
+
+
 def limits(of: Decisions, record: Record) -> dict[str, str]:
     """Return, by name, the licences that limit the use of a result, of the weights that the record names."""
     given, restored, tables = of.given, any(face.restored for face in record.faces), of._available.tables
@@ -60,7 +66,7 @@ def limits(of: Decisions, record: Record) -> dict[str, str]:
         used.append(tables.get(record.mask_name or ""))
     if record.background not in (None, *RESAMPLERS) and given.background is None:
         used.append(of.background_table(str(record.background)))
-    if any(face.likeness is not None or face.reference is not None for face in record.faces):
+    if any(_compared(face) for face in record.faces):
         used.append(tables[choices.recogniser(tables)])
     return {
         table.name: table.license or "not for commercial use"

@@ -273,9 +273,9 @@ def _colours(photo: Photo) -> Any:
         return None
 
 
-def absence(error: WeightsError) -> str:
-    """Return the line about a recogniser that cannot be had, or may not be used."""
-    line = f"Nothing compares faces with their references: {error.message.rstrip('.')}."
+def absence(error: WeightsError, what: str = "Nothing compares faces with their references") -> str:
+    """Return the line about a recogniser that cannot be had, or may not be used, and what follows from that."""
+    line = f"{what}: {error.message.rstrip('.')}."
     if isinstance(error, LicenseForbidsError):
         return line
     pull = f"`restore models pull {error.table} --accept-license`"

@@ -136,6 +136,8 @@ def _closeup(number: int, face: Mapping[str, Any], before: Picture, after: Pictu
         words.append(face.get("reason") or "not restored")
     elif face.get("likeness") is not None:
         words.append(f"likeness {face['likeness']:.2f}")
+    if face.get("restored") and face.get("fidelity") is not None:
+        words.append(f"fidelity {face['fidelity']['chosen']:g}")
     if face.get("restored") and face.get("reference") is not None:
         words.append(nearness(face["reference"]))
     return CloseUp(number, before.part(box, sizes), restored, ", ".join(words))

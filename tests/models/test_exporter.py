@@ -169,5 +169,5 @@ def test_the_command_exports_the_built_in_upscaler(
     assert "exists already" in restore(capsys, "models", "export", "tiny-upscaler", "--offline", code=1).err
     given = ("-o", "tiny-upscaler.onnx", "--overwrite", "--side", "32", "--offline")
     assert "3 x 32 x 32 → " in restore(capsys, "models", "export", "tiny-upscaler", *given).err
-    assert "boxes" in restore(capsys, "models", "export", "dmdnet", "-o", "d.onnx", code=1).err
+    assert "boxes" in restore(capsys, "models", "export", "dmdnet", "--out", "d.onnx", code=1).err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny-upscaler.onnx"]

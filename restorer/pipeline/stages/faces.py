@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.imaging.layers import flattened
-from restorer.pipeline import judging, whose
+from restorer.pipeline import fidelity, judging, whose
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
 from restorer.pipeline.searches import COLORIZE
@@ -89,6 +89,8 @@ class _Faces:
             points = np.stack([self._points(face, placement) for face, placement in part])
             known = [whose.recognised(work, *each) for each in zip(crops, points, strict=True)]
             answers = self._answers(crops, part, start, len(faces))
+            if answers and answers[0].ndim == 5:  # several fidelities, of which each face takes one
+                answers = [fidelity.all_chosen(work, [face for face, _ in part], known, answers[0], crops, points)]
             for canvas, outputs in zip(self._canvases(len(answers)), answers, strict=False):
                 self._canvas = canvas
                 masks = self._masks(outputs, points)
