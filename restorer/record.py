@@ -129,6 +129,8 @@ class Record:
             form.
         earlier: what an earlier run left of its record, for a photo that is done already: the JSON form then has its
             figures and faces.
+        print: of a scan that was split, the "number" of this print from 1, "of" how many, and its "corners" in pixels
+            of the scan, from the upper left one clockwise.
         repair: what was mended in the print: whether anything was "done"; the waves of its "screen", with their period
             in pixels, angle in degrees and strength in levels of 255; which "finder" said where it is damaged, or
             "mask"; the share that is "damaged"; the file of the "mask" that was saved. None = nobody asked.
@@ -166,6 +168,7 @@ class Record:
     variants: list[str] = field(default_factory=list)
     interrupted: bool = False
     page: int | None = None
+    print: dict[str, Any] | None = None
     repair: dict[str, Any] | None = None
     tone: dict[str, Any] | None = None
     cause: str | None = None
@@ -264,6 +267,7 @@ class Record:
             "warnings": list(self.warnings),
             "licenses": dict(self.licenses),
             "page": self.page,
+            "print": self.print,
             "repair": self.repair,
             "tone": self.tone,
             "error": self.error,

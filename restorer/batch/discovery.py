@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from restorer.batch.gathering import UNSEEN, Entry, Finder, PassedOver, is_folder
 from restorer.batch.parts import Part
@@ -14,6 +15,9 @@ from restorer.errors import UnreadablePhotoError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from restorer.photo.header import Header
 from restorer.photo.strangers import DOCUMENT_SUFFIXES
+
+if TYPE_CHECKING:
+    from restorer.imaging.prints import Print
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Job:
         journal: the folder whose journal remembers how the photo went; None for single photos.
         problem: why there is nothing to read, where that is known already.
         page: which page of its file it is, from 1; None = the one that the file is read as.
+        part: where it lies on its scan, of a scan that was split into its prints.
+        number: which of these prints it is, from 1.
+        parts: how many these are.
+        remark: a warning that its record gets.
     """
 
     source: Path
@@ -43,11 +51,21 @@ class Job:
     journal: Path | None = None
     problem: UnreadablePhotoError | None = None
     page: int | None = None
+    part: Print | None = None
+    number: int = 0
+    parts: int = 0
+    remark: str | None = None
 
     @property
     def stem(self) -> str:
-        """What its result is named after: the file's stem, with the number of the page where there are several."""
-        return self.source.stem if self.page is None else f"{self.source.stem}_p{self.page}"
+        """What its result is named after: the file's stem, with the number of its page or print."""
+        return self.source.stem + self.mark
+
+    @property
+    def mark(self) -> str:
+        """What tells the photos of one file from each other: "_p2" of a page, "_print3" of a print."""
+        page = "" if self.page is None else f"_p{self.page}"
+        return page + (f"_print{self.number}" if self.part is not None else "")
 
 
 @dataclass

@@ -168,7 +168,7 @@ def _candidates(template: NameTemplate) -> list[Candidate]:
 
 def _with_suffix(job: Job) -> str:
     name = job.source.name.replace(".", "_")
-    return name if job.page is None else f"{name}_p{job.page}"
+    return name + job.mark
 
 
 def _mark(path: str | Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from restorer.batch.discovery import Job
 from restorer.batch.existing import settle
 from restorer.batch.outputs import is_original
+from restorer.batch.prints import cut
 from restorer.batch.results import Results, Work, digest, target_of
 from restorer.photo import read_photo
 from restorer.photo.header import measured
@@ -61,6 +62,9 @@ class Reader:
         """
         work = Work(job, self._results.restorer.new_record(str(job.source)))
         work.record.page = job.page
+        work.record.warn(job.remark)
+        if job.part is not None:
+            work.record.print = {"number": job.number, "of": job.parts, "corners": job.part.corners()}
         with work.record.capturing(job.source), work.record.timed("read"):
             if job.problem is not None:
                 raise job.problem
@@ -72,6 +76,8 @@ class Reader:
                     work.postponed = True
                 else:
                     work.photo = read_photo(job.source, page=job.page)
+                    if job.part is not None:
+                        work.photo = cut(work.photo, job.part)
         return work
 
     def _is_settled(self, work: Work) -> bool:

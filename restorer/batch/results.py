@@ -13,6 +13,7 @@ from restorer.batch.existing import Survey, difference, is_outdone
 from restorer.batch.journal import Entry, Journal
 from restorer.batch.outputs import check_place, in_the_way, try_folder
 from restorer.batch.parts import Part
+from restorer.batch.prints import part_digest
 from restorer.errors import OutputExistsError, UnwritableOutputError
 from restorer.photo import FORMATS, Note, Photo, page_digest, read_note
 from restorer.photo.header import measured
@@ -282,7 +283,7 @@ def _note_of(entry: Entry) -> Note | None:
 
 def digest(job: Job) -> str:
     """Return what `Photo.sha256` will be once the photo is read; raises OSError when it cannot be."""
-    return page_digest(sha256_of(job.source), job.page)
+    return part_digest(page_digest(sha256_of(job.source), job.page), job.part)
 
 
 def target_of(job: Job) -> Path:

@@ -32,6 +32,12 @@ class PhotosRequest:
     pages: str | None = option(
         None, help="Of a file with several pages: all, or numbers such as 2,5; otherwise the first.", panel=FILES
     )
+    split: str = option(
+        "none",
+        help="auto: each print on a scan of several is found, straightened, cut, and a photo of its own.",
+        panel=FILES,
+        values=("none", "auto"),
+    )
     files_from: Path | None = option(
         None,
         help="Also the photos in this list, one a line or separated by NUL bytes; - reads the list from stdin.",

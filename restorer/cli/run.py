@@ -18,6 +18,7 @@ from restorer.batch.existing import Difference, Survey
 from restorer.batch.pages import on_pages
 from restorer.batch.parts import Part
 from restorer.batch.plan import Naming, is_plan, read_plan
+from restorer.batch.prints import on_prints
 from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
 from restorer.batch.run import Batch
 from restorer.batch.summary import Summary
@@ -128,7 +129,7 @@ class PhotosCommand:
         self._screen.doing("Looking for photos")
         plan = _planned(request, self._restorer.options)
         found = Discovery() if plan else find_photos(request.photos, request.out, listed=listed(request.files_from))
-        found.jobs = on_pages(found.jobs, request.pages)
+        found.jobs = on_prints(on_pages(found.jobs, request.pages), request.split)
         batch = Batch(
             self._restorer,
             overwrite=request.overwrite,
@@ -312,7 +313,7 @@ def _planned(request: PhotosRequest, options: Options) -> Iterator[Job] | None:
     path = request.files_from
     if path is None or not is_plan(path):
         return None
-    if request.photos or request.pages:
-        raise UsageError("A plan is the whole list; photos and --pages do not go with it.", "Leave them out.")
+    if request.photos or request.pages or request.split != "none":
+        raise UsageError("A plan is the whole list; photos, --pages and --split do not go with it.", "Leave them out.")
     part = Part.read(request.shard) if request.shard else None
     return read_plan(path, request.out, Naming(request.name, options.format, sizes.known_scale(options)), part)

@@ -202,7 +202,7 @@ def _only_for_files(request: PhotosRequest) -> list[str]:
     """Return the options of the command line that say nothing about a photo from stdin or to stdout."""
     configured = settings.load()  # restore.toml speaks of every run, so what it says is no error here
     found = []
-    for name in ("name", "pages", "shard", "retry_failed", "preview"):
+    for name in ("name", "pages", "split", "shard", "retry_failed", "preview"):
         option, value = declared(PhotosRequest)[name], getattr(request, name)
         if value != option.default and not (option.long in configured and configured[option.long].value == value):
             found.append(f"--{option.long}")

@@ -63,6 +63,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--repair": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
         "--mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
         "--save-mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
+        "--split": ("../batch/test_prints.py", "test_each_print_is_a_photo_of_its_own"),
         "--preset": ("test_presets.py", "test_a_run_with_a_preset_does_what_it_sets_and_what_is_typed_wins"),
         "--tone": (PRINTS, "test_the_command_says_what_it_measured_and_did"),
         "--model": (HERE_TOO, "test_model"),
