@@ -50,7 +50,7 @@ def made(photos: Sequence[Picture], lid: str, rng: np.random.Generator) -> tuple
     for cell in sorted(cells.tolist()):
         photo = photos[int(rng.integers(len(photos)))]
         if rng.random() < 0.4:
-            photo = cv2.copyMakeBorder(photo, 12, 12, 12, 12, cv2.BORDER_CONSTANT, value=(232, 228, 214))
+            photo = _framed(photo)
         room = width / columns, height / rows
         angle = float(rng.uniform(-TILT, TILT))
         cos, sin = math.cos(math.radians(angle)), abs(math.sin(math.radians(angle)))
@@ -64,13 +64,22 @@ def made(photos: Sequence[Picture], lid: str, rng: np.random.Generator) -> tuple
             for place, each, slack in zip((cell % columns, cell // columns), room, shift, strict=True)
         )
         place = Print((middle[0], middle[1]), (float(size[0]), float(size[1])), angle)
-        _lay(scan, cv2.resize(photo, size, interpolation=cv2.INTER_AREA), place)
+        _lay(scan, np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8), place)
         places.append(place)
     for _ in range(int(rng.integers(5, 40))):  # dust
         centre = int(rng.integers(width)), int(rng.integers(height))
         level = float(rng.uniform(0, 255))
         cv2.circle(scan, centre, int(rng.integers(1, 3)), (level, level, level), -1, cv2.LINE_AA)
     return np.clip(np.rint(scan), 0, 255).astype(np.uint8), places
+
+
+def _framed(photo: Picture) -> Picture:
+    """Return a photograph with the white border of a print."""
+    height, width = photo.shape[:2]
+    framed = np.empty((height + 24, width + 24, 3), np.uint8)
+    framed[:] = (232, 228, 214)
+    framed[12:-12, 12:-12] = photo
+    return framed
 
 
 def _lay(scan: np.ndarray, photo: Picture, place: Print) -> None:

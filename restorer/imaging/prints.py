@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from restorer.imaging.colour import top_of
@@ -21,6 +22,7 @@ SEEN = 0.35
 """Share of a side where its edge must be seen; elsewhere the picture may look like the lid."""
 _UNSURE = "what lies on the lid is not plainly prints apart from each other"
 _STEEP = 7.0  # levels of 255 in a pixel; the shadow of a print is gentler
+_DUST = 80  # pixels of a speck
 _DARKER = 9.0  # levels of 255 that a print differs from the lid by at least
 _INSET = 0.002  # of a side: what lies at the very edge is half lid
 _STRAIGHT = 0.05  # degrees below which nothing is turned
@@ -67,6 +69,8 @@ def find(pixels: np.ndarray) -> tuple[list[Print], str | None]:
         return [], "no plain lid of a scanner is around it"
     away, limit = lid
     mask = cv2.morphologyEx((away > limit).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, labels, figures, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    mask[figures[:, cv2.CC_STAT_AREA][labels] < _DUST] = 0
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     found: list[Print] = []
@@ -148,7 +152,7 @@ def _from_lid(picture: np.ndarray) -> tuple[np.ndarray, float] | None:
     return np.abs(picture - lid).max(2).astype(np.float32), limit
 
 
-def _upright(box: tuple[tuple[float, float], tuple[float, float], float]) -> Print:
+def _upright(box: tuple[Sequence[float], Sequence[float], float]) -> Print:
     """Return a rectangle of OpenCV's, whose pixels have their middles at whole numbers, as a print."""
     (x, y), (wide, high), angle = box
     wide, high = wide + 1, high + 1  # outlines run through the middles of pixels
