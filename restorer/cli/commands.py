@@ -6,6 +6,7 @@ COMMANDS = {
     "faces": "number the faces of a photo, for --faces",
     "doctor": "check this machine: versions, devices, folders, weights, network",
     "plan": "list the photos of a long run once, for several machines",
+    "serve": "show a page on this machine: drop photos, compare, choose, save",
     "config": "show which options are in force, and where each comes from",
     "completion": "print what lets your shell complete options and names",
     "man": "show the manual page",

@@ -70,6 +70,7 @@ ENVIRONMENT = (
     ("RESTORER_CONFIG", "The settings folder."),
     ("RESTORER_CACHE", "The folder in the place of `~/.cache/restorer`."),
     ("RESTORER_WEIGHTS", "A weights.toml more, whose tables win over all others."),
+    ("RESTORER_TOKEN", "The token by which programs speak to `restore serve`, where it is to stay the same."),
     ("XDG_CONFIG_HOME, XDG_CACHE_HOME", "On Linux, what `~/.config` and `~/.cache` stand for above."),
     ("HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME", "The cache of the Hub: the folder itself, or the one above it."),
     ("HF_ENDPOINT", "The address of the Hub, or of a mirror of it."),

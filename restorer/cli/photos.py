@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from dataclasses import replace
 from typing import Annotated
@@ -56,12 +55,13 @@ def restore(
     from restorer.cli.downloads import ProgressBar
     from restorer.cli.progress import Screen
     from restorer.cli.run import PhotosCommand, interrupted
+    from restorer.cli.signals import hear_signals
     from restorer.cli.watching import watched
     from restorer.engine.device import configure_threads
     from restorer.pipeline.restorer import Restorer
 
     configure_threads(request.threads)
-    _hear_signals()
+    hear_signals()
     request = replace(request, photos=photos or [])
     # Also when quiet nothing is downloaded without a word.
     with watched(request, typed) as watch, Screen(quiet=manner.quiet) as screen, ProgressBar(messages) as on_download:
@@ -95,15 +95,3 @@ def restore(
     if request.open:
         viewer.show(command.made, command.page)
     raise typer.Exit(code)
-
-
-def _hear_signals() -> None:
-    """Treat polite requests to stop like Ctrl-C: the photo in hand leaves nothing half-written."""
-    for name in ("SIGTERM", "SIGHUP"):  # the latter when a terminal is closed; Windows has none
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
-            signal.signal(number, _stop)
-
-
-def _stop(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,12 @@ class Prepared:
                 f"--layers writes a TIFF, and --format {options.format} asks for another file.",
                 "Leave one of them out.",
             )
-        return Components(options, self._notify, on_download=self._on_download, given=self._given, warn=self._warn)
+        kind = self._kind()
+        return kind(options, self._notify, on_download=self._on_download, given=self._given, warn=self._warn)
+
+    def _kind(self) -> Callable[..., Components]:
+        """Return what makes the components of a set of options; who shares more than networks has another."""
+        return Components
 
     @property
     def components(self) -> Components:

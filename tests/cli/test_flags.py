@@ -42,6 +42,7 @@ RESUME, FINDING, MODELS, EVALUATE = (
 
 PROVENANCE = "../batch/test_provenance.py"
 SEARCHES = "../pipeline/test_searches.py"
+SERVE = "../server/test_serve.py"
 SIZES = "../pipeline/test_sizes.py"
 PRINTS = "../pipeline/test_prints.py"
 
@@ -207,6 +208,21 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--device": (COMMANDS_TOO, "test_sample"),
         "--overwrite": (COMMANDS_TOO, "test_sample"),
         "--offline": (COMMANDS_TOO, "test_sample_and_evaluate_offline"),
+    },
+    "serve": {
+        "--host": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--port": (SERVE, "test_serve_restores_saves_and_ends"),
+        "-o/--out": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--allow-host": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--model": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--detector": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--background": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--device": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--precision": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--license": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--fallback/--no-fallback": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--offline": (SERVE, "test_serve_restores_saves_and_ends"),
+        "--open": (SERVE, "test_serve_opens_the_page"),
     },
     "evaluate": {
         "--judge": ("../evaluation/test_judge.py", "test_the_command_asks_it_before_anything_is_computed"),

@@ -1,0 +1,124 @@
+"""The photos that were sent: taken in within bounds, kept while somebody asks for them, and removed."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import BinaryIO
+
+from restorer.photo import Photo, read_photo
+from restorer.photo.header import read_header
+from restorer.server import names
+from restorer.server.jobs import Upload
+from restorer.server.limits import Limits
+from restorer.server.memory import Memory
+from restorer.server.refusals import BusyError, TooLargeError, UnknownThingError
+from restorer.server.storeroom import Storeroom
+
+
+class Album:
+    """Photos by their numbers.
+
+    Args:
+        limits: how much is taken in.
+        memory: keeps those that were read.
+        parent: where files lie; None = the system's place for temporary files.
+    """
+
+    def __init__(self, limits: Limits, memory: Memory, parent: Path | None = None) -> None:
+        self._limits, self._memory = limits, memory
+        self.store = Storeroom(limits.disk, parent)
+        self._uploads: dict[str, Upload] = {}
+        self._lock = threading.Lock()
+
+    def receive(self, stream: BinaryIO, name: str | None, client: str) -> Upload:
+        """Take a photo in; see `restorer.server.service.Service.receive`."""
+        with self._lock:
+            if len(self._uploads) >= self._limits.photos:
+                raise BusyError("There are too many photos here already.", "Remove some, or ask again later.", 60)
+        upload = Upload(client, names.clean(name), Path(), 0)
+        upload.path = self.store.folder / upload.identity / "photo"
+        upload.bytes = self.store.receive(stream, upload.path, self._limits.upload)
+        try:
+            header = read_header(upload.path)
+            upload.format, upload.size = header.format, header.size
+            if header.format is None:
+                read_photo(upload.path.read_bytes())  # says why not
+            if header.size is not None:
+                check_size(header.size, self._limits.pixels)
+        except BaseException:
+            self.remove_files(upload)
+            raise
+        with self._lock:
+            self._uploads[upload.identity] = upload
+        return upload
+
+    def get(self, identity: str) -> Upload:
+        """Return a photo by its number; raises `UnknownThingError`."""
+        with self._lock:
+            found = self._uploads.get(identity)
+        if found is None:
+            raise UnknownThingError("There is no such photo here, or no longer.", "Send it again.")
+        found.asked = time.monotonic()
+        return found
+
+    def __contains__(self, upload: Upload) -> bool:
+        with self._lock:
+            return upload.identity in self._uploads
+
+    def of(self, client: str) -> list[Upload]:
+        """Return a client's photos, in the order in which they came."""
+        with self._lock:
+            return [each for each in self._uploads.values() if each.client == client]
+
+    def opened(self, upload: Upload) -> Photo:
+        """Return a photo that was read; raises `PhotoError` where it cannot be."""
+
+        def opened() -> Photo:
+            return read_photo(upload.path.read_bytes())
+
+        return self._memory.get(("photo", upload.identity), opened, lambda photo: 2 * photo.pixels.nbytes)
+
+    def old(self, busy: Collection[Upload]) -> list[Upload]:
+        """Return the photos that nobody has asked for in a long time, without those that are busy."""
+        before = time.monotonic() - self._limits.idle
+        with self._lock:
+            return [each for each in self._uploads.values() if each.asked < before and each not in busy]
+
+    def remove(self, upload: Upload) -> None:
+        """Let a photo be unknown from now on; its files stay until `remove_files`."""
+        with self._lock:
+            self._uploads.pop(upload.identity, None)
+        self._memory.forget(("photo", upload.identity))
+
+    def remove_files(self, upload: Upload) -> None:
+        """Remove the files of a photo and of all that was made of it."""
+        folder = upload.path.parent
+        count = sum(each.stat().st_size for each in folder.glob("**/*") if each.is_file())
+        shutil.rmtree(folder, ignore_errors=True)
+        self.store.release(count)
+
+
+def check_size(size: tuple[int, int], most: int, *, result: bool = False) -> None:
+    """Refuse a photo, or a result, of too many pixels.
+
+    Args:
+        size: (width, height).
+        most: pixels that are taken.
+        result: whether it is what a photo would become.
+
+    Raises:
+        TooLargeError: it has more.
+    """
+    pixels = size[0] * size[1]
+    if pixels <= most:
+        return
+    what = "The result would have" if result else "The picture has"
+    remedy = "Choose a smaller --scale." if result else "Send a smaller one."
+    raise TooLargeError(
+        f"{what} {pixels / 1e6:,.0f} megapixels, and this server takes {most / 1e6:,.0f}.",
+        f"{remedy} The command line has no such limit.",
+    )

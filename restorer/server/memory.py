@@ -1,0 +1,92 @@
+"""What was computed once and may be asked for again, as much of it as a number of bytes allows."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+
+class Memory:
+    """Keeps values by their keys; what was not asked for longest goes first.
+
+    Args:
+        most: bytes that are kept; a value of more than half of it is not.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._making: dict[Hashable, threading.Lock] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """Return what is kept under a key, or make it and keep it, while others who want the same wait.
+
+        Args:
+            key: tells it from all others.
+            make: makes it.
+            size: its bytes.
+        """
+        with self._lock:
+            if key in self._kept:
+                return cast(T, self._found(key))
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            with self._lock:
+                if key in self._kept:
+                    return cast(T, self._found(key))
+            try:
+                value = make()
+                self._keep(key, value, size(value))
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+        return value
+
+    def _found(self, key: Hashable) -> Any:
+        self._kept.move_to_end(key)
+        return self._kept[key][0]
+
+    def _keep(self, key: Hashable, value: Any, count: int) -> None:
+        if count > self._most // 2:
+            return
+        with self._lock:
+            self._drop(key)
+            self._kept[key] = value, count
+            self._bytes += count
+            while self._bytes > self._most:
+                self._drop(next(iter(self._kept)))
+
+    def forget(self, key: Hashable) -> None:
+        """Let one value go; nothing happens where there is none."""
+        with self._lock:
+            self._drop(key)
+
+    def _drop(self, key: Hashable) -> None:
+        if key in self._kept:
+            self._bytes -= self._kept.pop(key)[1]
+
+    @property
+    def bytes(self) -> int:
+        """How much is kept."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def fingerprint(pixels: np.ndarray) -> tuple[object, ...]:
+    """Return what tells an array from others: its shape, type, and a hash of its bytes."""
+    import numpy as np
+
+    whole = np.ascontiguousarray(pixels)
+    return whole.shape, whole.dtype.str, hashlib.sha256(whole.data.cast("B") if whole.size else b"").digest()

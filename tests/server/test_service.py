@@ -1,0 +1,342 @@
+"""The work behind the page, without HTTP: photos, jobs in fair order, results, bounds, an end that leaves nothing."""
+
+from __future__ import annotations
+
+import io
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restorer import Restorer
+from restorer.errors import RestorerError, UnknownOptionError, UnknownTableError, UnreadablePhotoError, UsageError
+from restorer.options import Options
+from restorer.server import choices
+from restorer.server.jobs import FairQueue, Job, Upload
+from restorer.server.limits import Limits
+from restorer.server.memory import Memory
+from restorer.server.names import clean
+from restorer.server.refusals import BusyError, NotReadyError, TooLargeError, UnknownThingError
+from restorer.server.service import Service, result_of
+from restorer.server.storeroom import Storeroom, remove_abandoned
+from restorer.upscaling.lanczos import Lanczos
+from tests.server.conftest import BROKEN, PLAIN, Start, picture
+from tests.support.parts import Colour
+
+FACES = Options(background="lanczos", offline=True, always=True)
+
+
+def send(service: Service, data: bytes | None = None, name: str = "a.png", client: str = "me") -> Upload:
+    return service.receive(io.BytesIO(picture() if data is None else data), name, client)
+
+
+def done(service: Service, upload: Upload, **given: object) -> Job:
+    job = service.submit(upload, given)
+    assert job.over.wait(60)
+    assert job.state == "done", job.record
+    return job
+
+
+class Gate:
+    """Holds up the enlarging of photos until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        plain = Lanczos.upscale
+
+        def upscale(part: Lanczos, *given: object, **more: object) -> np.ndarray:
+            self.reached.set()
+            assert self.open.wait(60)
+            return plain(part, *given, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Lanczos, "upscale", upscale)
+
+
+def test_a_result_is_what_the_command_writes(start: Start, tmp_path: Path) -> None:
+    service, data = start(), picture(format="JPEG")
+    job = done(service, send(service, data, "old photo.jpg"), scale="4", quality=90)
+    (tmp_path / "old photo.jpg").write_bytes(data)
+    record = Restorer("none", background="lanczos", offline=True, scale=4.0, quality=90).restore_file(
+        tmp_path / "old photo.jpg", tmp_path / "by command.jpg"
+    )
+    assert record.status == "ok"
+    assert result_of(job).read_bytes() == (tmp_path / "by command.jpg").read_bytes()
+    assert job.name == "old photo_restored.jpg"
+    assert job.command == ("restore 'old photo.jpg' --model none --scale 4 --background lanczos --quality 90 --offline")
+
+
+def test_what_is_remembered_gives_the_same_bytes_without_any_network(start: Start, two_faces: Colour) -> None:
+    data = picture((160, 100))
+    service, other = start(FACES), start(FACES)
+    upload = send(service, data)
+    done(service, upload)
+    worked = len(two_faces.batches)
+    again = done(service, upload, strength=0.5)
+    assert len(two_faces.batches) == worked == 2
+    fresh = done(other, send(other, data), strength=0.5)
+    assert len(two_faces.batches) == 2 * worked
+    assert result_of(again).read_bytes() == result_of(fresh).read_bytes()
+    one = done(service, upload, faces="1", strength="0.25")
+    assert one.record is not None
+    assert [face.restored for face in one.record.faces] == [True, False]
+    assert len(two_faces.batches) == 2 * worked
+
+
+def test_a_photo_is_looked_at_before_it_is_restored(start: Start, two_faces: Colour) -> None:
+    service = start(FACES)
+    heard: list[dict[str, object]] = []
+    looked = threading.Event()
+
+    def listen(kind: str, facts: dict[str, object]) -> None:
+        heard.append({"kind": kind, **facts})
+        if facts.get("looked"):
+            looked.set()
+
+    service.exchange.listen("me", listen)
+    upload = send(service, picture((160, 100)))
+    assert looked.wait(60)
+    assert Image.open(upload.thumbnail).size == (160, 100)
+    assert upload.faces is not None
+    assert [face["number"] for face in upload.faces] == [1, 2]
+    assert upload.grey is False
+    assert heard[-1]["size"] == [160, 100]
+
+
+def test_clients_take_turns() -> None:
+    queue = FairQueue()
+
+    def job(client: str, name: str) -> Job:
+        return Job(Upload(client, name, Path(), 0), PLAIN, "")
+
+    for each in [job("a", "1"), job("a", "2"), job("a", "3"), job("b", "4"), job("c", "5"), job("b", "6")]:
+        queue.put(each)
+    wanted = ["1", "4", "5", "2", "6", "3"]
+    assert [each.upload.name for each in queue.order()] == wanted
+    taken = [queue.take() for _ in wanted]
+    assert [each.upload.name for each in taken if each] == wanted
+    queue.close()
+    assert queue.take() is None
+
+
+def test_what_waits_can_be_cancelled_and_what_is_in_hand_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    service = start()
+    first, second = (service.submit(send(service)) for _ in range(2))
+    assert gate.reached.wait(60)
+    service.cancel(second)
+    assert second.state == "cancelled"
+    service.cancel(first)
+    gate.open.set()
+    assert first.over.wait(60)
+    assert first.state == "cancelled"
+    with pytest.raises(NotReadyError, match="cancelled"):
+        result_of(first)
+    assert not list(first.upload.path.parent.glob("**/result*"))
+    assert done(service, first.upload).state == "done"
+
+
+def test_newer_wishes_for_a_photo_replace_older_ones(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    service = start()
+    upload = send(service)
+    jobs = [service.submit(upload, {"scale": scale}, instead=True) for scale in (2, 3, 4)]
+    gate.open.set()
+    assert all(job.over.wait(60) for job in jobs)
+    assert [job.state for job in jobs] == ["cancelled", "cancelled", "done"]
+
+
+def test_no_more_is_taken_on_than_is_allowed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    service = start(limits=Limits(photos=4, waiting=3, waiting_each=2, upload=1_000_000, pixels=100_000))
+    mine, other = send(service), send(service, client="other")
+    for _ in range(2):
+        service.submit(mine)
+    with pytest.raises(BusyError) as busy:
+        service.submit(mine)
+    assert busy.value.seconds is not None
+    assert busy.value.seconds >= 1
+    service.submit(other)
+    with pytest.raises(BusyError):
+        service.submit(other)
+    gate.open.set()
+    with pytest.raises(TooLargeError, match="megapixels"):
+        service.submit(mine, {"scale": 16})
+    with pytest.raises(TooLargeError, match="larger than"):
+        send(service, b"\x89PNG\r\n\x1a\n" + bytes(1_100_000))
+    with pytest.raises(TooLargeError, match="megapixels"):
+        send(service, picture((500, 400)))
+    send(service), send(service)
+    with pytest.raises(BusyError, match="too many photos"):
+        send(service)
+
+
+def test_room_is_given_back(start: Start) -> None:
+    service = start(limits=Limits(disk=100_000))
+    store = service.album.store
+    for number in range(20):
+        upload = send(service, picture(seed=number))
+        done(service, upload)
+        service.forget(upload)
+    assert store.bytes <= 100_000
+    wanted = 100_000 // len(picture()) + 1
+    with pytest.raises(BusyError, match="no room"):
+        any(send(service, picture(seed=number)) is None for number in range(wanted * 2))
+
+
+def test_old_results_of_a_photo_go(start: Start) -> None:
+    service = start()
+    upload = send(service)
+    jobs = [done(service, upload, strength=number / 20) for number in range(12)]
+    kept = [job for job in jobs if job.output is not None and job.output.exists()]
+    assert jobs[-1] in kept
+    assert len(kept) < len(jobs)
+    with pytest.raises(UnknownThingError):
+        service.job(jobs[0].identity)
+
+
+def test_a_photo_that_nobody_asks_for_goes(start: Start) -> None:
+    service = start(limits=Limits(idle=-1.0))
+    upload = send(service)
+    done(service, upload)
+    send(service, client="other")
+    with pytest.raises(UnknownThingError):
+        service.album.get(upload.identity)
+    assert not upload.path.exists()
+
+
+def test_what_is_no_picture_is_refused_with_the_reason(start: Start) -> None:
+    service = start()
+    for data in (b"", b"MZ no picture at all", b"<svg onload=alert(1)>"):
+        with pytest.raises(UnreadablePhotoError):
+            send(service, data, "a.jpg")
+    assert service.album.of("me") == []
+
+
+def test_a_photo_that_is_broken_inside_fails_alone(start: Start) -> None:
+    service = start()
+    broken = send(service, BROKEN)
+    job = service.submit(broken)
+    assert job.over.wait(60)
+    assert job.state == "failed"
+    assert job.record is not None
+    assert job.record.error is not None
+    assert job.record.error["remedy"]
+    done(service, send(service))
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"scael": 4}, UnknownOptionError),
+        ({"scale": "many"}, UsageError),
+        ({"scale": -1}, UsageError),
+        ({"hole": "/etc/passwd"}, UnknownOptionError),
+        ({"device": "cuda"}, UnknownOptionError),
+        ({"model": "/etc/passwd"}, UsageError),
+        ({"background": "../../x.pth"}, UsageError),
+        ({"model": "retinaface-r50"}, UsageError),
+        ({"detector": "gfpgan"}, (UsageError, UnknownTableError)),
+        ({"model": "none", "fidelity": 0.5}, UsageError),
+        ({"variants": 64}, UnknownOptionError),
+    ],
+)
+def test_a_request_cannot_ask_for_what_makes_no_sense_or_names_a_file(
+    start: Start, given: dict[str, object], error: type[Exception]
+) -> None:
+    service = start()
+    with pytest.raises(error):
+        service.submit(send(service), given)
+
+
+def test_no_option_of_a_request_names_a_file_of_the_machine(tmp_path: Path) -> None:
+    """Of whatever there will be: a text that is the path of a file is no value of any option that a request may set."""
+    file = tmp_path / "file.png"
+    file.write_bytes(picture())
+    texts = [name for name, option in choices.offered().items() if option.kind is str]
+    assert "model" in texts
+    for name in texts:
+        with pytest.raises(RestorerError):
+            choices.read(PLAIN, {name: str(file)})
+
+
+def test_results_are_saved_under_a_free_name(start: Start, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    service = start(out=out)
+    upload = send(service)
+    job = done(service, upload)
+    assert service.save(job) == service.save(job) == out / "a_restored.png"
+    assert service.save(done(service, upload, scale=3)) == out / "a_restored_2.png"
+    other = start()
+    job = done(other, send(other))
+    with pytest.raises(NotReadyError, match="without a folder"):
+        other.save(job)
+
+
+def test_nothing_is_left_when_it_ends(tmp_path: Path) -> None:
+    service = Service(PLAIN, parent=tmp_path)
+    done(service, send(service))
+    folder = service.album.store.folder
+    assert folder.stat().st_mode & 0o077 == 0
+    waiting = [service.submit(send(service)) for _ in range(5)]
+    service.close()
+    assert all(job.is_over for job in waiting)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BusyError, match="being stopped"):
+        send(service)
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    living = Storeroom(1000, tmp_path)
+    killed = tmp_path / "restore-serve-killed"
+    killed.mkdir()
+    (killed / "lock").touch()
+    (killed / "photo").touch()
+    assert remove_abandoned(tmp_path) == [killed]
+    assert living.folder.is_dir()
+    living.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("holiday.jpg", "holiday.jpg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\photo.png", "photo.png"),
+        ("..", "photo"),
+        ("", "photo"),
+        (None, "photo"),
+        (".bashrc", "bashrc"),
+        ("a\0b\n\x1b[31mc.jpg", "ab[31mc.jpg"),
+        ("evil\u202egpj.exe", "evilgpj.exe"),
+        ('<img src=x onerror="alert(1)">.jpg', "_img src=x onerror=_alert(1)__.jpg"),
+        ("nul.png", "_nul.png"),
+        ("Großmutter 1931 – Übersee.jpeg", "Großmutter 1931 – Übersee.jpeg"),
+        ("祖母.png", "祖母.png"),
+    ],
+)
+def test_names_become_harmless(given: str | None, wanted: str) -> None:
+    assert clean(given) == wanted
+
+
+def test_long_names_keep_their_suffix() -> None:
+    assert clean("x" * 500 + ".jpeg").endswith("x.jpeg")
+    assert len(clean("x" * 500 + ".jpeg")) <= 120
+
+
+def test_memory_is_bounded_and_makes_each_thing_once() -> None:
+    memory = Memory(100)
+    made: list[int] = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        return number
+
+    for number in (1, 2, 1, 3, 1, 2):
+        assert memory.get(number, partial(make, number), lambda _value: 40) == number
+    assert made == [1, 2, 3, 2]
+    assert memory.bytes <= 100
+    assert memory.get("large", lambda: "x", lambda _value: 51) == "x"
+    assert len(memory) == 2
