@@ -55,7 +55,12 @@ def install_line(package: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
+    return command_line([word])
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return words as they are typed in this system's shell."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def either(words: Sequence[str]) -> str:

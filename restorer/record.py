@@ -40,6 +40,7 @@ class FaceRecord:
         reference: of a face that was compared with photos of people: whose it is (None = nobody's), the nearest photo,
             how near it was to that person before and after, -1 to 1, and whether it moved away from them; None where
             nothing was compared.
+        pointed: of a face that the user pointed at, how it was found and is aligned, in words; None for all others.
     """
 
     box: tuple[float, float, float, float]
@@ -52,6 +53,7 @@ class FaceRecord:
     fidelity: dict[str, Any] | None = None
     reference: dict[str, Any] | None = None
     answers: list[dict[str, Any]] = field(default_factory=list)
+    pointed: str | None = None
 
     def __repr__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.box)
@@ -69,6 +71,7 @@ class FaceRecord:
             "fidelity": None if self.fidelity is None else dict(self.fidelity),
             "reference": None if self.reference is None else dict(self.reference),
             "answers": [dict(answer) for answer in self.answers],
+            "pointed": self.pointed,
         }
 
 
@@ -86,8 +89,8 @@ def moved_away(record: Record) -> list[int]:
 
 
 DONE_EARLIER = (
-    *("model", "detector", "background", "mask", "mask_name", "components", "scale", "input_size", "output_size"),
-    *("device", "precision", "faces", "repair", "tone"),
+    *("model", "detector", "clean", "background", "mask", "mask_name", "components", "scale"),
+    *("input_size", "output_size", "device", "precision", "faces", "repair", "tone"),
 )
 """Fields that the record of a photo which was found to be done has from the run that did it."""
 
@@ -102,6 +105,7 @@ class Record:
         status: "ok", "failed" or "skipped".
         model: the face restorer.
         detector: what found the faces; None where nothing looked for them.
+        clean: what cleaned the photo first; None where nothing did.
         background: what enlarged the rest.
         mask: what decided how much of a face is pasted, by its former name.
         mask_name: the same, as a table or "landmarks".
@@ -145,6 +149,7 @@ class Record:
     status: str = "ok"
     model: str = "none"
     detector: str | None = None
+    clean: str | None = None
     background: str | None = None
     mask: str | None = None
     mask_name: str | None = None
@@ -253,6 +258,7 @@ class Record:
             "status": self.status,
             "model": self.model,
             "detector": self.detector,
+            "clean": self.clean,
             "background": self.background,
             "mask": self.mask,
             "mask_name": self.mask_name,

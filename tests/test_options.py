@@ -38,11 +38,11 @@ NUMBERS = [each for each in FIELDS.values() if each.kind in (int, float)]
 
 OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300",
-    "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3,
+    "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "face": ("10,20,30,40",), "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "reference": ("refs",), "aligned": True, "prior": "tiny-prior",
     "task": "inpaint", "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True,
     "repair": "auto", "damage": "mask.png", "save_mask": True, "tone": "auto",
-    "detector": "tiny-detector", "background": "lanczos",
+    "detector": "tiny-detector", "background": "lanczos", "clean": "1x-DeJPG-realplksr-otf",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
     "fallback": False,
@@ -223,7 +223,7 @@ def test_an_option_may_take_several_values() -> None:
 # ------------------------------------------------------------------------------------------------ what it is made of
 
 DECIDES_NOTHING = {"device", "batch_size", "tile", "offline", "fallback"}
-BY_WEIGHTS = {"model", "prior", "detector", "background", "reference"}
+BY_WEIGHTS = {"model", "prior", "detector", "background", "clean", "reference"}
 ELSEWHERE = {
     "damage", "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit",
     "license", "reference",
@@ -250,7 +250,8 @@ def test_results_of_earlier_versions_are_recognised() -> None:
     """What the note holds, letter by letter: another spelling would make every finished photo unknown."""
     assert json.dumps(Options(**OTHER).changed()) == (
         '{"scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300", '
-        '"fidelity": 0.5, "strength": 0.5, "faces": "2,5", "min_face": 30.0, "max_faces": 3, '
+        '"fidelity": 0.5, "strength": 0.5, "faces": "2,5", "face": ["10,20,30,40"], '
+        '"min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "task": "inpaint", "hole": "hole.png", "variants": 3, '
         '"steps": 7, "time_limit": 60.0, "always": true, "repair": "auto", '
         '"damage": "mask.png", "save_mask": true, "tone": "auto", "precision": "fp32", "match_color": false, '
@@ -286,7 +287,11 @@ def test_type_checkers_know_the_same_fields() -> None:
     known, fields = typing.get_type_hints(OptionFields), typing.get_type_hints(Options)
     own = set(inspect.signature(Restorer).parameters)
     path = str | PathLike[str]
-    wider = {"faces": str | int | Sequence[int], "reference": path | Sequence[path]}
+    wider = {
+        "faces": str | int | Sequence[int],
+        "face": str | Sequence[str] | Sequence[float] | Sequence[Sequence[float]],
+        "reference": path | Sequence[path],
+    }
     assert known == {name: wider.get(name, fields[name]) for name in FIELDS if name not in own}
     assert all(FIELDS[name].convert is not None for name in wider)
 

@@ -12,6 +12,7 @@ from restorer.engine.device import Device
 from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture, UpscalerArchitecture
 from restorer.models.searching import SearchArchitecture
+from restorer.pipeline import cleaning
 from restorer.pipeline.choice import LANDMARKS
 from restorer.upscaling import RESAMPLERS
 
@@ -28,19 +29,20 @@ PARSER_VIEW = (512, 512)
 def has_networks(restorer: Restorer) -> bool:
     """Tell whether networks, or parts of a caller's own, may take part: what they cost is not known untried."""
     components = restorer.components
-    return components.faces_wanted or components.options.background not in RESAMPLERS
+    options = components.options
+    return components.faces_wanted or options.background not in RESAMPLERS or options.clean is not None
 
 
 def background_operations(restorer: Restorer, size: tuple[int, int]) -> float:
-    """Return the operations that enlarge a photo of this size; 0 without a network."""
+    """Return the operations that clean and enlarge a photo of this size; 0 without a network."""
     if restorer.components.given.background is not None:
         return 0.0
     name = restorer.components.background_name(size)
-    if name in RESAMPLERS:
-        return 0.0
-    table = restorer.components.background_table(name)
-    architecture = REGISTRY.of_role(UpscalerArchitecture, table)
-    return architecture.flops(REGISTRY.arguments(table)) * size[0] * size[1]
+    taken = [] if name in RESAMPLERS else [restorer.components.background_table(name)]
+    cleaner = cleaning.table_of(restorer.options)
+    taken += [cleaner] if cleaner is not None else []
+    each = (REGISTRY.of_role(UpscalerArchitecture, table).flops(REGISTRY.arguments(table)) for table in taken)
+    return sum(each, 0.0) * size[0] * size[1]
 
 
 def face_operations(restorer: Restorer) -> tuple[float, float]:

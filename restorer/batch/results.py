@@ -214,7 +214,7 @@ class Results:
         if entry is not None and entry.fingerprint == found.fingerprint and "seconds" in entry.record:
             return entry.record
         parts = {name: part.get("name") for name, part in found.components.items()}
-        told: dict[str, Any] = {name: parts.get(name) for name in ("detector", "background")}
+        told: dict[str, Any] = {name: parts.get(name) for name in ("detector", "clean", "background")}
         faces = [{"landmarks": [], **face} for face in found.faces if "box" in face]
         more = {"mask_name": parts.get("mask"), "scale": found.options.get("scale"), "faces": faces}
         return {"model": found.model, "components": dict(found.components), **told, **more}

@@ -17,7 +17,7 @@ from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.summary import Summary
 from restorer.batch.writing import Writer
-from restorer.options import sizes
+from restorer.options import outlines, sizes
 from restorer.photo import output_format, read_note, substitution
 from restorer.photo.header import glance, measured
 from restorer.pipeline.canvas import Wrap
@@ -294,6 +294,7 @@ class _Course:
             self._restorer.components.say(
                 record, substitution(photo.format, file_format(self._restorer.options), named)
             )
+            outlines.boxes(self._restorer.options.face, photo.size)  # one beyond the photo is wrong usage
             if not self._results.rules.dry_run:
                 return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage, wrap=wrap)
             if self._restorer.options.save_mask:

@@ -3,6 +3,7 @@
 COMMANDS = {
     "models": "list, download, verify and import weights",
     "demo": "try it: age a photograph and restore it, without any download",
+    "try": "restore one face in several ways, side by side",
     "faces": "number the faces of a photo, for --faces",
     "doctor": "check this machine: versions, devices, folders, weights, network",
     "plan": "list the photos of a long run once, for several machines",

@@ -231,7 +231,7 @@ def _declared(option: Option) -> Suggestions:
     """Yield the values of an option that says them."""
     yield from (Suggestion(word) for word in option.values)
     yield from (Suggestion(word, meaning) for word, meaning in option.words)
-    if option.role == declared.FORMATS:
+    if option.role in (declared.FORMATS, declared.CLEANERS):
         yield from map(Suggestion, declared.names_of(option.role))
     elif option.role is not None:
         yield from _tables(option.role)()

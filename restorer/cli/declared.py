@@ -26,6 +26,8 @@ PANELS = (FILES, PICTURE, PRINT, FACES, BACKGROUND, RUN)
 
 FORMATS = "picture format"
 """The role whose names are no tables of weights."""
+CLEANERS = "cleaner"
+"""The role of those upscalers that enlarge nothing."""
 
 
 # ------------------------------------------------------------------------------------------------ what a field gives
@@ -43,6 +45,8 @@ def names_of(role: str) -> tuple[str, ...]:
 
     # What no source has must be brought along: it is no name that works as it stands.
     known = (table for table in weights.tables().values() if table.sources)
+    if role == CLEANERS:
+        return tuple(table.name for table in known if REGISTRY.enlarges_nothing(table) and not table.builtin)
     return tuple(table.name for table in known if REGISTRY.architecture_of(table).role == role)
 
 

@@ -43,6 +43,7 @@ def faces(
         float | None,
         shared("min_face", "Faces below this many pixels would be left alone; below 20 looks closer."),
     ] = Options.min_face,
+    face: Annotated[list[str] | None, shared("face")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of that name.")] = False,
     device: Annotated[str, shared("device")] = Options.device,
     precision: Annotated[str, shared("precision")] = Options.precision,
@@ -58,9 +59,12 @@ def faces(
     from restorer.cli.progress import Screen
     from restorer.engine.device import configure_threads
     from restorer.faces import select
+    from restorer.faces.outlined import joined
     from restorer.photo import read_photo
     from restorer.pipeline.components import Components
+    from restorer.pipeline.pointed import outlined
 
+    boxes: tuple[str, ...] = declared(Options)["face"].checked(face or ())
     options = Options(
         model="none",
         detector=detector,
@@ -82,28 +86,33 @@ def faces(
         found = components.detector().detect(opened.pixels)
         for line in components.fallbacks():
             say(line)
-    reasons = select.choose(found, opened.size, min_face=min_face)
+        pointed = outlined(components, boxes, opened.pixels, found) if boxes else []
+    found, how = joined(found, pointed)
+    reasons = select.choose(found, opened.size, min_face=min_face, insisted=how)
     if target is not None:
         _draw(target, format, opened, found, reasons)
     if only_json:
-        entries = (_entry(number, *each) for number, each in enumerate(zip(found, reasons, strict=True), 1))
+        entries = (_entry(i + 1, *each, how.get(i)) for i, each in enumerate(zip(found, reasons, strict=True)))
         lines = ",\n".join(f"  {json.dumps(entry)}" for entry in entries)
         print(f"[\n{lines}\n]" if found else "[]")
         return
-    for line in _table(found, reasons, opened.size):
+    for line in _table(found, [each or how.get(i) for i, each in enumerate(reasons)], opened.size):
         results.print(shown(line))
-    _explain(photo, target, reasons, options)
+    _explain(photo, target, reasons, options, boxes)
 
 
-def _table(found: Sequence[Face], reasons: Sequence[str | None], size: tuple[int, int]) -> Iterator[str]:
-    """Yield the faces as people look for them: number, place in the photo, size, how sure, why left alone."""
+def _table(found: Sequence[Face], remarks: Sequence[str | None], size: tuple[int, int]) -> Iterator[str]:
+    """Yield the faces as people look for them: number, place in the photo, size, how sure, and what else is to be said.
+
+    That is why a face would be left alone, or how one was found that the user points at.
+    """
     if not found:
         return
     rows = [("Face", "Where", "Size", "Sure", "")]
-    for number, (face, reason) in enumerate(zip(found, reasons, strict=True), 1):
+    for number, (face, remark) in enumerate(zip(found, remarks, strict=True), 1):
         x0, y0, x1, y1 = face.box
         extent = f"{x1 - x0:.0f} x {y1 - y0:.0f} px"
-        rows.append((str(number), _place(face, size), extent, f"{face.score:.0%}".replace("%", " %"), reason or ""))
+        rows.append((str(number), _place(face, size), extent, f"{face.score:.0%}".replace("%", " %"), remark or ""))
     wide = [max(len(row[i]) for row in rows) for i in range(4)]
     for mark, place, extent, sure, why in rows:
         line = f"{mark:>{wide[0]}}  {place:<{wide[1]}}  {extent:>{wide[2]}}  {sure:>{wide[3]}}  {why}"
@@ -118,7 +127,7 @@ def _place(face: Face, size: tuple[int, int]) -> str:
     return " ".join(filter(None, [row, column])) or "middle"
 
 
-def _entry(number: int, face: Face, reason: str | None) -> dict[str, Any]:
+def _entry(number: int, face: Face, reason: str | None, pointed: str | None) -> dict[str, Any]:
     """Return one face as it stands in the list; coordinates as in a record."""
     return {
         "number": number,
@@ -126,6 +135,7 @@ def _entry(number: int, face: Face, reason: str | None) -> dict[str, Any]:
         "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
         "score": round(float(face.score), 4),
         "reason": reason,
+        "pointed": pointed,
     }
 
 
@@ -166,7 +176,9 @@ def _draw(target: Path, format: str, photo: Photo, found: Sequence[Face], reason
     write_photo(target, draw(photo.pixels, marks), like=photo, format=format, note=note, how=WriteOptions(quality=90))
 
 
-def _explain(photo: Path, target: Path | None, reasons: list[str | None], options: Options) -> None:
+def _explain(
+    photo: Path, target: Path | None, reasons: list[str | None], options: Options, boxes: Sequence[str]
+) -> None:
     """Say where the picture is, and what to type to restore some of these faces."""
     count = len(reasons)
     words = f"{count or 'No'} face{'' if count == 1 else 's'} found"
@@ -184,4 +196,6 @@ def _explain(photo: Path, target: Path | None, reasons: list[str | None], option
         option, value = declared(Options)[name], getattr(options, name)
         if value != option.default:
             typed += [f"--{option.long}", f"{value:g}" if option.kind is float else value]
+    for box in boxes:
+        typed += ["--face", box]
     messages.print(shown(f"To restore only some of them: {shlex.join(typed)}"))

@@ -9,6 +9,7 @@ from restorer import weights
 from restorer.cli.console import say
 from restorer.photo.formats import listed
 from restorer.pipeline import choice as choices
+from restorer.pipeline import cleaning
 from restorer.weights.progress import megabytes
 
 if TYPE_CHECKING:
@@ -35,8 +36,15 @@ def forecast(components: Components, sizes: Iterable[tuple[int, int]]) -> list[s
         mask, detector = components.mask_name, components.detector_name()
         parts.append(f"faces by {components.model}" + (f", found by {detector}" if detector else ""))
         names = [components.model, *([detector] if detector else []), mask, *names]
+    if components.options.clean is not None:
+        cleaner = cleaning.table_of(components.options)
+        assert cleaner is not None
+        parts.insert(0, f"cleaned first by {cleaner.name}")
+        names = [cleaner.name, *names]
     if backgrounds:
-        parts.append(f"{'everything else' if parts else 'everything'} by {listed(list(backgrounds), 'or')}")
+        parts.append(
+            f"{'everything else' if components.faces_wanted else 'everything'} by {listed(list(backgrounds), 'or')}"
+        )
     if not parts:
         return []
     references = components.references

@@ -142,6 +142,10 @@ class PhotosCommand:
         self._screen.doing(f"Looking at {plural(len(found.jobs), 'photo')}")
         jobs = batch.follow(plan) if plan else batch.plan(found.jobs, request.name)
         found.own += batch.passed_over
+        if self._restorer.options.face and len(jobs) > 1:
+            raise UsageError(
+                f"--face says where a face is in one photo; {len(jobs)} were given.", "Give that photo alone."
+            )
         self._say_found(found, jobs)
         papers = Papers(request, jobs, self._restorer)
         self._say_survey(batch.survey(jobs), request)

@@ -56,7 +56,7 @@ class RunLog:
         self._log = logging.Logger("restorer.run")
         if path is not None:
             self.handler = _Lines(path)
-            self._log.addHandler(self.handler)
+        self._log.addHandler(self.handler or logging.NullHandler())  # without one, logging itself prints warnings
 
     def begin(self, typed: Sequence[str]) -> None:
         """Write down what was asked for.

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from restorer.cli.console import shown
 from restorer.cli.request import PhotosRequest
-from restorer.formatting import duration, ranges
+from restorer.formatting import command_line, duration, ranges
 from restorer.photo import PICTURE_SUFFIXES
 from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO, moved_away, nearness
 
@@ -62,6 +59,7 @@ def details(record: Record) -> str:
         told[-1] += f", {left} left as they were" if left else ""
     if record.reason == NOTHING_TO_DO:
         told.append("nothing to do: it is as it was")
+    told += [f"cleaned by {record.clean}"] if record.clean is not None else []
     told += [str(record.background), duration(record.seconds.get("total", 0.0))]
     return f"({'; '.join(told)})"
 
@@ -175,7 +173,7 @@ def _beside(different: Difference, request: PhotosRequest) -> list[str]:
 
 def _command(arguments: Sequence[str]) -> str:
     """Return a command as it is typed."""
-    return subprocess.list2cmdline(["restore", *arguments]) if os.name == "nt" else shlex.join(["restore", *arguments])
+    return command_line(["restore", *arguments])
 
 
 # ---------------------------------------------------------------------------------------------------------- the end

@@ -20,7 +20,7 @@ from restorer.cli import settings
 from restorer.cli.paths import listed
 from restorer.cli.request import PhotosRequest
 from restorer.errors import UnreadablePhotoError, UsageError
-from restorer.options import declared, sizes
+from restorer.options import declared, outlines, sizes
 from restorer.photo import check_output_size, output_format, read_note, read_photo, substitution
 from restorer.pipeline.result import file_format, variant_paths
 from restorer.storage.identity import Identity, identity
@@ -107,6 +107,7 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
     suffix = out.suffix if out else None
     format = output_format(photo.format, file_format(restorer.options), suffix)
     instead = substitution(photo.format, file_format(restorer.options), suffix)
+    outlines.boxes(restorer.options.face, photo.size)  # one beyond the photo is wrong usage
     size = restorer.output_size(photo.size)
     check_output_size(format, *size, None)
     if request.dry_run:

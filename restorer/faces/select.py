@@ -7,7 +7,7 @@ alone, so that a number means the same face whatever the other options are.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Protocol
 
 from restorer.formatting import face_numbers
@@ -31,6 +31,7 @@ def choose(
     faces: str = "all",
     min_face: float | None = None,
     max_faces: int | None = None,
+    insisted: Container[int] = (),
 ) -> list[str | None]:
     """Return for each face None when it is to be restored, or the reason why it is not.
 
@@ -43,6 +44,7 @@ def choose(
         faces: "all", "largest", "center" (the one nearest to the middle of the photo) or numbers: "2,5", "1-3".
         min_face: pixels of the photo, for the longer side of the box.
         max_faces: at most so many.
+        insisted: those, counted from 0, that are not too small: somebody pointed at them.
 
     Raises:
         ValueError: `faces` is none of these.
@@ -52,7 +54,7 @@ def choose(
     for i, face in enumerate(found):
         if wanted is not None and i + 1 not in wanted:
             reasons[i] = f"not chosen by --faces {faces}"
-        elif min_face is not None and size(face.box) < min_face:
+        elif min_face is not None and size(face.box) < min_face and i not in insisted:
             reasons[i] = f"smaller than --min-face {min_face:g} px"
     left = [i for i, reason in enumerate(reasons) if reason is None]
     by_size = sorted(left, key=lambda i: (-size(found[i].box), i))

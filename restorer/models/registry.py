@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from restorer.errors import CheckpointLayoutError, InvalidTableError, MissingPackageError, UsageError
-from restorer.models.base import Architecture, LoadedNetwork
+from restorer.models.base import Architecture, LoadedNetwork, UpscalerArchitecture
 from restorer.models.searching import SearchArchitecture
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class Registry(Mapping[str, Architecture]):
     def copy(self) -> Registry:
         """Return a registry of its own with the same architectures."""
         return Registry(self.values())
+
+    def enlarges_nothing(self, table: Table) -> bool:
+        """Whether a table's network gives pictures of the size that it takes: one that cleans."""
+        architecture = self.get(table.architecture)
+        return isinstance(architecture, UpscalerArchitecture) and 1 in architecture.factors(self.arguments(table))
 
     def architecture_of(self, table: Table) -> Architecture:
         """Return the architecture that a table names; raises `InvalidTableError` when there is none of that name."""

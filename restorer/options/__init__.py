@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from restorer import formatting
 from restorer.errors import NAMES, SWITCHES, VALUES, UnknownOptionError
 from restorer.formatting import face_numbers, nearest
-from restorer.options import sizes
+from restorer.options import outlines, sizes
 from restorer.options.declaring import Option, declared, option
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class Options:
         above=0,
         parse=formatting.scale,
     )
-    # Of these and `scale` one may be given; by them no photo becomes smaller. See `restorer.options.sizes`.
     long_side: int | None = option(
         None, help="Make the longer side this many pixels long.", panel=PICTURE, least=1, most=1_000_000, metavar="PX",
         parse=sizes.typed_pixels,
@@ -100,6 +99,10 @@ class Options:
         metavar="WHICH",
         advice="Use all, largest, center, or numbers such as 2,5 or 1-3 as `restore faces PHOTO` counts them.",
     )
+    face: tuple[str, ...] = option(
+        (), help="A face that no detector finds, by its box: X,Y,W,H; may be given several times.", panel=FACES,
+        metavar="X,Y,W,H", convert=outlines.boxes_as_text,
+    )  # fmt: skip
     # Pixels of the photo, of the longer side of the face's box.
     min_face: float | None = option(
         None, help="Leave faces smaller than this many pixels alone; below 20 also looks closer.", panel=FACES, least=1
@@ -188,6 +191,10 @@ class Options:
         files=True,
         by_weights=True,
     )
+    clean: str | None = option(
+        None, help="Take noise, JPEG's blocks or blur off first: {names}, or a file.", panel=BACKGROUND,
+        role="cleaner", files=True, by_weights=True, convert=formatting.path_as_text,
+    )  # fmt: skip
     device: str = option(
         "auto",
         help="auto, cpu, cuda, cuda:N or mps.",

@@ -100,6 +100,7 @@ class Detection:
         entry: its place in the record.
         landmarks: (5, 2) in pixels of the photo; None for an aligned crop.
         placement: where it is, where that is known already: the whole of an aligned crop.
+        insisted: whether it was pointed at, so that it is restored, needed or not.
         condition: how good it is in the photo; None = that is not asked, and the network's picture is taken as it is.
     """
 
@@ -107,6 +108,7 @@ class Detection:
     landmarks: np.ndarray | None = None
     placement: Placement | None = None
     condition: Condition | None = None
+    insisted: bool = False
 
 
 @dataclass

@@ -314,6 +314,8 @@ def check_no_faces(options: Options) -> None:
         UsageError: a fidelity or a likeness was asked for.
     """
     searches.check_none(options)
+    if options.face:
+        raise UsageError("--face names a face; --model none restores none.", "Leave it out.")
     if options.fidelity is not None:
         raise UsageError("--fidelity needs a face restorer; --model none has none.")
     for name in ("min_likeness", "reference"):

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 from restorer import weights
 from restorer.engine import device as devices
 from restorer.engine.device import Device
-from restorer.errors import LicenseForbidsError, UnknownTableError, worded
+from restorer.errors import LicenseForbidsError, UnknownTableError, UsageError, worded
 from restorer.formatting import nearest
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
 from restorer.models.importer.named import upscaler_named
 from restorer.options import Options, declared, sizes
 from restorer.pipeline import choice as choices
-from restorer.pipeline import fallbacks, searches
+from restorer.pipeline import cleaning, fallbacks, searches
 from restorer.pipeline.choice import AUTO, NONE, Available, Choice
 from restorer.pipeline.fallbacks import Replacement
 from restorer.pipeline.references import References
@@ -110,7 +110,7 @@ class Decisions:
     def _check(self) -> None:
         """Check names early: a wrong one is an error before any photo is read. What "auto" means waits for its need."""
         options, given, tables = self.options, self.given, self._available.tables
-        sizes.check(options)
+        _check_parts(options, given, tables)
         if given.face_model is not None:
             choices.check_likeness(options, self.model, given.face_model.crop)
         elif options.model == NONE:
@@ -122,16 +122,6 @@ class Decisions:
             if options.model != AUTO:
                 choices.check_license(options, table, "face restorer", tables)
                 choices.check_likeness(options, table.name, choices.crop_of(table))
-        if given.detector is None and options.detector != AUTO:
-            table = _named("detector", options.detector)
-            REGISTRY.of_role(DetectorArchitecture, table, f"--detector {options.detector}")
-            choices.check_license(options, table, "face detector", tables)
-        if given.background is None and options.background not in (AUTO, *RESAMPLERS):
-            table = _named("background", options.background)
-            REGISTRY.of_role(UpscalerArchitecture, table, f"--background {options.background}")
-            choices.check_license(options, table, "upscaler", tables)
-        if options.min_likeness is not None:
-            choices.check_license(options, tables[choices.recogniser(tables)], "face recogniser", tables)
         if options.reference:
             self.references  # noqa: B018 - a name that leads nowhere is wrong usage before any photo is read
 
@@ -346,6 +336,26 @@ class _Missing(Mapping[str, "Absence"]):
 def name_of(part: object) -> str:
     """Return the name of a part that the caller gave."""
     return str(getattr(part, "name", type(part).__name__))
+
+
+def _check_parts(options: Options, given: Given, tables: Mapping[str, Table]) -> None:
+    """Check what is not about the face restorer; see `Decisions`."""
+    sizes.check(options)
+    if options.aligned and options.face:
+        raise UsageError("With --aligned all of a photo is one face; --face names another.", "Leave one out.")
+    if given.detector is None and options.detector != AUTO:
+        table = _named("detector", options.detector)
+        REGISTRY.of_role(DetectorArchitecture, table, f"--detector {options.detector}")
+        choices.check_license(options, table, "face detector", tables)
+    if given.background is None and options.background not in (AUTO, *RESAMPLERS):
+        table = _named("background", options.background)
+        REGISTRY.of_role(UpscalerArchitecture, table, f"--background {options.background}")
+        choices.check_license(options, table, "upscaler", tables)
+    cleaner = cleaning.check(options, tables)
+    if cleaner is not None:
+        choices.check_license(options, cleaner, "upscaler", tables)
+    if options.min_likeness is not None:
+        choices.check_license(options, tables[choices.recogniser(tables)], "face recogniser", tables)
 
 
 def _named(field: str, name: str) -> Table:

@@ -13,6 +13,7 @@ from restorer.imaging.libraries import np
 from restorer.models.base import Face
 from restorer.options import sizes
 from restorer.photo import Note, Photo, xmp
+from restorer.pipeline import cleaning
 from restorer.pipeline.choice import AUTO
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
@@ -38,6 +39,7 @@ def note_of(
         **({} if scale is None else {"scale": scale}),
         "detector": chosen.detector,
         "background": chosen.background,
+        **({} if chosen.clean is None else {"clean": chosen.clean}),
     }
     model = components.model
     facts: dict[str, Any] = {
@@ -48,6 +50,9 @@ def note_of(
     }
     if chosen.min_likeness is not None or chosen.fidelity == "auto":
         facts["likeness"] = components.likeness_hash()
+    cleaner = cleaning.table_of(chosen)
+    if cleaner is not None:
+        facts["clean"] = cleaner.wanted_hash
     if components.references is not None:
         facts["references"], facts["likeness"] = components.references.fingerprint(), components.likeness_hash()
     if chosen.hole is not None:

@@ -32,7 +32,11 @@ def needs_nothing(work: Work, size: tuple[int, int], crop: CropSpec, face: Detec
     with work.record.timed("align"):
         face.condition = worth.condition_of(_pixels(work), placement)
     scale = size[0] / work.photo.size[0]
-    if work.insists or not worth.needs_nothing(face.condition, output_size=crop.output_size, scale=scale):
+    if (
+        work.insists
+        or face.insisted
+        or not worth.needs_nothing(face.condition, output_size=crop.output_size, scale=scale)
+    ):
         return False
     face.entry.wanted, face.entry.reason = False, NEEDS_NOTHING
     return True
@@ -45,7 +49,7 @@ def kept(work: Work, crop: CropSpec, face: Detection, placement: Placement, pict
     condition = face.condition
     if condition is None:
         return picture
-    share = 0.0 if work.insists else worth.kept(condition)
+    share = 0.0 if work.insists or face.insisted else worth.kept(condition)
     side = max(picture.shape[0], min(round(condition.side), detail.LARGEST))
     if not detail.is_kept(side, crop.input_size, share):
         return picture

@@ -17,6 +17,7 @@ class OptionFields(TypedDict, total=False):
     fidelity: float | str | None
     strength: float
     faces: str | int | Sequence[int]
+    face: str | Sequence[str] | Sequence[float] | Sequence[Sequence[float]]
     min_face: float | None
     max_faces: int | None
     min_score: float
@@ -34,6 +35,7 @@ class OptionFields(TypedDict, total=False):
     damage: str | None
     save_mask: bool
     tone: str
+    clean: str | None
     device: str
     precision: str
     batch_size: int | None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from restorer.pipeline import choice as choices
+from restorer.pipeline import cleaning
 from restorer.pipeline.choice import AUTO, NONE
 from restorer.upscaling import RESAMPLERS
 
@@ -37,6 +38,10 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
         tell("model", of.model, None if own else of.model_table, own or options.model != AUTO)
         own = given.detector is not None
         tell("detector", record.detector, None if own else of.detector_table, own or options.detector != AUTO)
+    if record.clean is not None:
+        cleaner = cleaning.table_of(options)
+        assert cleaner is not None
+        tell("clean", record.clean, lambda: cleaner, True)
     name = record.background
     own = given.background is not None
     plain = own or name is None or name in RESAMPLERS
@@ -66,6 +71,8 @@ def limits(of: Decisions, record: Record) -> dict[str, str]:
         used.append(tables.get(record.mask_name or ""))
     if record.background not in (None, *RESAMPLERS) and given.background is None:
         used.append(of.background_table(str(record.background)))
+    if record.clean is not None:
+        used.append(cleaning.table_of(of.options))
     if any(_compared(face) for face in record.faces):
         used.append(tables[choices.recogniser(tables)])
     return {

@@ -18,6 +18,8 @@ from restorer.photo import format_requests, requested_format
 
 PICTURE_FORMATS = "picture format"
 """The role whose names are no tables of weights."""
+CLEANERS = "cleaner"
+"""The role of those upscalers that enlarge nothing."""
 PLACES = frozenset({"FILE", "FOLDER", "PATH"})
 """What stands for the value of an option that names a place on the disk."""
 MORE_FILES = frozenset({"variants", "save_mask"})
@@ -74,6 +76,8 @@ def names_of(option: Option) -> list[str]:
     if option.role == PICTURE_FORMATS:
         return list(format_requests())
     found = (table for table in weights.tables().values() if table.sources)
+    if option.role == CLEANERS:
+        return [table.name for table in found if REGISTRY.enlarges_nothing(table) and not table.builtin]
     return [table.name for table in found if REGISTRY.architecture_of(table).role == option.role]
 
 

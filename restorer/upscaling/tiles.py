@@ -18,6 +18,7 @@ from restorer.upscaling.lanczos import OnTile
 if TYPE_CHECKING:
     from restorer.engine.network import Network
     from restorer.imaging.profiles import Colours
+    from restorer.models.base import Precision
 
 SMALLEST_TILE = 64
 """Pixels; what does not fit into a device's memory with tiles of this side goes to the CPU."""
@@ -38,12 +39,13 @@ class NetworkUpscaler:
         network: whose architecture is an upscaler.
         tile: side of a tile in input pixels; None = the architecture's own. Halved while the device's memory does not
             suffice, down to `SMALLEST_TILE`; then the CPU takes the tiles.
+        exact: compute pictures of 16 bits in fp32, whatever the precision of the run: half precisions have fewer.
 
     Raises:
         TypeError: the network is for something else.
     """
 
-    def __init__(self, network: Network, tile: int | None = None) -> None:
+    def __init__(self, network: Network, tile: int | None = None, *, exact: bool = False) -> None:
         architecture = network.architecture
         if not isinstance(architecture, UpscalerArchitecture):
             raise TypeError(f"{network.name} is no upscaler")
@@ -53,6 +55,7 @@ class NetworkUpscaler:
         self._factors = architecture.factors(network.arguments)
         own, self._overlap, self._grid = architecture.tiles(network.arguments)
         self._tile = tile or own
+        self._exact = exact
         self._colours: Colours | None = None
 
     def among(self, colours: Colours) -> NetworkUpscaler:
@@ -144,7 +147,10 @@ class NetworkUpscaler:
         shown = seen if self._colours is None else self._colours.seen(seen)
         top = top_of(shown.dtype)
         pixels = torch.from_numpy(np.ascontiguousarray(shown, dtype=np.float32))
-        output = self.network(pixels.permute(2, 0, 1)[None] * (2 / top) - 1, factor=factor, shrinks=shrinks)
+        precision: Precision | None = "fp32" if self._exact and seen.dtype == np.uint16 else None
+        output = self.network(
+            pixels.permute(2, 0, 1)[None] * (2 / top) - 1, precision=precision, factor=factor, shrinks=shrinks
+        )
         with torch.inference_mode():
             picture: np.ndarray = output[0].mul_(0.5).add_(0.5).clamp_(0, 1).permute(1, 2, 0).numpy()
         return picture if self._colours is None else self._colours.back(picture, seen, shown)

@@ -40,7 +40,7 @@ def test_the_list_has_number_box_landmarks_and_score(folder: Path, capsys: Captu
     done = restore(capsys, "faces", "a.png", "--json")
     found = json.loads(done.out)
     assert [face["number"] for face in found] == [1, 2, 3]
-    assert [set(face) for face in found] == [{"number", "box", "landmarks", "score", "reason"}] * 3
+    assert [set(face) for face in found] == [{"number", "box", "landmarks", "score", "reason", "pointed"}] * 3
     for face, truth in zip(found, FACES, strict=True):
         assert face["box"] == pytest.approx(truth.box, abs=0.01)
         assert np.allclose(face["landmarks"], truth.landmarks, atol=0.01)

@@ -45,6 +45,7 @@ SEARCHES = "../pipeline/test_searches.py"
 SERVE = "../server/test_serve.py"
 SIZES = "../pipeline/test_sizes.py"
 PRINTS = "../pipeline/test_prints.py"
+TRIAL = "../report/test_trial.py"
 
 TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
@@ -71,6 +72,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--fidelity": (HERE_TOO, "test_fidelity"),
         "--strength": (HERE_TOO, "test_strength"),
         "--faces": (HERE_TOO, "test_faces"),
+        "--face": ("../faces/test_outlined.py", "test_the_commands_show_it_restore_it_and_find_it_again"),
         "--min-face": (HERE_TOO, "test_faces"),
         "--max-faces": (HERE_TOO, "test_faces"),
         "--min-score": (HERE_TOO, "test_detector_and_min_score"),
@@ -85,6 +87,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--aligned": (COMMAND, "test_the_first_run_downloads_and_the_second_does_not"),
         "--detector": (HERE_TOO, "test_detector_and_min_score"),
         "--background": (HERE_TOO, "test_background_and_tile"),
+        "--clean": ("../pipeline/test_cleaning.py", "test_the_command_says_what_it_did_and_finds_it_again"),
         "--tile": (HERE_TOO, "test_background_and_tile"),
         "--format": ("../pipeline/test_peers.py", "test_one_stem_with_two_suffixes_gives_two_outputs"),
         "--quality": (COMMAND, "test_quality_and_metadata_options"),
@@ -161,11 +164,27 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--overwrite": ("test_demo.py", "test_the_demo_finds_and_restores_the_face"),
         "--json": ("test_demo.py", "test_the_demo_finds_and_restores_the_face"),
     },
+    "try": {
+        "-o/--out": (TRIAL, "test_nothing_is_overwritten_and_folders_pass_the_sheet_over"),
+        "--models": (TRIAL, "test_models_that_are_not_here_are_left_out_by_name"),
+        "--strengths": (TRIAL, "test_the_sheet_its_figures_and_commands_that_do_the_same"),
+        "--fidelities": (TRIAL, "test_what_makes_no_sense_is_wrong_usage"),
+        "--faces": (TRIAL, "test_what_makes_no_sense_is_wrong_usage"),
+        "--scale": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
+        "--background": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
+        "--detector": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
+        "--min-score": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
+        "--device": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
+        "--precision": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
+        "--open": (TRIAL, "test_open_shows_the_sheet"),
+        "--json": (TRIAL, "test_the_sheet_its_figures_and_commands_that_do_the_same"),
+    },
     "faces": {
         "-o/--out": (COMMANDS_TOO, "test_faces_out"),
         "--json": ("test_faces.py", "test_json_draws_nothing_and_says_nothing_unless_a_picture_is_named"),
         "--detector": (COMMANDS_TOO, "test_faces_detector_and_min_score"),
         "--min-score": (COMMANDS_TOO, "test_faces_detector_and_min_score"),
+        "--face": ("../faces/test_outlined.py", "test_the_commands_show_it_restore_it_and_find_it_again"),
         "--min-face": ("test_faces.py", "test_faces_below_min_face_are_listed_with_the_reason"),
         "--overwrite": ("test_faces.py", "test_a_drawing_is_drawn_again_and_anything_else_kept"),
         "--device": (COMMANDS_TOO, "test_faces_device_and_offline"),

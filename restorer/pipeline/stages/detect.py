@@ -10,11 +10,14 @@ from restorer.formatting import ranges
 from restorer.models.base import Face
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import Step
+from restorer.pipeline.pointed import outlined
 from restorer.pipeline.stages import Stage
 from restorer.record import FaceRecord
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from restorer.faces.outlined import Outlined
 
 
 class DetectStage(Stage):
@@ -33,40 +36,49 @@ class DetectStage(Stage):
     def run(self, canvas: Canvas, work: Work) -> Canvas:
         """Return the canvas as it is; the faces are in `work.detections` and in the record."""
         with work.record.timed("detect"):
-            faces = [_whole(canvas)] if work.options.aligned else self._found(canvas.pixels, work)
-            self._choose(faces, canvas, work)
+            seen = canvas.pixels if work.colours is None else work.colours.picture(canvas.pixels)
+            faces = [_whole(canvas)] if work.options.aligned else self._found(seen, work)
+            pointed = outlined(work.components, work.options.face, seen, faces) if work.options.face else []
+            if not faces and not pointed and work.faces is None:
+                work.record.warn("No face was found; only the picture as a whole was enlarged.")
+            self._choose(faces, pointed, canvas, work)
         trim_heap()
         return canvas
 
     def _found(self, pixels: np.ndarray, work: Work) -> list[Face]:
         if work.faces is not None:
             return work.faces
-        found = work.components.detector().detect(pixels if work.colours is None else work.colours.picture(pixels))
-        if not found:
-            work.record.warn("No face was found; only the picture as a whole was enlarged.")
-        return list(found)
+        return list(work.components.detector().detect(pixels))
 
-    def _choose(self, faces: list[Face], canvas: Canvas, work: Work) -> None:
+    def _choose(self, faces: list[Face], pointed: list[Outlined], canvas: Canvas, work: Work) -> None:
         from restorer.faces import select
+        from restorer.faces.outlined import joined
         from restorer.faces.placement import WholePlacement
 
         options, record = work.options, work.record
+        found = len(faces)
+        faces, how = joined(faces, pointed)
         reasons = select.choose(
-            faces, work.photo.size, faces=options.faces, min_face=options.min_face, max_faces=options.max_faces
-        )
+            faces, work.photo.size, faces=options.faces, min_face=options.min_face, max_faces=options.max_faces,
+            insisted=how,
+        )  # fmt: skip
         missing = select.missing(options.faces, len(faces))
         if missing:
             which = f"face{'s' if len(missing) > 1 else ''} {ranges(missing)}"
             record.warn(f"--faces asks for {which}, but {len(faces)} were found.")
         if not (options.aligned or options.always or work.insists):
-            reasons = self._doubted(canvas.pixels, faces, reasons, work)
-        for face, reason in zip(faces, reasons, strict=True):
+            doubted = self._doubted(canvas.pixels, faces[:found], reasons[:found], work)
+            reasons = [each if i not in how else reasons[i] for i, each in enumerate([*doubted, *reasons[found:]])]
+        for number, (face, reason) in enumerate(zip(faces, reasons, strict=True)):
             points = tuple((float(x), float(y)) for x, y in face.landmarks)
             entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason and worded(reason))
+            entry.pointed = how.get(number)
             record.faces.append(entry)
+            if entry.pointed is not None:
+                record.warn(*_remark(number, entry, seen=face.score > 0))
             if reason is None:
                 placement = WholePlacement(work.photo.size) if options.aligned else None
-                work.detections.append(Detection(entry, face.landmarks, placement))
+                work.detections.append(Detection(entry, face.landmarks, placement, insisted=number in how))
 
     @staticmethod
     def _doubted(pixels: np.ndarray, faces: list[Face], reasons: list[str | None], work: Work) -> list[str | None]:
@@ -82,6 +94,13 @@ class DetectStage(Stage):
                 "--faces NUMBERS or --always restores them all the same."
             )
         return [reason or doubt for reason, doubt in zip(reasons, doubts, strict=True)]
+
+
+def _remark(number: int, entry: FaceRecord, *, seen: bool) -> list[str]:
+    """Return a line about a face that was pointed at, where it should be looked at."""
+    if seen or not entry.wanted:
+        return []
+    return [f"Face {number + 1} was pointed at, and {entry.pointed}. Look at it."]
 
 
 def _whole(canvas: Canvas) -> Face:
