@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from restorer.models.base import CropSpec, FaceArchitecture
@@ -37,6 +38,8 @@ class NetworkFaceRestorer:
         self.remark = network.architecture.remark
         self.crop: CropSpec = network.architecture.crop(network.arguments)
         self._architecture = network.architecture
+        self.learns_from = network.architecture.learns_from
+        self._guard = threading.Lock()
         self._fidelity = fidelity
         self._seed = seed
 
@@ -51,3 +54,10 @@ class NetworkFaceRestorer:
 
         restore = self._architecture.restore
         return torch.stack([restore(self.network, crops, fidelity=each, seed=self._seed) for each in TRIED], dim=1)
+
+    def restore_person(
+        self, crop: torch.Tensor, points: torch.Tensor, references: torch.Tensor, reference_points: torch.Tensor
+    ) -> torch.Tensor:
+        """Return a restored crop by photos of the person; see `FaceArchitecture.restore_person`. One at a time."""
+        with self._guard:
+            return self._architecture.restore_person(self.network, crop, points, references, reference_points)

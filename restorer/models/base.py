@@ -163,11 +163,13 @@ class FaceArchitecture(Architecture):
     Attributes:
         controls: which of a run's controls have an effect.
         remark: what the record of every photo says in which such a network restored a face.
+        learns_from: from how many photos of a person on it restores that person's faces by them; 0 = it never does.
     """
 
     role = "face restorer"
     controls: ClassVar[tuple[Control, ...]] = ()
     remark: ClassVar[str | None] = None
+    learns_from: ClassVar[int] = 0
     bf16 = True
     pictures = True
 
@@ -189,6 +191,25 @@ class FaceArchitecture(Architecture):
         """
         output: torch.Tensor = network(crops)
         return output
+
+    def restore_person(
+        self,
+        network: RunningNetwork,
+        crop: torch.Tensor,
+        points: torch.Tensor,
+        references: torch.Tensor,
+        reference_points: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return a restored crop (1, 3, output_size, output_size) by photos of the person; where it `learns_from` them.
+
+        Args:
+            network: this architecture's network at work.
+            crop: (1, 3, input_size, input_size), RGB in [-1, 1].
+            points: landmarks (1, 5, 2) as shares of the crop's side.
+            references: of the same person, (k, 3, input_size, input_size), aligned alike.
+            reference_points: (k, 5, 2).
+        """
+        raise NotImplementedError(self.name)
 
 
 class FaceRestorer(Protocol):

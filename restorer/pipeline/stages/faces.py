@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.imaging.layers import flattened
-from restorer.pipeline import fidelity, judging, whose
+from restorer.pipeline import fidelity, judging, personal, whose
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
 from restorer.pipeline.searches import COLORIZE
@@ -65,6 +65,7 @@ class _Faces:
     def __init__(self, canvas: Canvas, work: Work) -> None:
         self._canvas = self._first = canvas
         self._begun = False
+        self._known: list[tuple[Match | None, np.ndarray]] = []
         self._work = work
         model = work.components.face_model()
         self._model: FaceRestorer = model if work.wrap is None else work.wrap(model)
@@ -88,6 +89,7 @@ class _Faces:
                 crops = [crop if work.colours is None else work.colours.seen(crop) for crop in cut]
             points = np.stack([self._points(face, placement) for face, placement in part])
             known = [whose.recognised(work, *each) for each in zip(crops, points, strict=True)]
+            self._known = list(zip(known, points, strict=True))
             answers = self._answers(crops, part, start, len(faces))
             if answers and answers[0].ndim == 5:  # several fidelities, of which each face takes one
                 answers = [fidelity.all_chosen(work, [face for face, _ in part], known, answers[0], crops, points)]
@@ -202,6 +204,8 @@ class _Faces:
 
         with self._work.record.timed("restore"):
             try:
+                if personal.learns(self._work):
+                    return personal.restored(self._work, self._model, [face for face, _ in part], crops, self._known)
                 return self._model.restore(stacked(crops)).detach().float().cpu()
             except (RuntimeError, MemoryError, OutOfMemoryError) as error:
                 if not isinstance(error, OutOfMemoryError) and not memory.is_exhausted(error):
