@@ -69,10 +69,12 @@ def pulse_meets(network: StyleGAN2Generator, count: int, steps: int = 100) -> di
     }
 
 
-def codes_reach(network: StyleGAN2Generator, codes: int, pictures: int, steps: int = 300) -> dict[str, Any]:
+def codes_reach(
+    network: StyleGAN2Generator, codes: int, pictures: int, steps: int = 300, layer: int = LAYERS["reconstruct"]
+) -> dict[str, Any]:
     """Return how near mGANprior comes to the prior's own pictures with so many codes, in dB, and a step's seconds."""
     prior = StyleGAN2CodePrior(network)
-    settings = CodeSettings(codes=codes, layer=LAYERS["reconstruct"])
+    settings = CodeSettings(codes=codes, layer=layer)
     seeds = list(range(pictures))
     search = CodeSearch(prior, drawn(network, seeds), whole, draw_codes(prior, seeds, settings), settings)
     begin = time.monotonic()
@@ -203,6 +205,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--codes", type=int, nargs="*", default=[1, 5, 10, 20], help="numbers of codes of mGANprior")
     parser.add_argument("--pictures", type=int, default=2, help="pictures for mGANprior")
     parser.add_argument("--steps", type=int, default=300, help="of mGANprior")
+    parser.add_argument("--layer", type=int, default=LAYERS["reconstruct"], help="behind which mGANprior joins codes")
     parser.add_argument("--speed", action=argparse.BooleanOptionalAction, default=True, help="time a step")
     parser.add_argument("--plot", type=Path, help="a picture of dB against codes")
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -214,7 +217,7 @@ def main(arguments: list[str]) -> int:
     result: dict[str, Any] = {"threads": torch.get_num_threads()}
     if given.pulse:
         result["pulse"] = pulse_meets(network, given.pulse)
-    result["codes"] = [codes_reach(network, codes, given.pictures, given.steps) for codes in given.codes]
+    result["codes"] = [codes_reach(network, codes, given.pictures, given.steps, given.layer) for codes in given.codes]
     if given.speed:
         result["speed"] = steps_a_second(network)
     if given.plot and result["codes"]:

@@ -12,8 +12,8 @@ from restorer.networks.pggan import PGGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator, channels_last
 
 TRUNCATION = 0.5
-"""Where codes of a StyleGAN2 begin, on the way from the mean latent to a drawn one. Measured on pictures that the
-prior drew: from 1 a single code ends at 25 to 28 dB after 300 steps, from here at 37 (joined behind 4 layers)."""
+"""Where codes of a StyleGAN2 begin, on the way from the mean latent to a drawn one. Over two pictures that the prior
+drew, one code joined behind 4 layers came to 26.5 dB from 1, and to 36.1 from here, in 300 steps."""
 
 
 class CodePrior(ABC):
