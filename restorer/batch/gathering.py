@@ -78,13 +78,13 @@ class Finder:
 
     def __init__(self, out: Path | None) -> None:
         self.passed = PassedOver()
-        self.entries: dict[Path, Entry] = {}
+        self.entries: dict[str, Entry] = {}
         self.folders: list[Path] = []
         self.from_glob = False
         self._walk = Walk(real(out) if out else None, loops=self.passed.unfollowed)
         self._places: dict[Path, Path] = {}  # what a list says of the folders in it
         self._own: set[Path] = set()
-        self._parents: dict[Path, Path] = {}
+        self._parents: dict[str, str] = {}
 
     def add(self, argument: str) -> None:
         """Take one argument of the command line."""
@@ -192,10 +192,10 @@ class Finder:
         return (None, self._places[top] / below) if top in self._places else (top, below)
 
     def _put(self, entry: Entry) -> None:
-        parent = entry.source.parent
+        parent, name = os.path.split(entry.source)
         if parent not in self._parents:
-            self._parents[parent] = real(parent)
-        self.entries.setdefault(self._parents[parent] / entry.source.name, entry)
+            self._parents[parent] = str(real(entry.source.parent))
+        self.entries.setdefault(f"{self._parents[parent]}/{name}", entry)
 
     def _read_journal(self, folder: Path) -> None:
         """Learn which files in a folder are results; a journal among photos is a help, and no condition."""
@@ -210,7 +210,7 @@ class Finder:
             return None
         suffix = path.suffix.lower()
         try:
-            regular = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - quicker for a hundred thousand
+            status = os.stat(path)  # noqa: PTH116 - quicker for a hundred thousand
         except OSError:  # what cannot be looked at is left to the reading
             if suffix in PICTURE_SUFFIXES:
                 return UNSEEN
@@ -218,9 +218,9 @@ class Finder:
                 self.passed.unfollowed.append(path)
             return None
         # A pipe, a socket, a device are none.
-        if not regular or not (suffix in PICTURE_SUFFIXES or self._is_picture(path, suffix)):
+        if not stat.S_ISREG(status.st_mode) or not (suffix in PICTURE_SUFFIXES or self._is_picture(path, suffix)):
             return None
-        header, note = look(path, note=True)
+        header, note = look(path, note=True, status=status)
         own = note is not None or (bool(self._own) and real_folder / path.name in self._own)
         self.passed.own += own
         return None if own else header

@@ -21,6 +21,7 @@ class _Place:
     length: int
     time: str
     fingerprint: str | None
+    finished: bool
 
 
 class Index:
@@ -59,6 +60,11 @@ class Index:
         """Return the line of a photo whose last attempt failed."""
         found = self._failed.get(place)
         return None if found is None else self._entry(found)
+
+    def says(self, place: str, fingerprint: str) -> bool:
+        """Return whether the last line about a result says that it was finished with this fingerprint."""
+        found = self._done.get(place)
+        return found is not None and found.finished and found.fingerprint == fingerprint
 
     def results(self) -> list[str]:
         """Return all results."""
@@ -119,7 +125,9 @@ class Index:
             self.damaged += 1
             return
         key, status = str(record["result"]), record["status"]
-        place = _Place(path, offset, len(line), str(record.get("time") or ""), record["fingerprint"])
+        place = _Place(
+            path, offset, len(line), str(record.get("time") or ""), record["fingerprint"], status != "writing"
+        )
         done, failed = self._done.get(key), self._failed.get(key)
         if status == "failed":
             if not any(before is not None and before.time > place.time for before in (done, failed)):

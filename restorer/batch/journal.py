@@ -52,7 +52,7 @@ class Journal:
         self.folder = folder
         self.path = folder / (NAME if worker is None else f"{BEGIN}-{worker}{END}")
         self._root = Path(os.path.realpath(folder))
-        self._roots: dict[Path, str] = {}
+        self._roots: dict[str, str] = {}
         self._index = Index(folder, self.path, part)
         self._descriptor: int | None = None
         self._guard = threading.RLock()
@@ -80,10 +80,12 @@ class Journal:
 
     def knows(self, target: Path, fingerprint: str) -> bool:
         """Return whether a finished line says that `target` was made with this fingerprint."""
+        place = self._place(target)
         with self._guard:
+            if self._index.says(place, fingerprint):  # whatever was added since, it says so too
+                return True
             self._refresh()
-            entry = self._index.done(self._place(target))
-        return entry is not None and entry.status != "writing" and entry.fingerprint == fingerprint
+            return self._index.says(place, fingerprint)
 
     def failure(self, target: Path) -> Entry | None:
         """Return the line of the photo of `target`, if the last attempt at it failed."""
@@ -115,13 +117,13 @@ class Journal:
 
     def _place(self, target: Path) -> str:
         """Return a result's path as seen from here, in the form that stands in the lines."""
-        parent = target.parent
+        parent, name = os.path.split(target)
         if parent not in self._roots:
             real = Path(os.path.realpath(parent))
             inside = real.is_relative_to(self._root)
             seen = real.relative_to(self._root).as_posix() if inside else real.as_posix()
             self._roots[parent] = "" if seen == "." else seen + "/"
-        return self._roots[parent] + target.name
+        return self._roots[parent] + name
 
     # ------------------------------------------------------------------------------------------------- what it hears
 

@@ -88,8 +88,11 @@ class Metrics:
             self._total, self._photos_from = count, time.monotonic()
             self._left = left, time.monotonic()
 
-    def add(self, record: Record, left: float | None = None) -> None:
-        """Take in how a photo ended, and how many seconds the others are expected to take."""
+    def add(self, record: Record, left: Callable[[], float | None] | None = None) -> None:
+        """Take in how a photo ended; `left` tells how many seconds the others are expected to take."""
+        if self._path is None:
+            return
+        expected = None if left is None else left()
         with self._guard:
             outcome = record.status
             if record.status == "failed":
@@ -98,7 +101,7 @@ class Metrics:
             self._counts["warnings"] += len(record.warnings)
             if record.status == "ok":
                 self._counts["faces"] += sum(face.restored for face in record.faces)
-            self._left, self._last = (left, time.monotonic()), time.time()
+            self._left, self._last = (expected, time.monotonic()), time.time()
 
     def end(self, code: int) -> None:
         """Write the figures once more, with the exit code."""

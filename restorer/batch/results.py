@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +207,16 @@ class Results:
         return in_the_way(target_of(job), self.note_at(job) if wanted else None, wanted)
 
     def earlier(self, job: Job) -> Mapping[str, Any] | None:
-        """Return what is known of how a result was made, as fields of a record: the journal's line, or its note."""
-        journal, found = self.journal(job), self.note_at(job)
-        if found is None:
-            return None
+        """Return what is known of how a result was made, as fields of a record: the journal's line, or its note.
+
+        The journal's line is read when somebody asks for one of them.
+        """
+        found = self.note_at(job)
+        return None if found is None else _Earlier(partial(self._told_of, job, found))
+
+    def _told_of(self, job: Job, found: Note) -> Mapping[str, Any]:
+        """Return what is known of how a result with this note was made."""
+        journal = self.journal(job)
         entry = journal.entry(target_of(job)) if journal is not None else None
         if entry is not None and entry.fingerprint == found.fingerprint and "seconds" in entry.record:
             return entry.record
@@ -272,6 +279,30 @@ class Results:
         """Remove what runs that were killed meanwhile left, in the end."""
         for folder in self._swept:
             temporary.remove_abandoned(folder)
+
+
+class _Earlier(Mapping[str, Any]):
+    """Fields of a record that are looked up when the first of them is asked for.
+
+    Args:
+        look_up: returns them.
+    """
+
+    def __init__(self, look_up: Callable[[], Mapping[str, Any]]) -> None:
+        self._look_up = look_up
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Any]:
+        return self._look_up()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
 
 
 def _note_of(entry: Entry) -> Note | None:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,7 +166,7 @@ class PhotosCommand:
 
             def on_record(record: Record) -> None:
                 view.end(record)
-                self._show(record, view.left())
+                self._show(record, view.left)
                 papers.add(record)
 
             self._metrics.photos(len(jobs), view.left())
@@ -249,8 +249,8 @@ class PhotosCommand:
         self._causes.add(record.cause)
         return not said
 
-    def _show(self, record: Record, left: float | None = None) -> None:
-        """Print what became of one photo, and write it down; `left` are the seconds that the run has left."""
+    def _show(self, record: Record, left: Callable[[], float | None] | None = None) -> None:
+        """Print what became of one photo, and write it down; `left` tells the seconds that the run has left."""
         self._log.add(record)
         self._metrics.add(record, left)
         self._licenses.update(record.licenses)

@@ -40,10 +40,16 @@ def glance(path: Path) -> Header:
     return look(path)[0]
 
 
-def look(path: Path, *, note: bool = False) -> tuple[Header, Note | None]:
-    """Return what `glance` does, and the note of a file that this tool wrote, where that is asked for."""
+def look(path: Path, *, note: bool = False, status: os.stat_result | None = None) -> tuple[Header, Note | None]:
+    """Return what `glance` does, and the note of a file that this tool wrote, where that is asked for.
+
+    Args:
+        path: the file.
+        note: whether the note is asked for.
+        status: of the file, where it is known.
+    """
     try:
-        status = os.stat(path)  # noqa: PTH116 - quicker for a hundred thousand
+        status = status or os.stat(path)  # noqa: PTH116 - quicker for a hundred thousand
         if not stat.S_ISREG(status.st_mode):
             return Header(), None
         with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - likewise

@@ -14,6 +14,9 @@ from restorer.photo.damage import DAMAGE, quiet_libraries
 from restorer.photo.decoding import UndecodableError
 from restorer.photo.model import Note, Photo, origin_of, page_digest
 
+_SMALL = 2**16
+"""Bytes of a file that is read as a whole where a small part of it is wanted."""
+
 
 def read_photo(source: Path | str | bytes, *, page: int | None = None) -> Photo:
     """Read a photo with everything that it carries.
@@ -110,8 +113,12 @@ def note_in(descriptor: int, size: int, kind: str) -> Note | None:
     if size == 0:
         return None
     try:
-        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data, quiet_libraries():
-            packet = formats.FORMATS[kind].find_xmp(data)
+        if size <= _SMALL:  # reading it costs less than to map it
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            packet = formats.FORMATS[kind].find_xmp(os.read(descriptor, size))
+        else:
+            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data, quiet_libraries():
+                packet = formats.FORMATS[kind].find_xmp(data)
         return xmp.note_of(packet) if packet else None
     except DAMAGE:
         return None

@@ -171,7 +171,8 @@ def _as_written(data: bytes) -> dict[str, str] | None:
         begin = data.find(b"<restorer:")
         if begin < 0 or not data[begin : data.rfind(b"</restorer:")].isascii():
             return None
-    found = {name.decode(): unescape(text.decode("ascii"), _SIGNS) for name, text in _WRITTEN.findall(data)}
+    written = ((name.decode(), text.decode("ascii")) for name, text in _WRITTEN.findall(data))
+    found = {name: unescape(text, _SIGNS) if "&" in text else text for name, text in written}
     return {name: found.get(name, "") for name in _TEXTS}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from restorer.imaging.libraries import np
 from restorer.models.base import Face
-from restorer.options import sizes
+from restorer.options import Options, declared, sizes
 from restorer.photo import Note, Photo, xmp
 from restorer.pipeline import cleaning
 from restorer.pipeline.choice import AUTO
@@ -19,6 +20,9 @@ from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
 from restorer.record import Record
 from restorer.version import __version__
+
+_PLACE = "photo"
+"""Stands for the hash of the photo in what all photos of a run have in common."""
 
 
 def note_of(
@@ -32,41 +36,28 @@ def note_of(
         faces: those that the caller knew; then they are part of the fingerprint.
         record: of the work, once it is done: what "auto" came to, and the faces; None = before it.
     """
-    chosen = components.options
-    scale = sizes.known_scale(chosen)
-    named = {
-        **chosen.changed(),
-        **({} if scale is None else {"scale": scale}),
-        "detector": chosen.detector,
-        "background": chosen.background,
-        **({} if chosen.clean is None else {"clean": chosen.clean}),
-    }
-    model = components.model
-    facts: dict[str, Any] = {
-        "input": input_sha256,
-        "options": named,
-        "model": model,
-        "weights": components.model_hash(),
-    }
+    chosen, model = components.options, components.model
+    more: dict[str, Any] = {}
     if chosen.min_likeness is not None or chosen.fidelity == "auto":
-        facts["likeness"] = components.likeness_hash()
+        more["likeness"] = components.likeness_hash()
     cleaner = cleaning.table_of(chosen)
     if cleaner is not None:
-        facts["clean"] = cleaner.wanted_hash
+        more["clean"] = cleaner.wanted_hash
     if components.references is not None:
-        facts["references"], facts["likeness"] = components.references.fingerprint(), components.likeness_hash()
+        more["references"], more["likeness"] = components.references.fingerprint(), components.likeness_hash()
     if chosen.hole is not None:
-        facts["hole"] = hash_of(Path(chosen.hole))
+        more["hole"] = hash_of(Path(chosen.hole))
     if chosen.damage is not None:
-        facts["damage"] = hash_of(Path(chosen.damage), "mask")
+        more["damage"] = hash_of(Path(chosen.damage), "mask")
     finder = components.finder_table() if chosen.repair == AUTO and chosen.damage is None else None
     if finder is not None:
-        facts["finder"] = finder.wanted_hash
+        more["finder"] = finder.wanted_hash
     if faces is not None:
-        facts["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
-    note = Note("restorer", __version__, model, _digest(facts), named, input=input_sha256)
-    del facts["input"]
-    note = replace(note, settings=_digest(facts)[:16])
+        more["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
+    of_run = _of_run(__version__, chosen, model, components.model_hash(), json.dumps(more))
+    fingerprint = hashlib.sha256(of_run.of(input_sha256).encode()).hexdigest()
+    note = Note("restorer", __version__, model, fingerprint, of_run.named, input=input_sha256)
+    note = replace(note, settings=of_run.settings)
     return note if record is None else _completed(note, record)
 
 
@@ -80,8 +71,55 @@ def of_a_result(photo: Photo) -> str | None:
     return f"It is a result of this tool already ({how}); what was invented there is restored once more."
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
+@dataclass(frozen=True)
+class _OfRun:
+    """What the notes of all photos of a run have in common.
+
+    Attributes:
+        named: the options.
+        text: what the fingerprint is made of, with `_PLACE` where the photo's hash stands.
+        settings: a short digest of all but the photo.
+    """
+
+    named: dict[str, Any]
+    text: str
+    settings: str
+
+    def of(self, input_sha256: str) -> str:
+        """Return what the fingerprint of a photo is made of; quotes inside of options are escaped, this key's not."""
+        return self.text.replace(f'"input": "{_PLACE}"', f'"input": "{input_sha256}"', 1)
+
+
+@lru_cache(maxsize=64)
+def _of_run(version: str, chosen: Options, model: str, weights: str | None, more: str) -> _OfRun:
+    """Return what the notes of a run have in common; thousands of finished photos are compared with it.
+
+    Args:
+        version: of this tool.
+        chosen: the options.
+        model: the face restorer.
+        weights: its hash.
+        more: other facts that decide the result, as JSON.
+    """
+    scale = sizes.known_scale(chosen)
+    named = {
+        **chosen.changed(),
+        **({} if scale is None else {"scale": scale}),
+        "detector": chosen.detector,
+        "background": chosen.background,
+        **({} if chosen.clean is None else {"clean": chosen.clean}),
+    }
+    for name, value in named.items():
+        if declared(Options)[name].kind is float and value is not None:
+            named[name] = float(value)  # 2 is 2.0, to whoever compares and in writing
+    facts: dict[str, Any] = {"input": _PLACE, "options": named, "model": model, "weights": weights, **json.loads(more)}
+    text = _text(version, facts)
+    del facts["input"]
+    return _OfRun(named, text, hashlib.sha256(_text(version, facts).encode()).hexdigest()[:16])
+
+
+def _text(version: str, facts: Mapping[str, Any]) -> str:
+    return json.dumps([version, facts], sort_keys=True)
 
 
 def _completed(note: Note, record: Record) -> Note:

@@ -207,7 +207,7 @@ def test_they_are_written_while_photos_are_worked_on() -> None:
 
     figures = Watched(Path("m.json"), warn=print, every=0.01)
     figures.photos(10, 100.0)
-    figures.add(Record("a.png", seconds={"total": 1.0}), 90.0)
+    figures.add(Record("a.png", seconds={"total": 1.0}), lambda: 90.0)
     assert written.wait(60)
     figures.end(0)
     assert not any(thread.name == "metrics" for thread in threading.enumerate())
