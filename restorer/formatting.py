@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import os
 import re
@@ -28,6 +29,28 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def time_range(seconds: float, spread: float) -> str:
+    """Return a duration that is not known exactly: "about 12 s", and from half a minute on "40 s to 2 min".
+
+    Args:
+        seconds: the most likely one.
+        spread: how many times less, or more, it may be.
+    """
+    low, high = (_rounded(value) for value in (seconds / spread, seconds * spread))
+    return f"about {duration(seconds)}" if seconds < 30 or low == high else f"{_plain(low)} to {_plain(high)}"
+
+
+def _rounded(seconds: float) -> int:
+    """Return seconds as people round them: to 5 below two minutes, to minutes, to five and thirty of them."""
+    step = 5 if seconds < 120 else 60 if seconds < 1800 else 300 if seconds < 7200 else 1800
+    return max(round(seconds / step), 1) * step
+
+
+def _plain(seconds: int) -> str:
+    """Return a rounded duration without what is nothing: "2 min", not "2 min 0 s"."""
+    return re.sub(r" 0 (s|min)$", "", duration(seconds))
 
 
 def seconds(text: str) -> float:
@@ -131,6 +154,22 @@ def scale(given: str | float) -> float:
         UsageError: it is no number.
     """
     return number(given, "--scale", times=True) if isinstance(given, str) else given
+
+
+def share_of(text: str) -> float:
+    """Return the share that a text means: "0.1%" is 0.001.
+
+    Raises:
+        UsageError: it is none, or not above 0 and up to 100 %.
+    """
+    number = text.strip().removesuffix("%").strip().replace(",", ".")
+    try:
+        share = float(number) / 100
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise UsageError(f"--report-sample {text} is no share of a run.", "Write it like 0.1% or 5%.")
+    return share
 
 
 def typed_seconds(text: str) -> float:

@@ -8,10 +8,9 @@ machine does in a second; faces are not known yet, so each photo is taken to hav
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from restorer.batch.operations import background_operations, face_operations, has_networks, operations_per_second
 from restorer.errors import PhotoTooLargeError
 from restorer.options import sizes
 from restorer.photo import FORMATS, MAX_PIXELS, check_output_size
@@ -20,7 +19,6 @@ from restorer.pipeline.stages import steps
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
     from restorer.options import Options
-    from restorer.pipeline.restorer import Restorer
 
 FACE_STEPS = tuple(step.name for step in steps() if step.cost == "face")
 """Keys of a record's `seconds` that grow with the faces; all others grow with the megapixels."""
@@ -31,8 +29,6 @@ SMOOTHER = 0.45
 STEADY = 4
 """Imaginary photos without pixels, which took no time, that the line of seconds over megapixels also goes by."""
 HASHING = 0.003  # seconds for a megabyte, with its way from the disk
-# Seconds for a megapixel of the result, measured on one core of a server; a guess is all it serves.
-LANCZOS = 0.04
 
 
 @dataclass(frozen=True)
@@ -126,9 +122,9 @@ class Estimate:
         self._prior = prior
         self._noted = 0
         self._last = now
-        self._first: _Sums | None = None  # apart from the others: it also loads the networks
+        self._first: Sums | None = None  # apart from the others: it also loads the networks
         self._first_at = 0.0
-        self._others = _Sums()
+        self._others = Sums()
         self._worked = 0.0
         self._in_hand = 0
         self._since = now
@@ -166,7 +162,7 @@ class Estimate:
         if status != "ok":
             return
         by_face = sum(seconds.get(stage, 0.0) for stage in FACE_STEPS)
-        sums = _Sums()
+        sums = Sums()
         sums.add(load.megapixels, seconds.get("total", 0.0) - by_face, by_face, faces)
         if self._first is None:
             self._first, self._first_at = sums, now
@@ -198,13 +194,17 @@ class Estimate:
                 return None
         return self.left(now)
 
+    def measured(self) -> tuple[Sums | None, Sums]:
+        """Return sums over the first photo that was restored, and over the others."""
+        return self._first, self._others
+
     def rates(self) -> Rates:
         """Return the rates that the photos so far show, or the prior ones."""
-        seen = self._others if self._others.photos >= 2 else self._others + (self._first or _Sums())
+        seen = self._others if self._others.photos >= 2 else self._others + (self._first or Sums())
         if not seen.photos:
             return self._prior
         photo, megapixel = seen.line()
-        everything = self._others + (self._first or _Sums())
+        everything = self._others + (self._first or Sums())
         face = seen.by_face / seen.faces if seen.faces else self._prior.face
         return Rates(photo, megapixel, face, everything.faces / everything.photos)
 
@@ -238,7 +238,7 @@ class _Left:
 
 
 @dataclass
-class _Sums:
+class Sums:
     """Sums over photos that are done, from which a line of seconds over megapixels is drawn.
 
     Each photo weighs by one over its megapixels: the error of a large one is larger too.
@@ -256,6 +256,7 @@ class _Sums:
     faces: int = 0
 
     def add(self, megapixels: float, plain: float, by_face: float, faces: int) -> None:
+        """Take in a photo: megapixels of its result, seconds without and for its faces, and how many faces."""
         w = 1 / max(megapixels, 0.01)
         self.photos += 1
         self.weight += w
@@ -268,8 +269,8 @@ class _Sums:
         self.by_face += by_face
         self.faces += faces
 
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     def line(self) -> tuple[float, float]:
         """Return seconds a photo and seconds a megapixel, neither below zero."""
@@ -285,56 +286,3 @@ class _Sums:
             if slope < 0:
                 return self.plain / self.photos, 0.0
         return (0.0, self.plain / self.megapixels) if self.megapixels else (self.plain / self.photos, 0.0)
-
-
-@dataclass(frozen=True)
-class RunEstimate:
-    """What is expected of a run.
-
-    Attributes:
-        photos: of the run.
-        there: how many results seem to be there already.
-        megabytes: to be written.
-        rates: to go by until photos are done.
-        loads: what each photo is expected to cost.
-    """
-
-    photos: int
-    there: int
-    megabytes: float
-    rates: Rates
-    loads: Sequence[Load] = field(repr=False, default=())
-
-    @property
-    def seconds(self) -> float:
-        """The guess for the whole run."""
-        return Estimate(self.loads, self.rates, 0.0).left(0.0)
-
-
-def estimate_run(restorer: Restorer, jobs: Sequence[Job], loads: Sequence[Load], *, trial: bool = True) -> RunEstimate:
-    """Return what is expected of a run.
-
-    Args:
-        restorer: what will do it.
-        jobs: the photos, with their headers.
-        loads: of each.
-        trial: try the machine, which loads torch, where networks take part.
-    """
-    pairs = zip(jobs, loads, strict=True)
-    work = [(job, job.header.size, load) for job, load in pairs if job.header.size and load.work]
-    megapixels = sum(load.megapixels for _, _, load in work)
-    plain = sum(load.megapixels * (LANCZOS + _encoding_seconds(job)) for job, _, load in work)
-    rates = Rates(megapixel=plain / megapixels if megapixels else 0.1, complete=not has_networks(restorer))
-    if trial and work:
-        background = sum(background_operations(restorer, size) for _, size, _ in work)
-        photo, face = face_operations(restorer)
-        if background or photo or face:
-            speed = operations_per_second(restorer.components.device)
-            rates = Rates(rates.photo + photo / speed, rates.megapixel + background / speed / megapixels, face / speed)
-    megabytes = sum(load.output_megabytes for _, _, load in work)
-    return RunEstimate(len(jobs), sum(load.skipped for load in loads), megabytes, rates, loads)
-
-
-def _encoding_seconds(job: Job) -> float:
-    """Return the seconds that a megapixel of a result takes to be encoded."""
-    return FORMATS[job.format].encoding_seconds if job.format is not None else 0.1

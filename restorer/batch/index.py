@@ -12,7 +12,7 @@ from restorer.errors import UsageError
 _HEAD = b'{"part": "'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     """Where a line stands, and what tells it from others about the same result."""
 

@@ -7,9 +7,10 @@ folder by folder and read line by line; a part of a shared run passes over the l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,8 @@ from restorer.storage.atomic import write_atomic
 VERSION = 1
 _HEAD = b'{"part": "'
 _FIRST = b'{"plan": '
+MOST_KEPT = 10_000
+"""Photos of a plan up to which they are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,55 @@ def read_plan(path: Path, out: Path | None, naming: Naming, part: Part | None = 
     with path.open("rb") as stream:
         _check_first(path, stream.readline(), naming)
         for number, line in enumerate(stream, 2):
-            begin = len(_HEAD)
-            if part is not None and line.startswith(_HEAD) and not part.has(line[begin : begin + 8].decode("ascii")):
+            if part is not None and not _is_in(line, part):
                 continue
             try:
                 yield _job(json.loads(line), out)
             except (ValueError, KeyError, TypeError) as error:
                 message = f"The plan {path} cannot be read at line {number}."
                 raise UsageError(message, "Make it again with `restore plan`.") from error
+
+
+class PlannedJobs(Collection[Job]):
+    """The photos of a plan, or of a part of it; those of a long one are read anew each time.
+
+    Args:
+        path: the plan.
+        out: the output folder; None = results stand beside their photos.
+        naming: what this run calls its results by.
+        part: the part that is this machine's; None = all.
+
+    Raises:
+        UsageError: as `read_plan`, here for the first `MOST_KEPT` photos, for others when they are read.
+    """
+
+    def __init__(self, path: Path, out: Path | None, naming: Naming, part: Part | None = None) -> None:
+        self._read = partial(read_plan, path, out, naming, part)
+        first = list(islice(self._read(), MOST_KEPT + 1))
+        self._kept = first if len(first) <= MOST_KEPT else None
+        self._count = len(first) if self._kept is not None else _count(path, part)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Job]:
+        return self._read() if self._kept is None else iter(self._kept)
+
+    def __contains__(self, job: object) -> bool:
+        return any(job == each for each in self)
+
+
+def _count(path: Path, part: Part | None) -> int:
+    """Return how many photos a plan, or a part of it, has."""
+    with path.open("rb") as stream:
+        next(stream, None)
+        return sum(part is None or _is_in(line, part) for line in stream)
+
+
+def _is_in(line: bytes, part: Part) -> bool:
+    """Return whether a line is about a part; what does not tell it at once may be."""
+    begin = len(_HEAD)
+    return not line.startswith(_HEAD) or part.has(line[begin : begin + 8].decode("ascii", "replace"))
 
 
 def _check_first(path: Path, line: bytes, naming: Naming) -> None:

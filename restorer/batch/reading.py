@@ -59,7 +59,11 @@ class Reader:
         Args:
             job: the photo.
             ahead: whether others are in memory, so that a large one is left to its turn.
+
+        Raises:
+            UsageError: a part of another split is at work on the same folder.
         """
+        self._results.claim(job)
         work = Work(job, self._results.restorer.new_record(str(job.source)))
         work.record.page = job.page
         work.record.warn(job.remark)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from restorer.batch.journal import Entry, Journal
 from restorer.batch.outputs import check_place, in_the_way, try_folder
 from restorer.batch.parts import Part
 from restorer.batch.prints import part_digest
+from restorer.batch.splits import Claims
 from restorer.errors import OutputExistsError, UnwritableOutputError
 from restorer.photo import FORMATS, Note, Photo, page_digest, read_note
 from restorer.photo.header import measured
@@ -91,6 +92,7 @@ class Results:
         """What the photos of the run are on their disks: none of them is ever replaced. None where they are too many to
         be known; then nothing is replaced that is no result of this tool."""
         self._part = part
+        self._claims = Claims(part)
         self._split = False
         self._journals: dict[Path, Journal] = {}
         self._sample: Note | None = None
@@ -112,10 +114,16 @@ class Results:
         """Go by a plan: the photos are too many to be known, and parts were made by the names of the results."""
         self.photos, self._split = None, True
 
+    def claim(self, job: Job) -> None:
+        """Say that this part of a run is at work where a photo's journal is; raises `UsageError`, see `splits`."""
+        if job.journal is not None and not self.rules.dry_run:
+            self._claims.claim(job.journal)
+
     def close(self) -> None:
-        """Close the journals."""
+        """Close the journals, and give the folders back."""
         for journal in self._journals.values():
             journal.end()
+        self._claims.release()
 
     def owns(self, job: Job, target: Path) -> bool:
         """Return whether an earlier run made a file from a photo, as the journal tells."""
@@ -226,22 +234,19 @@ class Results:
         more = {"mask_name": parts.get("mask"), "scale": found.options.get("scale"), "faces": faces}
         return {"model": found.model, "components": dict(found.components), **told, **more}
 
-    def survey(self, jobs: Iterable[Job]) -> Survey:
-        """Return what stands in the places of these results, as their notes tell it; no photo is read."""
-        found = Survey()
+    def look_at(self, job: Job, found: Survey) -> None:
+        """Take into a survey what stands in the place of a result, as its note tells it; the photo is not read."""
         if self.rules.overwrite or not self.rules.resume:
-            return found
-        for job in jobs:
-            note = self.note_at(job) if os.path.lexists(target_of(job)) else None
-            if note is None:
-                continue
-            if self.is_outdone(job, note):
-                found.builtin += 1
-            elif (different := difference(note, self._wanted())) is not None:
-                found.others[different] = found.others.get(different, 0) + 1
-            else:
-                found.done += 1
-        return found
+            return
+        note = self.note_at(job) if os.path.lexists(target_of(job)) else None
+        if note is None:
+            return
+        if self.is_outdone(job, note):
+            found.builtin += 1
+        elif (different := difference(note, self._wanted())) is not None:
+            found.others[different] = found.others.get(different, 0) + 1
+        else:
+            found.done += 1
 
     def is_noted(self, job: Job) -> bool:
         """Return whether the result tells itself what it was made from."""

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from restorer.batch.discovery import Job, shard
+from restorer.batch.estimate import load_of
 from restorer.batch.existing import Survey
 from restorer.batch.naming import NameTemplate, assign
+from restorer.batch.outlook import Outlook
 from restorer.batch.parts import Part
+from restorer.batch.plan import PlannedJobs
 from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work, target_of
 from restorer.batch.summary import Summary
@@ -107,14 +110,18 @@ class Batch:
             planned = shard(planned, self._part)
         return [job if self.is_there(job) else replace(job, header=measured(job.header, job.source)) for job in planned]
 
-    def follow(self, jobs: Iterable[Job]) -> list[Job]:
+    def follow(self, jobs: PlannedJobs) -> PlannedJobs:
         """Return the jobs of a plan, which have their names; nothing is replaced that is no result of this tool."""
         self._results.follow_plan()
-        return list(jobs)
+        return jobs
 
-    def survey(self, jobs: Iterable[Job]) -> Survey:
-        """Return what stands where the results of planned photos are to be, as its notes tell; no photo is read."""
-        return self._results.survey(jobs)
+    def look(self, jobs: Iterable[Job]) -> tuple[Survey, Outlook]:
+        """Return what stands where the results of planned photos are to be, and what is ahead; no photo is read."""
+        survey, outlook = Survey(), Outlook()
+        for job in jobs:
+            self._results.look_at(job, survey)
+            outlook.add(job, load_of(job, self._restorer.options, skipped=self.is_there(job)))
+        return survey, outlook
 
     def is_there(self, job: Job) -> bool:
         """Return whether a photo will only be compared with its result, as far as can be told without reading it."""

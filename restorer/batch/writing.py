@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from restorer.batch.discovery import Job
 from restorer.batch.outputs import check_place, existing_folder, in_the_way, make_folder
 from restorer.batch.results import Results, Work, digest, is_beside, target_of
-from restorer.errors import UnwritableOutputError
+from restorer.errors import OutputExistsError, UnwritableOutputError
 from restorer.photo import Note
 from restorer.pipeline.result import Result, mask_path, variant_paths, write_mask
 from restorer.record import Record
@@ -85,18 +85,18 @@ class Writer:
         replaced = self._may_replace(work)  # before the journal speaks of the new one
         with ExitStack() as alone:
             self._announce(work, sha256, result.note, alone)
-            if os.path.lexists(target) and not replaced:  # it was not there when the work began
+            make_folder(target.parent)
+            try:
+                write_whole(target, content.getbuffer(), replace=replaced)
+            except OutputExistsError:  # it was not there when the work began: another run was quicker
                 if not results.is_made(job, work.fingerprint):
-                    raise results.in_the_way(job, result.photo.sha256)
+                    raise results.in_the_way(job, result.photo.sha256) from None
                 record.status, record.reason = "skipped", "another run has just done it"
+            except UnwritableOutputError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+                    self._did_not_fit[job.format] = len(content.getbuffer()) / (result.image.size / 3)
+                raise
             else:
-                make_folder(target.parent)
-                try:
-                    write_whole(target, content.getbuffer())
-                except UnwritableOutputError as error:
-                    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
-                        self._did_not_fit[job.format] = len(content.getbuffer()) / (result.image.size / 3)
-                    raise
                 for number, other in enumerate(variant_paths(target, 1 + len(result.variants))[1:], 1):
                     content = io.BytesIO()
                     result.save(content, format=job.format, variant=number)

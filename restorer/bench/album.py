@@ -92,7 +92,7 @@ class Foretold:
 
 def check_estimate(done: Run) -> Foretold:
     """Return how right the run was about the time that it had left."""
-    begin = next((at for at, line in done.lines if re.match(r"^\d+ photos: about ", line)), None)
+    begin = next((at for at, line in done.lines if re.match(r"^\d+ photos: ", line)), None)
     if begin is None:
         return Foretold(problems=["nothing was said before the run"])
     end = next((at for at, line in done.lines if re.match(r"^\d+ photos? restored", line)), done.seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from restorer import weights
@@ -13,7 +13,6 @@ from restorer.pipeline import cleaning
 from restorer.weights.progress import megabytes
 
 if TYPE_CHECKING:
-    from restorer.batch.discovery import Job
     from restorer.pipeline.components import Components
 
 MOST = 1000
@@ -63,8 +62,8 @@ def forecast(components: Components, sizes: Iterable[tuple[int, int]]) -> list[s
     return lines
 
 
-def say_means(components: Components, jobs: Sequence[Job]) -> None:
-    """Say which models would do the work on some photos, and what would be downloaded for it."""
-    for line in forecast(components, [job.header.size for job in jobs if job.header.size is not None]):
+def say_means(components: Components, sizes: Iterable[tuple[int, int]]) -> None:
+    """Say which models would do the work on photos of these sizes, and what would be downloaded for it."""
+    for line in forecast(components, sizes):
         say(line)
     components.say_fallbacks()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,13 @@ from rich.text import Text
 
 from restorer.cli.console import linked, messages
 from restorer.cli.request import PhotosRequest
+from restorer.formatting import share_of
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
     from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
+    from restorer.report.sample import SampledReport
     from restorer.report.sheet import Sheet
     from restorer.report.writer import Report
 
@@ -31,9 +33,13 @@ class Papers:
         OutputExistsError: something else is in the place of one of them; that is found out before the work.
     """
 
-    def __init__(self, request: PhotosRequest, jobs: Sequence[Job], restorer: Restorer) -> None:
+    def __init__(self, request: PhotosRequest, jobs: Collection[Job], restorer: Restorer) -> None:
+        share = None if request.report_sample is None else share_of(request.report_sample)
         wanted = not request.dry_run and bool(jobs)
-        self._report = _report(request, jobs, restorer) if wanted and request.report else None
+        self._reads_again = share is not None
+        self._report: Report | SampledReport | None = None
+        if wanted and (request.report or share is not None):
+            self._report = _report(request, jobs, restorer, share)
         self._sheet = _sheet(request.sheet, overwrite=request.overwrite) if wanted and request.sheet else None
 
     def add(self, record: Record) -> None:
@@ -42,13 +48,17 @@ class Papers:
             if each is not None:
                 each.add(record)
 
-    def write(self, *, quiet: bool) -> Path | None:
+    def write(self, *, quiet: bool, hurry: bool = False) -> Path | None:
         """Write them, and say where they are; return the report.
+
+        Args:
+            quiet: say nothing.
+            hurry: leave out what photos must be read again for.
 
         Raises:
             UnwritableOutputError: one of them cannot be written.
         """
-        page = None if self._report is None else self._report.write()
+        page = None if self._report is None or (hurry and self._reads_again) else self._report.write()
         if page is not None and not quiet:
             messages.print(linked(page, messages, before="Report: "))
         sheet = None if self._sheet is None else self._sheet.write()
@@ -57,12 +67,19 @@ class Papers:
         return page
 
 
-def _report(request: PhotosRequest, jobs: Sequence[Job], restorer: Restorer) -> Report:
+def _report(
+    request: PhotosRequest, jobs: Collection[Job], restorer: Restorer, share: float | None
+) -> Report | SampledReport:
+    """Return the report that was asked for: of all photos, or of a share of them."""
+    from restorer.report.sample import SampledReport
     from restorer.report.writer import Report, place
 
-    results = [job.target or job.folder / job.source.name for job in jobs]
-    told = restorer.components.told
-    return Report(place(request.out, results, request.shard), len(jobs), overwrite=request.overwrite, told=told)
+    results = (job.target or job.folder / job.source.name for job in jobs)
+    path, told = place(request.out, results, request.shard), restorer.components.told
+    if share is None:
+        return Report(path, len(jobs), overwrite=request.overwrite, told=told)
+    seed = restorer.options.seed or 0
+    return SampledReport(path, share, len(jobs), seed=seed, overwrite=request.overwrite, told=told)
 
 
 def _sheet(path: Path, *, overwrite: bool) -> Sheet:

@@ -67,6 +67,12 @@ class PhotosRequest:
     threads: int | None = option(None, help="Threads that compute; default: as many as cores.", panel=RUN, least=1)
     dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
     report: bool = option(False, help="Write report.html with before and after.", panel=RUN)
+    report_sample: str | None = option(
+        None,
+        help="A report of a long run's share, by lot, of what changed most, and of what failed.",
+        panel=RUN,
+        metavar="PERCENT",
+    )
     sheet: Path | None = option(
         None, help="Write a PDF or TIFF for the client: before, after and what was used, a page a photo.", panel=RUN
     )

@@ -6,20 +6,22 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from restorer.batch.discovery import Discovery, Job, find_photos
-from restorer.batch.estimate import HASHING, Estimate, RunEstimate, estimate_run, load_of
+from restorer.batch.estimate import HASHING, Estimate
 from restorer.batch.existing import Difference, Survey
+from restorer.batch.outlook import MEASURED, RunEstimate, estimate_run
 from restorer.batch.pages import on_pages
 from restorer.batch.parts import Part
-from restorer.batch.plan import Naming, is_plan, read_plan
+from restorer.batch.plan import Naming, PlannedJobs, is_plan
 from restorer.batch.prints import on_prints
 from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
+from restorer.batch.remembered import keep, recall, way_of
 from restorer.batch.run import Batch
 from restorer.batch.summary import Summary
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
@@ -31,10 +33,10 @@ from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
 from restorer.cli.said import (
     closer_lines,
-    counted,
     details,
     dry_run_lines,
     expected_lines,
+    found_lines,
     license_line,
     plural,
     summary_lines,
@@ -43,7 +45,7 @@ from restorer.cli.said import (
 from restorer.cli.stream import is_stream, restore_stream
 from restorer.cli.watching import Watch
 from restorer.errors import UsageError
-from restorer.formatting import seconds
+from restorer.formatting import seconds, time_range
 from restorer.options import sizes
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ LONG_RUN = 5
 """Photos from which on a run says beforehand what to expect, and results that are done are counted, not named."""
 NO_PHOTOS, OUT_OF_TIME = 4, 124
 """Exit codes: nothing was found although there must be something; the time was up, as `timeout` says it."""
+SAID_AGAIN = 4
+"""Photos, beside the first, after which a run says again how long it takes, now that this was measured."""
+WORTH_SAYING_AGAIN = 60.0
+"""Seconds that must be left for that."""
 WORTH_SAYING = 10.0
 """Seconds that it takes to compare photos with their results from which on that is said beforehand."""
 
@@ -101,6 +107,7 @@ class PhotosCommand:
         self._quiet = quiet
         self._verbose = verbose
         self._licenses: dict[str, str] = {}
+        self._said_again = False
         for name in ("restorer.batch", "restorer.record", "restorer.pipeline"):
             logger = logging.getLogger(name)
             logger.setLevel(logging.DEBUG if verbose else logging.NOTSET)
@@ -128,7 +135,11 @@ class PhotosCommand:
         until = None if request.max_time is None else time.monotonic() + seconds(request.max_time)
         self._screen.doing("Looking for photos")
         plan = _planned(request, self._restorer.options)
-        found = Discovery() if plan else find_photos(request.photos, request.out, listed=listed(request.files_from))
+        found = (
+            Discovery()
+            if plan is not None
+            else find_photos(request.photos, request.out, listed=listed(request.files_from))
+        )
         found.jobs = on_prints(on_pages(found.jobs, request.pages), request.split)
         batch = Batch(
             self._restorer,
@@ -139,8 +150,8 @@ class PhotosCommand:
             redo=request.redo,
             part=Part.read(request.shard) if request.shard else None,
         )
-        self._screen.doing(f"Looking at {plural(len(found.jobs), 'photo')}")
-        jobs = batch.follow(plan) if plan else batch.plan(found.jobs, request.name)
+        self._screen.doing(f"Looking at {plural(len(found.jobs if plan is None else plan), 'photo')}")
+        jobs: Collection[Job] = batch.follow(plan) if plan is not None else batch.plan(found.jobs, request.name)
         found.own += batch.passed_over
         if self._restorer.options.face and len(jobs) > 1:
             raise UsageError(
@@ -148,25 +159,28 @@ class PhotosCommand:
             )
         self._say_found(found, jobs)
         papers = Papers(request, jobs, self._restorer)
-        self._say_survey(batch.survey(jobs), request)
-        loads = [load_of(job, self._restorer.options, skipped=batch.is_there(job)) for job in jobs]
+        survey, outlook = batch.look(jobs)
+        self._say_survey(survey, request)
         self._many = len(jobs) >= LONG_RUN
         several = self._many and not self._quiet
-        fresh = any(load.work for load in loads)
-        several &= fresh or sum(load.megabytes for load in loads) * HASHING > WORTH_SAYING
-        if several:
+        several &= bool(outlook.work) or sum(load.megabytes for load in outlook.loads) * HASHING > WORTH_SAYING
+        way = way_of(self._restorer, request.threads)
+        known = recall(way).rates(outlook.work, outlook.megapixels)
+        if several and known is None:
             self._screen.doing("Trying how fast this machine is")
-        expected = estimate_run(self._restorer, jobs, loads, trial=several)
+        expected = estimate_run(self._restorer, outlook, trial=several, known=known)
         if several:
             self._say_expected(expected, jobs)
         if request.dry_run and not self._quiet:
-            say_means(self._restorer.components, [job for job in jobs if not batch.is_there(job)])
+            say_means(self._restorer.components, outlook.sample())
         try:
-            view = self._screen.photos(len(jobs), Estimate(loads, expected.rates, time.monotonic()))
+            estimate = Estimate(outlook.loads, expected.rates, time.monotonic())
+            view = self._screen.photos(len(jobs), estimate)
 
             def on_record(record: Record) -> None:
                 view.end(record)
                 self._show(record, view.left)
+                self._say_again(estimate, outlook.work)
                 papers.add(record)
 
             self._metrics.photos(len(jobs), view.left())
@@ -174,10 +188,13 @@ class PhotosCommand:
             if request.preview is not None:
                 preview = Preview(request.preview)
                 begin = lambda job: preview.around(view.begin(job))  # noqa: E731
-            batch.run(jobs, on_start=begin, on_record=on_record, keep=False, until=until)
+            try:
+                batch.run(jobs, on_start=begin, on_record=on_record, keep=False, until=until)
+            finally:
+                keep(way, *estimate.measured())
         except KeyboardInterrupt:
             self._summarise(batch.summary, len(jobs))
-            self._write(papers)
+            self._write(papers, hurry=batch.summary.abandoned)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
                 messages.print(interrupted(request))
                 self._screen.end()
@@ -187,7 +204,7 @@ class PhotosCommand:
                 os._exit(130)
             raise
         if request.dry_run and self._many:  # also when quiet: it is what was asked for
-            for line in dry_run_lines(jobs, loads, expected):
+            for line in dry_run_lines(outlook, expected):
                 messages.print(line)
         self._summarise(
             batch.summary, len(jobs), seen=len(jobs) > 1 and (not self._quiet or (request.dry_run and self._many))
@@ -204,20 +221,9 @@ class PhotosCommand:
 
     # ---------------------------------------------------------------------------------------------------- what is seen
 
-    def _say_found(self, found: Discovery, jobs: Sequence[Job]) -> None:
+    def _say_found(self, found: Discovery, jobs: Collection[Job]) -> None:
         """Say what was passed over, and when nothing is left."""
-        notes = list(found.warnings)
-        if found.unsupported:
-            notes.append(f"pictures of kinds that are not read were passed over: {counted(found.unsupported)}.")
-        if found.misnamed:
-            kinds = counted(found.misnamed)
-            notes.append(f"pictures whose names end like other files were passed over unless named: {kinds}.")
-        if found.unfollowed:
-            links = ", ".join(map(str, found.unfollowed))
-            notes.append(f"links that lead nowhere, or out to a folder around them, were not followed: {links}.")
-        if found.own and jobs:
-            notes.append(f"{plural(found.own, 'result')} of this tool passed over; one that is named is restored.")
-        for line in notes:
+        for line in found_lines(found, any_left=bool(jobs)):
             self._log.say(line)
             if not self._quiet:
                 note(line)
@@ -235,11 +241,25 @@ class PhotosCommand:
             self._log.say(line.strip())
             messages.print(shown(line), soft_wrap=True)
 
-    def _say_expected(self, expected: RunEstimate, jobs: Sequence[Job]) -> None:
+    def _say_expected(self, expected: RunEstimate, jobs: Collection[Job]) -> None:
         """Say how many photos there are, how long they take and how much disk."""
         for line in expected_lines(expected, jobs):
             self._log.say(Text.from_markup(line, emoji=False).plain)
             messages.print(line)
+
+    def _say_again(self, estimate: Estimate, work: int) -> None:
+        """Say once how long a long run takes by what its first photos took."""
+        first, others = estimate.measured()
+        if self._said_again or first is None or others.photos < SAID_AGAIN or not self._many:
+            return
+        left = estimate.known(time.monotonic())
+        self._said_again = True
+        if left is not None and left >= WORTH_SAYING_AGAIN:
+            done = others.photos + 1
+            line = f"By the first {plural(done, 'photo')} of {work:,}: {time_range(left, MEASURED)} left."
+            self._log.say(line)
+            if not self._quiet:
+                say(line)
 
     def _is_news(self, record: Record) -> bool:
         """Return whether a failure was not said yet: one cause that many photos share is said once."""
@@ -289,9 +309,9 @@ class PhotosCommand:
         for line in summary_lines(summary, count) if seen else ():
             messages.print(line)
 
-    def _write(self, papers: Papers) -> None:
-        """Write what is shown to people, where that was asked for."""
-        self.page = papers.write(quiet=self._quiet)
+    def _write(self, papers: Papers, *, hurry: bool = False) -> None:
+        """Write what is shown to people, where that was asked for; in a `hurry` nothing that takes long."""
+        self.page = papers.write(quiet=self._quiet, hurry=hurry)
 
 
 def interrupted(request: PhotosRequest) -> str:
@@ -312,7 +332,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _planned(request: PhotosRequest, options: Options) -> Iterator[Job] | None:
+def _planned(request: PhotosRequest, options: Options) -> PlannedJobs | None:
     """Return the photos of a plan, where --files-from names one; raises `UsageError` where it does not fit."""
     path = request.files_from
     if path is None or not is_plan(path):
@@ -320,4 +340,4 @@ def _planned(request: PhotosRequest, options: Options) -> Iterator[Job] | None:
     if request.photos or request.pages or request.split != "none":
         raise UsageError("A plan is the whole list; photos, --pages and --split do not go with it.", "Leave them out.")
     part = Part.read(request.shard) if request.shard else None
-    return read_plan(path, request.out, Naming(request.name, options.format, sizes.known_scale(options)), part)
+    return PlannedJobs(path, request.out, Naming(request.name, options.format, sizes.known_scale(options)), part)

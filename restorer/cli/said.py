@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from restorer.batch.outlook import LARGER, SIZES, Outlook
 from restorer.cli.console import shown
 from restorer.cli.request import PhotosRequest
-from restorer.formatting import command_line, duration, ranges
+from restorer.formatting import command_line, duration, ranges, time_range
 from restorer.photo import PICTURE_SUFFIXES
 from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO, moved_away, nearness
 
 if TYPE_CHECKING:
-    from restorer.batch.discovery import Job
-    from restorer.batch.estimate import Load, RunEstimate
+    from restorer.batch.discovery import Discovery, Job
     from restorer.batch.existing import Difference, Survey
+    from restorer.batch.outlook import RunEstimate
     from restorer.batch.summary import Summary
     from restorer.record import Record
 
@@ -24,9 +25,6 @@ MOST_NAMED = 200
 """Failed photos that are named once more in the end; the others are counted."""
 MOST_WAYS = 3
 """Ways in which results were made that are told; the others are counted."""
-SIZES = (("up to 1 megapixel", 1.0), ("up to 4", 4.0), ("up to 16", 16.0), ("up to 64", 64.0))
-LARGER = "larger"
-"""Sizes by which a dry run counts photos."""
 WORDS = {
     "UnreadablePhoto": "damaged, or no picture",
     "MissingSupport": "of a kind that needs another package",
@@ -91,35 +89,49 @@ def license_line(names: Sequence[str]) -> str:
 # ------------------------------------------------------------------------------------------------------ what to expect
 
 
-def expected_lines(expected: RunEstimate, jobs: Sequence[Job]) -> list[str]:
+def found_lines(found: Discovery, *, any_left: bool) -> list[str]:
+    """Return what is said of what was passed over.
+
+    Args:
+        found: what was found.
+        any_left: whether there are photos.
+    """
+    notes = list(found.warnings)
+    if found.unsupported:
+        notes.append(f"pictures of kinds that are not read were passed over: {counted(found.unsupported)}.")
+    if found.misnamed:
+        kinds = counted(found.misnamed)
+        notes.append(f"pictures whose names end like other files were passed over unless named: {kinds}.")
+    if found.unfollowed:
+        links = ", ".join(map(str, found.unfollowed))
+        notes.append(f"links that lead nowhere, or out to a folder around them, were not followed: {links}.")
+    if found.own and any_left:
+        notes.append(f"{plural(found.own, 'result')} of this tool passed over; one that is named is restored.")
+    return notes
+
+
+def expected_lines(expected: RunEstimate, jobs: Collection[Job]) -> list[str]:
     """Return how many photos there are, how long they take and how much disk, as markup."""
     there = f", {expected.there} of them from an earlier run" if expected.there else ""
     need = expected.megabytes * 1e6
-    about = f"about {duration(expected.seconds)}, about {size_of(need)} on disk."
+    about = f"{time_range(expected.seconds, expected.spread)}, about {size_of(need)} on disk."
     lines = [f"{plural(len(jobs), 'photo')}{there}: {about}"]
-    folder = jobs[0].folder.absolute()
+    folder = next(iter(jobs)).folder.absolute()
     folder = next(place for place in (folder, *folder.parents) if place.is_dir())
     free = shutil.disk_usage(folder).free
     return [*lines, *([f"[yellow]Note:[/] only {size_of(free)} are free there."] if free < need else [])]
 
 
-def dry_run_lines(jobs: Sequence[Job], loads: Sequence[Load], expected: RunEstimate) -> list[str]:
+def dry_run_lines(outlook: Outlook, expected: RunEstimate) -> list[str]:
     """Return what a dry run tells of many photos at once: kinds, sizes, and what they would take."""
-    kinds = Counter(job.header.format or "no picture" for job in jobs)
-    sizes: Counter[str] = Counter()
-    for job in jobs:
-        if job.header.size is not None:
-            pixels = job.header.size[0] * job.header.size[1] / 1e6
-            sizes[next((name for name, most in SIZES if pixels <= most), LARGER)] += 1
-    work = [load for load in loads if load.work]
-    megapixels = sum(load.megapixels for load in work)
-    ordered = sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))
-    told = [f"{name}: {sizes[name]:,}" for name in (*(name for name, _ in SIZES), LARGER) if sizes[name]]
+    ordered = sorted(outlook.kinds.items(), key=lambda pair: (-pair[1], pair[0]))
+    names = [*(name for name, _ in SIZES), LARGER]
+    told = [f"{name}: {outlook.sizes[name]:,}" for name in names if outlook.sizes[name]]
     return [
         f"Kinds: {', '.join(f'{kind} {count:,}' for kind, count in ordered)}.",
         *([f"Sizes: {'; '.join(told)}."] if told else []),
-        f"To be done: {plural(len(work), 'photo')}, {megapixels:,.0f} megapixels of results, "
-        f"about {duration(expected.seconds)}, about {size_of(expected.megabytes * 1e6)} on disk.",
+        f"To be done: {plural(outlook.work, 'photo')}, {outlook.megapixels:,.0f} megapixels of results, "
+        f"{time_range(expected.seconds, expected.spread)}, about {size_of(expected.megabytes * 1e6)} on disk.",
     ]
 
 

@@ -191,7 +191,7 @@ def _check(request: PhotosRequest, *, json_lines: bool) -> None:
             )
     if request.sheet:
         raise UsageError("--sheet shows files before and after; a photo from stdin or to stdout is none.")
-    if request.report:
+    if request.report or request.report_sample:
         raise UsageError("--report shows files before and after; a photo from stdin or to stdout is none.")
     for flag in _only_for_files(request):
         raise UsageError(f"{flag} is for files; a photo from stdin or to stdout is none.", "Leave it out.")

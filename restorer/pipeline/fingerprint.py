@@ -110,7 +110,7 @@ def _of_run(version: str, chosen: Options, model: str, weights: str | None, more
         **({} if chosen.clean is None else {"clean": chosen.clean}),
     }
     for name, value in named.items():
-        if declared(Options)[name].kind is float and value is not None:
+        if declared(Options)[name].kind is float and isinstance(value, int):
             named[name] = float(value)  # 2 is 2.0, to whoever compares and in writing
     facts: dict[str, Any] = {"input": _PLACE, "options": named, "model": model, "weights": weights, **json.loads(more)}
     text = _text(version, facts)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from restorer.imaging import alike
 from restorer.models.base import Face
 from restorer.options import Options, sizes
 from restorer.photo import Note, Photo, Source, open_photo, output_format
@@ -201,6 +202,7 @@ class Restorer(Prepared):
                     canvas = stage.run(canvas, work)
             record.warn(*components.fallbacks(), *(components.notes() - before))
             note_what_was_done(work, canvas)
+            record.change = alike.change(opened.pixels, canvas.pixels)
             self._conclude(record, components, size)
             if faces is not None:
                 record.detector = None

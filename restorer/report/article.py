@@ -60,6 +60,7 @@ def article(number: int, record: Mapping[str, Any], pictures: Pictures, sizes: S
         folder=folder if folder != "." else None,
         status=record.get("status", "ok"),
         status_words=status_words(record),
+        why=record.get("why"),
         error=_error(record.get("error")),
         before=before,
         after=after,

@@ -6,7 +6,7 @@ import base64
 import datetime
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Link:
     name: str
 
 
-def place(out: Path | None, results: Sequence[Path], shard: str | None = None) -> Path:
+def place(out: Path | None, results: Iterable[Path], shard: str | None = None) -> Path:
     """Return where the report of a run goes: the folder that `-o` names, else the one that holds all results.
 
     Args:
@@ -48,7 +48,7 @@ def place(out: Path | None, results: Sequence[Path], shard: str | None = None) -
         folder = out.parent if out.suffix.lower() in PICTURE_SUFFIXES and not out.is_dir() else out
     else:
         try:
-            folder = Path(os.path.commonpath([result.absolute().parent for result in results]))
+            folder = Path(os.path.commonpath({result.absolute().parent for result in results}))
         except ValueError:  # nothing, or on several drives
             folder = Path.cwd()
     return folder / (f"report-{shard.replace('/', '-of-')}.html" if shard else NAME)
@@ -62,13 +62,17 @@ class Report:
         photos: how many there will be, at most; decides how large the pictures are (`previews.sizes_for`).
         overwrite: replace a file that is no report.
         told: lines about the run, which may grow while it works: they stand once on the page, not with every photo.
+        intro: what the page says of the choice of its photos; "" = it has all.
 
     Raises:
         OutputExistsError: the file is there and is no report. Raised before the work, when a report is made.
     """
 
-    def __init__(self, path: Path, photos: int = 1, *, overwrite: bool = False, told: Collection[str] = ()) -> None:
+    def __init__(
+        self, path: Path, photos: int = 1, *, overwrite: bool = False, told: Collection[str] = (), intro: str = ""
+    ) -> None:
         self.path = path
+        self._intro = intro
         self._told = told
         self._sizes = sizes_for(photos)
         self._articles: list[Markup] = []
@@ -116,6 +120,7 @@ class Report:
             title=f"{len(self._records)} photo{'' if len(self._records) == 1 else 's'}, before and after",
             style=Markup(resource("page.css")),
             script=Markup(script),
+            intro=self._intro,
             figures=_figures(self._records),
             failures=[
                 (each, _failure(record)) for each, record in self._numbered() if record.get("status") == "failed"

@@ -14,7 +14,8 @@ import pytest
 
 from restorer import Options, Restorer
 from restorer.batch.discovery import Job, find_photos
-from restorer.batch.estimate import Estimate, Load, Rates, estimate_run, load_of
+from restorer.batch.estimate import Estimate, Load, Rates, load_of
+from restorer.batch.outlook import Outlook, estimate_run
 from restorer.batch.run import Batch
 from restorer.cli import progress
 from restorer.cli.console import messages
@@ -140,7 +141,7 @@ def test_the_guess_of_disk_is_near_for_photographs(tmp_path: Path, shared: Path)
     batch = Batch(restorer)
     jobs = batch.plan(find_photos([str(folder)], tmp_path / "out").jobs)
     loads = [load_of(job, Options(), skipped=False) for job in jobs]
-    expected = estimate_run(restorer, jobs, loads)
+    expected = estimate_run(restorer, Outlook.of(jobs, loads))
     assert batch.run(jobs).count("ok") == len(jobs) >= 4
     written = sum(len(content) for name, content in files(tmp_path / "out").items() if not name.startswith(".")) / 1e6
     assert written / 2 < expected.megabytes < written * 2
@@ -148,13 +149,13 @@ def test_the_guess_of_disk_is_near_for_photographs(tmp_path: Path, shared: Path)
 
 def test_networks_make_the_guess_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """GFP-GAN, RetinaFace and Real-ESRGAN are counted, not loaded; operations are those of their papers' sizes."""
-    monkeypatch.setattr("restorer.batch.estimate.operations_per_second", lambda _: 1e12)
+    monkeypatch.setattr("restorer.batch.outlook.operations_per_second", lambda _: 1e12)
     jobs = [Job(Path("a.jpg"), Path("out"), format="JPEG", header=Header("JPEG", (1000, 1000), 300_000))] * 10
     loads = [load_of(job, Options(), skipped=False) for job in jobs]
 
     def rates(model: str, background: str) -> Rates:
         parts = {"detector": "retinaface-r50", "background": background}
-        return estimate_run(Restorer(model, **parts, device="cpu", precision="fp32"), jobs, loads).rates  # type: ignore[arg-type]
+        return estimate_run(Restorer(model, **parts, device="cpu", precision="fp32"), Outlook.of(jobs, loads)).rates  # type: ignore[arg-type]
 
     plain = rates("none", "lanczos")
     assert plain.face == 0

@@ -291,11 +291,11 @@ def test_a_full_disk_refuses_only_what_is_as_large(
         picture(Path(f"in/{number}{suffix}"), (120, 120), seed=number)  # enlarged, 173 kB and about 61 kB
     written = write_whole
 
-    def write(target: Path, content: Any) -> None:
+    def write(target: Path, content: Any, **how: Any) -> None:
         if len(content) > free:
             cause = OSError(errno.ENOSPC, "No space left on device")
             raise UnwritableOutputError(target, f"{target} cannot be written: {cause.strerror}.") from cause
-        written(target, content)
+        written(target, content, **how)
 
     monkeypatch.setattr("restorer.batch.writing.write_whole", write)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))

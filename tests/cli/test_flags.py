@@ -106,6 +106,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--require-photos": (PROVENANCE.replace("provenance", "servers"), "test_no_photos_can_be_an_error"),
         "--max-time": (PROVENANCE.replace("provenance", "servers"), "test_a_run_ends_when_its_time_is_up_and_goes_on"),
         "--threads": (PROVENANCE.replace("provenance", "servers"), "test_threads"),
+        "--report-sample": ("../report/test_sample.py", "test_a_sample_of_a_run_is_a_report"),
         "--log": ("test_watching.py", "test_a_log_tells_of_a_run_also_when_it_is_quiet"),
         "--metrics": ("test_watching.py", "test_figures_tell_new_failures_from_known_ones"),
         "--redo": (PROVENANCE, "test_what_built_in_models_did_is_made_anew_when_better_ones_are_here"),

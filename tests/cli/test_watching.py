@@ -221,7 +221,7 @@ def test_two_runs_do_not_share_a_file(suffix: str, monkeypatch: pytest.MonkeyPat
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(metrics.os, "getpid", lambda: sleeper.pid)
+            patch.setattr("restorer.batch.metrics.os.getpid", lambda: sleeper.pid)
             other = Metrics(None, warn=print)
         other._path = path
         other._write()

@@ -13,7 +13,8 @@ import restorer
 from restorer import Restorer
 from restorer.batch import operations
 from restorer.batch.discovery import Job
-from restorer.batch.estimate import Load, estimate_run
+from restorer.batch.estimate import Load
+from restorer.batch.outlook import Outlook, estimate_run
 from restorer.engine.device import Device
 from restorer.models import REGISTRY
 from restorer.photo.header import Header
@@ -71,7 +72,7 @@ JOB = Job(Path("a.png"), Path(), target=Path("b.png"), format="PNG", header=Head
 def test_a_long_run_is_estimated_with_files_of_ones_own(tmp_path: Path) -> None:
     background, detector = own(tmp_path, "up", "tiny-upscaler"), own(tmp_path, "find", "tiny-detector")
     run = Restorer("tiny", background=background, detector=detector, device="cpu", offline=True)
-    assert estimate_run(run, [JOB], [Load(0.04)]).rates.face > 0
+    assert estimate_run(run, Outlook.of([JOB], [Load(0.04)])).rates.face > 0
 
 
 def test_a_full_gpu_ends_no_estimate() -> None:
