@@ -54,6 +54,7 @@ class RunLog:
         self.handler: logging.Handler | None = None
         """What adds lines; None where nothing is kept."""
         self._log = logging.Logger("restorer.run")
+        self._log.addHandler(logging.NullHandler())  # else Python prints what nobody keeps
         if path is not None:
             self.handler = _Lines(path)
         self._log.addHandler(self.handler or logging.NullHandler())  # without one, logging itself prints warnings

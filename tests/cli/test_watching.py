@@ -81,6 +81,15 @@ def test_a_single_photo_and_a_stream_have_a_log_too(capsys: Capsys) -> None:
     assert json.loads(Path("m.json").read_text())["photos"]["total"] == 1
 
 
+def test_without_a_log_nothing_more_is_printed(capsys: Capsys) -> None:
+    said = restore(capsys, "nothing.png", *PLAIN, code=2).err
+    assert said.count("there is no such file") == 1
+    album()
+    said = restore(capsys, "in", "-o", "out", *PLAIN, "-q", code=1).err
+    assert said.count("cannot be read") == 1
+    assert "failed (" not in said
+
+
 def test_warnings_and_what_ends_a_run_stand_in_it(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(Path("in/a.png"))
 

@@ -274,4 +274,5 @@ def without_figures(line: str) -> str:
     """Return a line with 0 in the place of each number and of its unit, which follow from the photo and the machine."""
     line = re.sub(r"\d+ (h|min) \d+ (min|s)\b", "0 s", line)
     line = re.sub(r"\d[\d,]*(\.\d+)?", "0", line)
-    return re.sub(r"\b0 (ms|s|min|kB|MB|GB)\b", "0 s", line).strip()
+    line = re.sub(r"\b0 (ms|s|min|h|kB|MB|GB)\b", "0 s", line)
+    return line.replace("0 s to 0 s", "about 0 s").strip()  # a range, where a machine is slow
