@@ -102,7 +102,7 @@ def _of_run(version: str, chosen: Options, model: str, weights: str | None, more
         more: other facts that decide the result, as JSON.
     """
     scale = sizes.known_scale(chosen)
-    named = {
+    named: dict[str, Any] = {
         **chosen.changed(),
         **({} if scale is None else {"scale": scale}),
         "detector": chosen.detector,
