@@ -118,7 +118,7 @@ class FaceUNet(nn.Module):
         x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         if x.requires_grad:
             # The gradient arrives as a slice of joined features, on which a bilinear step is several times as slow.
-            x.register_hook(channels_last)
+            x.register_hook(channels_last)  # type: ignore[no-untyped-call]
         return F.leaky_relu_(conv(torch.cat([x, picture.to(x.dtype)], dim=1)), 0.2)
 
     def _noise(self, x: Tensor) -> Tensor:
