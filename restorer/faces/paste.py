@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from restorer.faces.holding import Holding
 from restorer.faces.mask import border_feather
 from restorer.imaging import warp
 from restorer.imaging.colour import top_of
@@ -24,6 +25,7 @@ def paste(
     strength: float = 1.0,
     marks: np.ndarray | None = None,
     kept: list[Layer] | None = None,
+    holding: Holding | None = None,
 ) -> None:
     """Blend a restored face into the enlarged photo, in place; what its mask does not reach is not touched.
 
@@ -41,6 +43,7 @@ def paste(
         strength: 0 to 1, multiplies the mask.
         marks: (H, W) uint8, where the weight of what was pasted is written, 255 = all; None = nowhere.
         kept: takes in what is pasted as a layer, the face as far as its crop reaches and its mask; None = nobody does.
+        holding: what the face has to keep of the canvas below it; None = nothing.
 
     Raises:
         ValueError: an array has another type or shape, or the face holds NaN.
@@ -64,13 +67,23 @@ def paste(
     factor = 3 if warp.sampling_step(to_face) < 0.75 else 2
 
     layer = None if kept is None else _empty(box, depth)
+    before = None if holding is None else _Before(canvas, box, holding.reach)
     for rows, columns in warp.tiles(box):
         weight = warp.sample_plane(mask, to_mask, rows, columns)
+        if layer is None and not weight.any():
+            continue
+        if holding is None or before is None or not weight.any():
+            patch = warp.sample_tile(source, to_face, rows, columns, factor)
+        else:
+            wider = before.around(rows, columns)
+            patch = warp.sample_tile(source, to_face, *wider, factor)
+            seen = warp.sample_plane(mask, to_mask, *wider)
+            held = holding.held(patch, before.at(*wider), seen, top_value)
+            patch = np.ascontiguousarray(held[_inside(rows, wider[0]), _inside(columns, wider[1])])
         if layer is not None:
-            _keep(layer, rows, columns, warp.sample_tile(source, to_face, rows, columns, factor), weight)
+            _keep(layer, rows, columns, patch, weight)
         if not weight.any():
             continue
-        patch = warp.sample_tile(source, to_face, rows, columns, factor)
         below = canvas[rows, columns]
         change = cv2.subtract(patch, below, dtype=cv2.CV_32F)
         change = cv2.multiply(change, cv2.merge([weight] * 3))
@@ -80,6 +93,40 @@ def paste(
             marks[rows, columns] = np.maximum(marks[rows, columns], np.rint(weight * 255).astype(np.uint8))
     if kept is not None and layer is not None:
         kept.append(layer)
+
+
+class _Before:
+    """The canvas around a rectangle as it was before anything was pasted.
+
+    Args:
+        canvas: (H, W, 3).
+        box: the rectangle, x0, y0, x1, y1.
+        reach: how many pixels around it are kept, as far as there are any.
+    """
+
+    def __init__(self, canvas: np.ndarray, box: tuple[int, int, int, int], reach: int) -> None:
+        self._reach = reach
+        self._size = canvas.shape[:2]
+        self._top, self._left = max(box[1] - reach, 0), max(box[0] - reach, 0)
+        self._pixels = canvas[self._top : box[3] + reach, self._left : box[2] + reach].copy()
+
+    def around(self, rows: slice, columns: slice) -> tuple[slice, slice]:
+        """Return a tile with all that is looked at around it."""
+        height, width = self._size
+        return (
+            slice(max(rows.start - self._reach, 0), min(rows.stop + self._reach, height)),
+            slice(max(columns.start - self._reach, 0), min(columns.stop + self._reach, width)),
+        )
+
+    def at(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return the pixels of a tile."""
+        return self._pixels[
+            rows.start - self._top : rows.stop - self._top, columns.start - self._left : columns.stop - self._left
+        ]
+
+
+def _inside(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
 
 
 def _empty(box: tuple[int, int, int, int], depth: np.dtype) -> Layer:

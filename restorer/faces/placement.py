@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from restorer.faces import align, crops, paste
+from restorer.faces.holding import Holding
 from restorer.faces.mask import ownership
 from restorer.imaging import warp
 from restorer.imaging.colour import top_of
@@ -66,9 +67,10 @@ class Placement:
         strength: float,
         marks: np.ndarray | None = None,
         kept: list[Layer] | None = None,
+        holding: Holding | None = None,
     ) -> None:
         """Blend a restored face into the enlarged photo, in place; see `restorer.faces.paste.paste`."""
-        paste.paste(canvas, face, mask, self.matrix, self.photo_size, self.align_size, strength, marks, kept)
+        paste.paste(canvas, face, mask, self.matrix, self.photo_size, self.align_size, strength, marks, kept, holding)
 
 
 class WholePlacement(Placement):
@@ -110,13 +112,17 @@ class WholePlacement(Placement):
         strength: float,
         marks: np.ndarray | None = None,
         kept: list[Layer] | None = None,
+        holding: Holding | None = None,
     ) -> None:
         """Blend the whole restored crop over the canvas, in place, whatever the mask."""
         (width, height), unit = self.photo_size, face.shape[0] / self.align_size
         left, top = self._margins()
         cut = face[round(top * unit) : round((top + height) * unit), round(left * unit) : round((left + width) * unit)]
         restored = resize(np.ascontiguousarray(cut), (canvas.shape[1], canvas.shape[0]))
-        blended = crops.to_unit(canvas) * (1 - strength) + restored * strength
+        below = crops.to_unit(canvas)
+        if holding is not None:
+            restored = np.clip(holding.held(restored, below, strength, 1.0), 0, 1)
+        blended = below * (1 - strength) + restored * strength
         canvas[...] = crops.from_unit(blended, canvas.dtype)
         if marks is not None:
             marks[...] = np.maximum(marks, round(255 * strength))

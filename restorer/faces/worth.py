@@ -8,16 +8,16 @@ smooths. Where the limits lie was measured with `python -m restorer.bench harm`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from restorer.imaging import quality, warp
-from restorer.imaging.quality import Quality
 
 if TYPE_CHECKING:
     from restorer.faces.placement import Placement
+    from restorer.imaging.quality import Quality
 
 SEEN = (0.2, 0.2, 0.8, 0.92)
 """The part of an aligned crop that is measured (left, top, right, bottom), as shares of its side: brows to chin."""
@@ -34,8 +34,18 @@ LARGEST_STEP = 3.0
 """By how many times more pixels than it resolves a finely resolved face may be shown without a network."""
 OWN_STEP = 1.3
 """The same of any face: one as sharp as the result's pixels has nothing to gain."""
-NOISE, COARSE_NOISE, BLOCKS = 1.8, 2.0, 1.5
-"""Levels of 255 up to which a face is clean (see `Quality`): noise of 3 levels in each channel, JPEG from 75 on."""
+NOISE, COARSE_NOISE, COARSEST_NOISE, COLOUR_NOISE, BLOCKS = 1.8, 2.0, 2.3, 0.5, 1.0
+"""Levels of 255 up to which a face is clean (see `Quality`): noise of 3 levels in each channel, JPEG from 85 on."""
+TEXTURED = 256.0
+"""Pixels across the crop below which a half and a quarter of its size show the face's own texture in every place: the
+limits of coarse noise rise as the face gets smaller."""
+COARSER = 3.0
+"""By how many times noise is stronger at a half or a quarter of the size than at the photo's own if it was enlarged."""
+SOFT, CRISP = 0.36, 0.46
+"""Resolved pixels for a pixel of the photo: a softer face has no fine detail, a crisper one all that it can have."""
+WORSE, WORST = 1.5, 3.0
+"""By how many times a finely resolved face may exceed those limits and still show all of the photo's own detail, and
+from which on none of it."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,35 @@ class Condition:
     quality: Quality | None
 
     @property
+    def spoiled(self) -> float:
+        """How strong noise or blocks are, whichever is worse, in what one may still call clean; infinite if unknown."""
+        found = self.quality
+        if found is None:
+            return math.inf
+        textured = self._textured
+        return max(
+            found.noise / NOISE,
+            found.coarse_noise / (COARSE_NOISE * textured),
+            found.coarsest_noise / (COARSEST_NOISE * textured),
+            found.colour_noise / COLOUR_NOISE,
+            found.blocks / BLOCKS,
+        )
+
+    @property
+    def enlarged(self) -> bool:
+        """Whether what there is of noise was enlarged or smoothed, so that it is no finer than the face itself."""
+        found = self.quality
+        coarser = COARSER * self._textured
+        return found is not None and max(found.coarse_noise, found.coarsest_noise) > coarser * found.noise
+
+    @property
+    def _textured(self) -> float:
+        return max(TEXTURED / self.side, 1.0)
+
+    @property
     def clean(self) -> bool:
         """Whether there is neither noise nor blocks that anyone would want to be rid of."""
-        found = self.quality
-        return (
-            found is not None and found.noise <= NOISE and found.coarse_noise <= COARSE_NOISE and found.blocks <= BLOCKS
-        )
+        return self.spoiled <= 1
 
 
 def condition_of(pixels: np.ndarray, placement: Placement) -> Condition:
@@ -86,13 +119,13 @@ def judge(face: np.ndarray, side: float) -> Condition:
     height, width = face.shape[:2]
     step = max(height, width) / LARGEST
     if step <= 1:
-        found = quality.measure(quality.luma_of(face))
+        found = quality.measure_picture(face)
         return Condition(side, resolved(side, found.edge), found)
     top, left = max((height - LARGEST) // 2, 0), max((width - LARGEST) // 2, 0)
-    middle = quality.measure(quality.luma_of(face[top : top + LARGEST, left : left + LARGEST]))
+    middle = quality.measure_picture(face[top : top + LARGEST, left : left + LARGEST])
     small = cv2.resize(face, (round(width / step), round(height / step)), interpolation=cv2.INTER_AREA)
     edge = quality.measure(quality.luma_of(small)).edge
-    return Condition(side, resolved(side / step, edge), Quality(middle.noise, middle.coarse_noise, middle.blocks, edge))
+    return Condition(side, resolved(side / step, edge), replace(middle, edge=edge))
 
 
 def resolved(side: float, edge: float) -> float:
@@ -121,5 +154,23 @@ def needs_nothing(condition: Condition, *, output_size: int, scale: float) -> bo
 
 
 def kept(condition: Condition) -> float:
-    """Return how much of its own detail a face may keep where that is sharper than the network's: 0 to 1."""
+    """Return how much of its own detail a face may keep where that is sharper than the network's: 0 to 1.
+
+    None of it where noise was enlarged: its blots have edges too, and would count as the face's.
+    """
+    if not condition.clean and condition.enlarged:
+        return 0.0
     return min(max((condition.resolved - COARSE) / (FINE - COARSE), 0.0), 1.0)
+
+
+def held(condition: Condition) -> float:
+    """Return how much of the photo's finest detail a restored face has to show: 0 to 1, 1 = no less than the photo.
+
+    All of it where the photo is sharp and clean; of one that is somewhat worse, only where it is finely resolved, and
+    none where blur, noise or blocks are what it would show.
+    """
+    finely = kept(condition)
+    if condition.clean:
+        crisp = condition.resolved / condition.side
+        return max(finely, min(max((crisp - SOFT) / (CRISP - SOFT), 0.0), 1.0))
+    return finely * min(max((WORST - condition.spoiled) / (WORST - WORSE), 0.0), 1.0)

@@ -1,7 +1,9 @@
 """How good a picture is as it stands, measured without another one to compare with: noise, JPEG's blocks, sharp edges.
 
-Three plain measures with a physical meaning. Noise is what also the evenest places show. Blocks are what the lines
-between JPEG's cells of 8 pixels have and the lines beside them have not. Sharpness is how wide the strongest edges are.
+Plain measures with a physical meaning. Noise is what also the evenest places show, at the picture's own size and, since
+noise that was enlarged or smoothed is coarser, at a half and a quarter of it; in the colours it is what brightness does
+not go along with. Blocks are what the lines between JPEG's cells of 8 pixels have and the lines beside them have not.
+Sharpness is how wide the strongest edges are.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ EVENEST = 0.1
 """Share of the cells that counts as the evenest places; noise is in all of them, detail is not."""
 LEAST_SIDE = 3 * CELL
 """Smallest side in pixels of a picture that can be measured."""
+_COARSEST_CELL = 4
+"""The same at a quarter of the size, where a face has few cells of eight."""
+COLOUR_TEXTURE = 0.6
+"""By how much of luma's own detail colours may vary in the same places: what a surface does, and noise does not."""
 _FINE, _WIDE = 0.7, 1.4
 """Two blurs, in pixels: how much more the wider one weakens an edge tells how wide the edge is."""
 _BAREST = 4.0
@@ -38,6 +44,9 @@ class Quality:
     Attributes:
         noise: standard deviation of luma's finest grain in the evenest places.
         coarse_noise: the same of the picture at half its size, which also shows noise that was enlarged or smoothed.
+        coarsest_noise: the same at a quarter of its size.
+        colour_noise: the same of the differences between red or blue and luma, at the size where it is strongest, less
+            what luma's detail explains; 0 of a grey picture.
         blocks: by how much the steps at JPEG's borders exceed those beside them; about 0.5 at quality 95, 1.2 at 80.
         edge: the half-width (sigma) of the strongest edges; about 0.8 for a picture as sharp as its pixels allow;
             infinite where no edge stands out of noise and shading.
@@ -45,6 +54,8 @@ class Quality:
 
     noise: float
     coarse_noise: float
+    coarsest_noise: float
+    colour_noise: float
     blocks: float
     edge: float
 
@@ -55,10 +66,40 @@ def luma_of(pixels: np.ndarray) -> np.ndarray:
     return luma
 
 
-def measure(luma: np.ndarray) -> Quality:
-    """Return the quality of a picture by its luma, float32 (h, w), 0 to 255, neither side below `LEAST_SIDE`."""
-    half = cv2.resize(luma, (luma.shape[1] // 2, luma.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return Quality(_noise(luma), _noise(half), _blocks(luma), _edge(luma))
+def colours_of(pixels: np.ndarray) -> np.ndarray:
+    """Return how far red and blue of a picture (h, w, 3) are from its luma, float32 (h, w, 2), levels of 255."""
+    levels = pixels.astype(np.float32) * np.float32(255 / top_of(pixels.dtype))
+    differences: np.ndarray = levels[..., (0, 2)] - (levels @ LUMA)[..., None]
+    return differences
+
+
+def measure_picture(pixels: np.ndarray) -> Quality:
+    """Return the quality of a picture (h, w, 3), unsigned integers or floats in [0, 1]; see `measure`."""
+    return measure(luma_of(pixels), colours_of(pixels))
+
+
+def measure(luma: np.ndarray, colours: np.ndarray | None = None) -> Quality:
+    """Return the quality of a picture, neither of whose sides is below `LEAST_SIDE`.
+
+    Args:
+        luma: float32 (h, w), 0 to 255.
+        colours: float32 (h, w, 2), see `colours_of`; None = they are not measured.
+    """
+    noise, colour_noise, seen, tints = [], 0.0, luma, colours
+    for cell in (CELL, CELL, _COARSEST_CELL):
+        noise.append(_noise(seen, seen, cell))
+        if tints is not None:
+            strongest = max(_noise(tints[..., i], seen, cell) for i in range(2))
+            colour_noise = max(colour_noise, strongest - COLOUR_TEXTURE * noise[-1])
+            tints = _halved(tints)
+        seen = _halved(seen)
+    return Quality(*noise, colour_noise, _blocks(luma), _edge(luma))
+
+
+def _halved(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    half: np.ndarray = cv2.resize(picture, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
+    return half
 
 
 def evenest(band: np.ndarray, cell: int = CELL, share: float = EVENEST) -> float:
@@ -75,10 +116,16 @@ def cells(picture: np.ndarray, cell: int) -> np.ndarray:
     return means
 
 
-def _noise(luma: np.ndarray) -> float:
-    """Return the standard deviation of the finest grain in the evenest cells that are neither black nor white."""
-    grain = cv2.filter2D(luma, -1, _GRAIN, borderType=cv2.BORDER_REFLECT)
-    energies, means = cells(grain * grain, CELL), cells(luma, CELL)
+def _noise(band: np.ndarray, luma: np.ndarray, cell: int) -> float:
+    """Return the standard deviation of a picture's finest grain in the evenest cells that are neither black nor white.
+
+    Args:
+        band: float32 (h, w): luma, or a difference of colours.
+        luma: float32 (h, w), 0 to 255, of the same places.
+        cell: side of the cells.
+    """
+    grain = cv2.filter2D(band, -1, _GRAIN, borderType=cv2.BORDER_REFLECT)
+    energies, means = cells(grain * grain, cell), cells(luma, cell)
     inner = (means > 12) & (means < 243)  # where light is cut off, noise is too
     if inner.sum() >= CELL:
         energies = energies[inner]

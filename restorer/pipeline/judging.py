@@ -11,6 +11,7 @@ from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO
 
 if TYPE_CHECKING:
+    from restorer.faces.holding import Holding
     from restorer.faces.placement import Placement
     from restorer.models.base import CropSpec
 
@@ -60,6 +61,22 @@ def kept(work: Work, crop: CropSpec, face: Detection, placement: Placement, pict
         photo = np.repeat((photo @ LUMA)[..., None], 3, axis=2)
     blocks = condition.quality.blocks if condition.quality is not None else 0.0
     return detail.keep(resize(picture, (side, side)), photo, input_size=crop.input_size, share=share, blocks=blocks)
+
+
+def holding(work: Work, canvas: Canvas, face: Detection) -> Holding | None:
+    """Return what a restored face has to keep of the enlarged photo below it; None where that is nothing."""
+    from restorer.faces import detail, worth
+    from restorer.faces.holding import Holding
+
+    condition = face.condition
+    if condition is None:
+        return None
+    scale = canvas.size[0] / work.photo.size[0]
+    # A face beyond the largest crop comes back without what is finer; there, the canvas is all that there is.
+    step = condition.side * scale / detail.LARGEST
+    finest = 0.8 * step if condition.side > detail.LARGEST else 0.0
+    share = 0.0 if work.insists else worth.held(condition)
+    return Holding(share, scale, finest) if share > 0 or finest > 0 else None
 
 
 def note_what_was_done(work: Work, canvas: Canvas) -> None:

@@ -23,11 +23,17 @@ def test_detail_and_fidelity_fall_with_sharpness() -> None:
 
 
 def test_good_faces_are_left_alone_and_bad_ones_are_not() -> None:
-    clean = harm.measure([SHARP], [SHARP], "tiny", 1.0)
-    assert clean["judged"] == {"restored": 0, "detail": 1, "least": 1, "psnr": 60}
-    assert clean["always"]["restored"] == 1
-    assert clean["always"]["psnr"] < 60
-    assert harm.measure([SOFT], [SHARP], "tiny", 1.0)["judged"]["restored"] == 1
+    judged, always = (harm.run([SHARP], "tiny", 1.0, always=always) for always in (False, True))
+    assert harm.kept(judged, [SHARP]) == {"restored": 0, "detail": 1, "least": 1, "enough": 1}
+    assert harm.likeness(judged.images, [SHARP], None)["psnr"] == 60
+    assert always.restored == [True]
+    assert harm.likeness(always.images, [SHARP], None)["psnr"] < 60
+    assert harm.run([SOFT], "tiny", 1.0).restored == [True]
+
+
+def test_detail_that_is_lost_is_counted() -> None:
+    assert harm.kept(harm.Run([SOFT, SHARP], [True, True]), [SHARP, SHARP])["enough"] == 0.5
+    assert harm.kept(harm.Run([SOFT, SHARP], [False, True]), [SHARP, SHARP])["enough"] == 1
 
 
 def test_the_curve_falls_as_the_limit_rises() -> None:
@@ -36,3 +42,23 @@ def test_the_curve_falls_as_the_limit_rises() -> None:
     assert shares == sorted(shares, reverse=True)
     assert shares[0] == 1
     assert all(row["degraded"] == 0 for row in rows)
+
+
+def test_the_curve_knows_what_degraded_faces_would_lose() -> None:
+    """The sharp one stands for a degraded face that is taken for a good one: left alone, it keeps its PSNR."""
+    rows = harm.curve([SHARP], [SHARP, SOFT], [SHARP, SHARP], harm.Run([SOFT, SHARP], [True, True]))
+    soft = harm.fidelity(SOFT, SHARP)
+    assert {round(row["psnr"], 3) for row in rows} <= {60, round((soft + 60) / 2, 3)}
+    assert rows[0]["psnr"] == 60
+
+
+def test_the_plot_shows_the_curve() -> None:
+    rows = [{"resolved": limit, "clean": 1 - limit / 200, "degraded": 0.1, "psnr": limit} for limit in harm.LIMITS]
+    with_psnr, without = (
+        np.asarray(harm.plot([{key: row[key] for key in keys} for row in rows], "gfpgan"))
+        for keys in (("resolved", "clean", "degraded", "psnr"), ("resolved", "clean", "degraded"))
+    )
+    green, blue = (np.array(value, np.uint8) for value in ((27, 127, 59), (26, 79, 163)))
+    assert (with_psnr == green).all(-1).sum() > 500
+    assert (with_psnr == blue).all(-1).sum() > 200
+    assert not (without == blue).all(-1).any()

@@ -14,9 +14,16 @@ from tests.imaging.test_quality import noisy, scene, squeezed
 
 
 def condition(
-    side: float, resolved: float, *, noise: float = 0.5, coarse: float = 0.8, blocks: float = 0.3
+    side: float,
+    resolved: float,
+    *,
+    noise: float = 0.5,
+    coarse: float = 0.8,
+    coarsest: float = 1.0,
+    tints: float = 0.0,
+    blocks: float = 0.3,
 ) -> Condition:
-    return Condition(side, resolved, Quality(noise, coarse, blocks, 0.8))
+    return Condition(side, resolved, Quality(noise, coarse, coarsest, tints, blocks, 0.8))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +42,10 @@ def condition(
         # Blurred, noisy, squeezed.
         (condition(256, 60), 256, 1, False), (condition(1000, 100), 256, 1, False),
         (condition(256, 200, noise=2.5), 256, 1, False), (condition(256, 200, coarse=2.5), 256, 1, False),
-        (condition(256, 200, blocks=2.0), 256, 1, False),
+        (condition(256, 200, blocks=2.0), 256, 1, False), (condition(256, 200, coarsest=2.8), 256, 1, False),
+        (condition(256, 200, tints=0.8), 256, 1, False),
+        # A small face is all texture at a quarter of its size.
+        (condition(128, 120, coarse=3.0, coarsest=4.0), 256, 1, True),
         # What cannot be measured is not called good.
         (condition(256, 0), 256, 1, False), (Condition(30, 30, None), 256, 1, False),
     ],
@@ -47,6 +57,25 @@ def test_what_needs_nothing(found: Condition, output_size: int, scale: float, al
 @pytest.mark.parametrize(("resolved", "kept"), [(0, 0), (80, 0), (97.5, 0.5), (115, 1), (400, 1)])
 def test_how_much_is_kept(resolved: float, kept: float) -> None:
     assert worth.kept(condition(400, resolved)) == pytest.approx(kept)
+
+
+@pytest.mark.parametrize(
+    ("found", "held"),
+    [
+        (condition(256, 200), 1), (condition(60, 50), 1), (condition(256, 60), 0), (condition(1024, 400), 1),
+        # Somewhat noisy or squeezed: all of it, less, nothing; a face that is hardly resolved shows but the noise.
+        (condition(256, 200, noise=2.6), 1), (condition(256, 200, noise=4.05), 0.5), (condition(256, 200, noise=6), 0),
+        (condition(256, 200, blocks=1.4), 1), (condition(60, 50, noise=2.6), 0),
+        # Noise that was enlarged is no detail.
+        (condition(256, 200, coarse=2.5), 0), (condition(256, 200, coarsest=2.8), 0), (Condition(30, 30, None), 0),
+    ],
+)  # fmt: skip
+def test_how_much_detail_a_restored_face_has_to_show(found: Condition, held: float) -> None:
+    assert worth.held(found) == pytest.approx(held)
+
+
+def test_blots_of_enlarged_noise_are_not_kept() -> None:
+    assert worth.kept(condition(256, 200, coarsest=3.5)) == 0
 
 
 def colour(luma: np.ndarray) -> np.ndarray:

@@ -51,6 +51,38 @@ def test_noise_that_was_enlarged_shows_at_half_the_size() -> None:
     assert found.noise < 1.8 < found.coarse_noise
 
 
+def test_noise_that_was_enlarged_four_times_shows_at_a_quarter_of_the_size() -> None:
+    small = noisy(scene(64), 8)
+    found = quality.measure(np.asarray(cv2.resize(small, (256, 256), interpolation=cv2.INTER_CUBIC), np.float32))
+    assert found.noise < 1 < 2.3 < found.coarsest_noise
+    assert quality.measure(scene()).coarsest_noise < 0.5
+
+
+def _colourful(step: int, sigma: float) -> np.ndarray:
+    """Return a picture (256, 256, 3) whose colours are noisy and whose luma is not, in grains of a width."""
+    side = 256 // step
+    red, blue = np.random.default_rng(2).normal(0, sigma, (2, side, side)).astype(np.float32)
+    noise = np.stack([red, -(0.299 * red + 0.114 * blue) / 0.587, blue], axis=-1)
+    wide = cv2.resize(noise, (256, 256), interpolation=cv2.INTER_CUBIC)
+    return np.rint(np.clip(scene()[..., None] * 0.7 + 30 + wide, 0, 255)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_noise_in_the_colours_is_told_from_luma(step: int) -> None:
+    found = quality.measure_picture(_colourful(step, 10))
+    assert found.colour_noise > 2
+    assert found.noise < 1
+    assert quality.measure_picture(_colourful(step, 3)).colour_noise < found.colour_noise
+
+
+def test_what_is_grey_or_only_coloured_has_no_noise_in_its_colours() -> None:
+    sharp = scene()
+    assert quality.measure_picture(np.repeat(np.rint(sharp).astype(np.uint8)[..., None], 3, 2)).colour_noise < 0.5
+    tinted = np.stack([sharp, sharp * 0.6, sharp * 0.3], axis=-1)
+    assert quality.measure_picture(np.rint(tinted).astype(np.uint8)).colour_noise < 0.5
+    assert quality.measure(sharp).colour_noise == 0
+
+
 @pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0, 3.0])
 def test_edges_are_as_wide_as_the_blur(sigma: float) -> None:
     pixels = 0.6  # what these add themselves

@@ -114,6 +114,24 @@ def test_a_large_noisy_face_is_never_replaced_by_the_networks_picture() -> None:
     assert error(own.image) < 0.7 * error(replaced.image)
 
 
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_somewhat_noisy_face_that_is_restored_shows_no_less_detail(scale: int, aligned: bool) -> None:
+    """It is not left alone, and the network smears it; with layers too, whose picture is made of them."""
+    photo = colour(noisy(scene(SIDE), 2.4))
+
+    def energy(image: np.ndarray) -> float:
+        inner = slice(round(0.3 * SIDE) * scale, round(0.7 * SIDE) * scale)
+        return float(cv2.Laplacian(image[..., 1].astype(np.float32), cv2.CV_32F)[inner, inner].var())
+
+    given: dict[str, Any] = {"scale": scale, "aligned": aligned}
+    for layers in (False, True):
+        result = restorer(layers=layers, **given).restore(photo)
+        assert result.faces[0].restored
+        assert energy(result.image) > 0.95 * energy(plain(photo, scale))
+    assert energy(restorer(**given, always=True).restore(photo).image) < 0.6 * energy(plain(photo, scale))
+
+
 def test_a_pattern_of_equal_motifs_is_left_as_it_is() -> None:
     tile = colour(scene(40))
     photo = np.tile(tile, (6, 6, 1))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from restorer.imaging.colour import LUMA
 from restorer.imaging.resize import resize
 from restorer.upscaling import faithful
 from tests.imaging.test_quality import blurred, noisy, scene
@@ -77,6 +78,33 @@ def test_noise_may_be_smoothed() -> None:
 def test_a_blurred_photo_may_be_sharpened() -> None:
     photo = colour(blurred(scene(), 2.0))
     assert np.array_equal(held(-0.7, photo, (256, 256)), Smooths(-0.7).upscale(photo, (256, 256)))
+
+
+def test_a_photo_that_is_blurred_by_a_pixel_may_be_sharpened_too() -> None:
+    sharp = colour(scene())
+    photo = colour(blurred(scene(), 1.0))
+
+    def sharpened(pixels: np.ndarray) -> np.ndarray:
+        return Smooths(-0.7).upscale(pixels, (256, 256))
+
+    result = held(-0.7, photo, (256, 256))
+    assert error(sharpened(photo), sharp) < 0.9 * error(photo, sharp)
+    assert error(result, sharp) < 1.02 * error(sharpened(photo), sharp)
+    assert np.array_equal(held(-0.7, sharp, (256, 256)), sharp)
+
+
+def test_of_a_photo_with_noise_in_its_colours_only_the_brightness_is_held() -> None:
+    luma = scene() * 0.7 + 30
+    red, blue = np.random.default_rng(2).normal(0, 12, (2, 256, 256)).astype(np.float32)
+    tints = np.stack([red, -(0.299 * red + 0.114 * blue) / 0.587, blue], axis=-1)
+    photo = np.rint(np.clip(luma[..., None] + tints, 0, 255)).astype(np.uint8)
+    result = held(1.0, photo, (256, 256))
+
+    def tint(picture: np.ndarray) -> float:
+        return float(np.std(picture[..., 0].astype(float) - picture[..., 2]))
+
+    assert tint(result) < 0.7 * tint(photo)
+    assert error(result @ LUMA, photo @ LUMA) < 1
 
 
 @pytest.mark.parametrize("period", [3, 4, 6])

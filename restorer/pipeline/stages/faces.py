@@ -270,8 +270,9 @@ class _Faces:
                 picture = work.colours.back(picture, *crops)
             kept: list[Layer] = []
             wanted = None if canvas.layers is None else kept
+            holding = judging.holding(work, canvas, face)
             with canvas.only(work.hole):
-                placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks(), wanted)
+                placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks(), wanted, holding)
             if canvas.layers is not None:
                 named = f"Face {work.number_of(face.entry)}"
                 canvas.layers += [replace(canvas.within(layer, work.hole), name=named) for layer in kept]
