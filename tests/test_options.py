@@ -371,7 +371,8 @@ def option_table() -> str:
         lines.append(f"| **{panel}** | | | |")
         for each in (each for each in found if each.panel == panel):
             flags, negative = commands.flags_of(each)
-            text = each.help.replace("{names}", "a name that `restore models list` shows")
+            names = "models that have it" if each.control else "a name that `restore models list` shows"
+            text = each.help.replace("{names}", names)
             ends = f"above {each.above:g}" if each.above is not None else ""
             if each.least is not None:  # what torch takes at most, nobody reaches
                 bounded = each.most is not None and each.most < 2**63

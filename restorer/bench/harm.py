@@ -6,13 +6,15 @@ Clean faces are those of the folder as they are, at --side pixels; degraded ones
 them (--degrade, seed 0). "judged" is what the pipeline does, "always" what it does when told to restore all faces.
 Detail is the energy of the Laplacian in the inner face, as a share of that of the plain enlargement. Limits are chosen
 on every second face of the sorted folder, from the first on (--part tuned), and figures reported on the others (--part
-reported, the default). The plot shows for other limits of how finely a face must be resolved what share of clean faces
-would be left alone, and of degraded ones, and what becomes of the PSNR of these.
+reported, the default); on every second person where a MANIFEST.csv says of each `file` which `person` it shows. The
+plot shows for other limits of how finely a face must be resolved what share of clean faces would be left alone, and of
+degraded ones, and what becomes of the PSNR of these.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -182,6 +184,23 @@ def plot(rows: Sequence[dict[str, float]], degradation: str) -> Image.Image:
     return image
 
 
+def part_of(files: Sequence[Path], second: bool) -> list[Path]:
+    """Return every second file of a folder; every second person's where a MANIFEST.csv there tells persons.
+
+    Args:
+        files: sorted, of one folder.
+        second: from the second on, not from the first on.
+    """
+    table = files[0].parent / "MANIFEST.csv" if files else Path()
+    persons: dict[str, str] = {}
+    if table.is_file():
+        with table.open(newline="", encoding="utf-8") as lines:
+            persons = {row["file"]: row.get("person") or row["file"] for row in csv.DictReader(lines) if "file" in row}
+    shown = [persons.get(file.name, file.name) for file in files]
+    places = {person: place for place, person in enumerate(sorted(set(shown)))}
+    return [file for file, person in zip(files, shown, strict=True) if places[person] % 2 == second]
+
+
 def _both(pictures: Sequence[Picture], model: str, scale: float) -> dict[str, Run]:
     return {name: run(pictures, model, scale, always=name == "always") for name in ("judged", "always")}
 
@@ -199,7 +218,7 @@ def main(arguments: list[str]) -> int:
     options = _parser(sorted(NAMED)).parse_args(arguments)
     torch.set_num_threads(devices.allowed_cores())
     files = picture_files(options.folder)
-    files = {"tuned": files[::2], "reported": files[1::2], "all": files}[options.part]
+    files = files if options.part == "all" else part_of(files, options.part == "reported")
     if options.limit:
         files = files[:: max(len(files) // options.limit, 1)][: options.limit]
     clean = [read_square(path, options.side) for path in files]

@@ -132,6 +132,8 @@ class Suggestion:
 
 
 ANY_FILE = Suggestion(FILES)
+WORDS = {"help": "Show the help page of a command.", "version": "Print the version."}
+"""First words that are neither a command nor a photo."""
 Suggestions = Iterable[Suggestion]
 
 
@@ -167,7 +169,12 @@ def _possible(before: list[str], current: str) -> Suggestions:
         if current.startswith("-"):
             yield Suggestion("--version", "Print the version.")
         else:
-            yield from (Suggestion(name, text) for name, text in COMMANDS.items())
+            yield from (Suggestion(name, text) for name, text in (*COMMANDS.items(), *WORDS.items()))
+    if before[:1] == ["help"]:
+        yield from _below_help(before[1:])
+        return
+    if before[:1] == ["version"]:
+        return
     name, rest = (before[0], before[1:]) if before and before[0] in COMMANDS else ("photos", before)
     found = functions(name)
     if len(found) > 1:
@@ -180,6 +187,14 @@ def _possible(before: list[str], current: str) -> Suggestions:
     else:
         function = next(iter(found.values()))
     yield from _of_command(name, parameters(function), rest, current)
+
+
+def _below_help(before: list[str]) -> Suggestions:
+    """Yield what `restore help` explains: commands, and the commands below one."""
+    if not before:
+        yield from (Suggestion(name, text) for name, text in COMMANDS.items())
+    elif len(before) == 1 and before[0] in COMMANDS and len(found := functions(before[0])) > 1:
+        yield from (Suggestion(each, _first_line(function)) for each, function in found.items())
 
 
 def _of_command(name: str, known: list[Parameter], before: list[str], current: str) -> Suggestions:

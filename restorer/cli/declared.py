@@ -19,6 +19,7 @@ import typer
 from typer.models import ParameterInfo
 
 from restorer.cli.signatures import Parameter
+from restorer.formatting import either
 from restorer.options import BACKGROUND, FACES, FILES, PICTURE, PRINT, RUN, Option, Options, declared
 
 PANELS = (FILES, PICTURE, PRINT, FACES, BACKGROUND, RUN)
@@ -50,11 +51,28 @@ def names_of(role: str) -> tuple[str, ...]:
     return tuple(table.name for table in known if REGISTRY.architecture_of(table).role == role)
 
 
+@cache
+def names_with(control: str) -> tuple[str, ...]:
+    """Return the names of face restorers that have a control; no weights are opened for it."""
+    from restorer import weights
+    from restorer.models import REGISTRY
+    from restorer.models.base import FaceArchitecture
+
+    found = []
+    for table in weights.tables().values():
+        architecture = REGISTRY.get(table.architecture)
+        if isinstance(architecture, FaceArchitecture) and control in architecture.controls:
+            found.append(table.name)
+    return tuple(found)
+
+
 def help_of(option: Option) -> str:
-    """Return the help line of an option with the names of its role."""
-    if option.role is None or "{names}" not in option.help:
+    """Return the help line of an option with the names of its role, or of the models that have its control."""
+    if "{names}" not in option.help:
         return option.help
-    return option.help.replace("{names}", ", ".join(names_of(option.role)))
+    if option.control is not None:
+        return option.help.replace("{names}", either(names_with(option.control) or ("models that have it",)))
+    return option.help.replace("{names}", ", ".join(names_of(option.role))) if option.role else option.help
 
 
 def flags_of(option: Option) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -84,7 +102,12 @@ def typed(option: Option, help: str | None = None, panel: str | None = None) -> 
     words = ("/".join((flags[0], *negative)), *flags[1:])
     metavar = option.metavar or ("NAME" if option.role and option.kind is str else None)
     return typer.Option(
-        *words, help=help or help_of(option), metavar=metavar, parser=option.parse, rich_help_panel=panel
+        *words,
+        help=help or help_of(option),
+        metavar=metavar,
+        parser=option.parse,
+        rich_help_panel=panel,
+        hidden=option.control is not None and not names_with(option.control),
     )
 
 

@@ -72,6 +72,7 @@ def demo(
     for what, path, more in (("before", before, ""), ("after", after, found), ("both", both, "")):
         messages.print(linked(path, messages, before=f"  {what:<12}").append(more))
     command = own_command()
+    say("Blur, grain, JPEG and small faces are what it is for; scratches and cracks stay, enlarged with the rest.")
     say(f"Now one of yours:  {command} photo.jpg        (better models are fetched where there is a network)")
     say(f"Or all of them:    {command} album/ -o restored/ --report")
 

@@ -26,7 +26,7 @@ WIDEST = 100
 ROOM = 20
 """Columns of an option's name on a whole page."""
 
-FIRST = "Restore old, small or damaged photographs of people. The photo itself is never changed."
+FIRST = "Restore old, small or blurred photographs of people (scratches stay). The photo itself is never changed."
 EXAMPLES = (
     ("restore grandma.jpg", "twice as large, faces restored"),
     ("restore grandma.jpg --scale 8 -o large.png", "eight times as large"),

@@ -45,7 +45,10 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names as `r
 
 
 @app.command("list", cls=Command)
-def list_models(as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False) -> None:
+def list_models(
+    every: Annotated[bool, typer.Option("--all", help="On a terminal: a line for each, and the names of all.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False,
+) -> None:
     """Show which weights there are, how large each is, and whether it is here; in a pipe also licence and purpose."""
     known = list(weights.tables().values())
     if as_json:
@@ -53,7 +56,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="One JSON l
         return
     rows = [_row(table) for table in sorted(known, key=lambda table: weights_view.by_role(_role(table)))]
     if results.is_terminal:
-        for line in weights_view.listing(rows, results.width):
+        for line in weights_view.listing(rows, results.width, every=every):
             results.print(line, soft_wrap=True)
         return
     for text in weights_view.table(rows):
@@ -320,6 +323,7 @@ def _role(table: Table) -> str:
 def _row(table: Table) -> weights_view.Row:
     """Return a table's line of the list."""
     alias = f"also called {' or '.join(table.aliases)}; " if table.aliases else ""
+    architecture = REGISTRY.get(table.architecture)
     return weights_view.Row(
         name=table.name,
         role=_role(table),
@@ -331,6 +335,7 @@ def _row(table: Table) -> weights_view.Row:
         sizes=_sizes(table),
         license=_short(table.license),
         purpose=alias + (table.trained_for or ""),
+        brief=architecture is not None and architecture.read_whole,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import RenderableType
+from rich.constrain import Constrain
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
 from rich.table import Column
 
@@ -14,6 +15,8 @@ from restorer.cli.console import Lines, messages, on_one_terminal
 
 SOON = 1.0
 """Seconds after which a command that is still at work says what it does."""
+ECHO = 3
+"""Columns left free at the end of the line, where terminals write "^C": it must not begin another line."""
 LEAST_BAR = 10
 """Columns of a bar; the words beside it are cut where both do not fit."""
 
@@ -50,7 +53,8 @@ class Moving(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return what is seen now."""
         if time.monotonic() >= self._from:
-            yield from super().get_renderables()
+            width = max(self._console.width - ECHO, 1)
+            yield from (Constrain(each, width) for each in super().get_renderables())
 
 
 def can_move(console: Lines) -> bool:

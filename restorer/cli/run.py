@@ -42,7 +42,7 @@ from restorer.cli.said import (
     summary_lines,
     survey_lines,
 )
-from restorer.cli.stream import is_stream, restore_stream
+from restorer.cli.stream import is_stream, name_of, restore_stream
 from restorer.cli.watching import Watch
 from restorer.errors import UsageError
 from restorer.formatting import seconds, time_range
@@ -117,13 +117,13 @@ class PhotosCommand:
         """Do what was asked for; return the exit code."""
         self._opens = request.open
         if is_stream(request):
-            self._screen.doing("Restoring")
+            on_stage = self._screen.photo(name_of(request))
             self._metrics.photos(1, None)
 
             def kept(different: Difference) -> None:
                 self._say_survey(Survey(others={different: 1}), request)
 
-            code = restore_stream(self._restorer, request, self._show, kept, json_lines=self._json)
+            code = restore_stream(self._restorer, request, self._show, kept, on_stage=on_stage, json_lines=self._json)
         else:
             code = self.files(request)
         if self._licenses and not self._quiet:

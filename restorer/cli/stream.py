@@ -26,11 +26,19 @@ from restorer.pipeline.result import file_format, variant_paths
 from restorer.storage.identity import Identity, identity
 
 if TYPE_CHECKING:
+    from restorer.pipeline.events import OnStage
     from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
 
 _STDIN = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 _STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+
+
+def name_of(request: PhotosRequest) -> str:
+    """Return what the photo of a stream is called while it is worked on."""
+    if _from_stdin(request):
+        return "the photo from stdin"
+    return Path(request.photos[0]).name if request.photos else "the photo"
 
 
 def is_stream(request: PhotosRequest) -> bool:
@@ -44,6 +52,7 @@ def restore_stream(
     show: Callable[[Record], None],
     kept: Callable[[Difference], None],
     *,
+    on_stage: OnStage | None = None,
     json_lines: bool,
 ) -> int:
     """Restore one photo from stdin or to stdout; return the exit code.
@@ -53,6 +62,7 @@ def restore_stream(
         request: what the command line says about files.
         show: prints the record.
         kept: hears of a result that is there and was made otherwise than asked for, before `show`.
+        on_stage: told how far the work is.
         json_lines: records go to stdout.
 
     Raises:
@@ -77,7 +87,7 @@ def restore_stream(
         data = _read(source)
         there = None if out is None else _there(restorer, request, data, out, origin)
         if there is None:
-            record = _restore(restorer, request, data, out, record)
+            record = _restore(restorer, request, data, out, record, on_stage)
         else:
             record.status, record.output = "skipped", str(out)
             record.reason = there if isinstance(there, str) else f"{KEPT}{there.made}"
@@ -100,7 +110,14 @@ def _read(source: Path | None) -> bytes:
         raise UnreadablePhotoError(source, message, "Check the file and its folder.") from error
 
 
-def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path | None, record: Record) -> Record:
+def _restore(
+    restorer: Restorer,
+    request: PhotosRequest,
+    data: bytes,
+    out: Path | None,
+    record: Record,
+    on_stage: OnStage | None,
+) -> Record:
     if out is not None:
         check_place(out)
     photo = read_photo(data)
@@ -122,9 +139,9 @@ def _restore(restorer: Restorer, request: PhotosRequest, data: bytes, out: Path 
             if os.path.lexists(other) and not request.overwrite:
                 raise in_the_way(other, None, None)
         make_folder(out.parent)
-        return restorer.restore_file(data, out, format, photo=photo, overwrite=request.overwrite)
+        return restorer.restore_file(data, out, format, photo=photo, overwrite=request.overwrite, on_stage=on_stage)
     result = io.BytesIO()
-    record = restorer.restore_file(data, result, format, photo=photo)
+    record = restorer.restore_file(data, result, format, photo=photo, on_stage=on_stage)
     restorer.components.say(record, instead)
     if record.status == "ok":
         sys.stdout.buffer.write(result.getvalue())

@@ -37,6 +37,7 @@ class Row:
         sizes: in and out, "512 → 512".
         license: its name.
         purpose: what it is for.
+        brief: whether it is one of many of its kind, named in a line with the others where the screen is short.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Row:
     sizes: str
     license: str
     purpose: str
+    brief: bool = False
 
     @property
     def download(self) -> str:
@@ -65,13 +67,44 @@ def by_role(role: str) -> tuple[int, str]:
     return (FIRST.index(role) if role in FIRST else len(FIRST), role)
 
 
-def listing(rows: Sequence[Row], width: int) -> Iterator[Text]:
+def listing(rows: Sequence[Row], width: int, *, every: bool = False) -> Iterator[Text]:
     """Yield the list for a terminal: names by role with their sizes, in as many columns as it has room for.
 
-    Those that must be brought along are named below, since there is no size to be told.
+    To fit a screen, what nobody chooses among and the brief ones that are not here are named in a sentence below, and
+    those that must be brought along are counted, unless `every` one is wanted.
     """
     own = [row for row in rows if row.download == OWN_FILE and not row.here]
     rows = [row for row in rows if row not in own]
+    brief = [] if every else [row for row in rows if row.brief and not row.here]
+    others = [] if every else [row for row in rows if row.role not in FIRST and not row.yours]
+    lines = [row for row in rows if row not in brief and row not in others]
+    yield from _table_of(lines, width)
+    legend = []
+    if brief:
+        sizes = sorted((row.size, row.download) for row in brief if row.size is not None)
+        span = f", {sizes[0][1]} to {sizes[-1][1]}" if sizes else ""
+        legend.append(f"More upscalers{span}: {', '.join(plain(row.name) for row in brief)}.")
+    if others:
+        named = (f"{plain(row.name)} {'here' if row.here else row.download}" for row in others)
+        legend.append(f"Also: {', '.join(named)}.")
+    if own and every:
+        names = ", ".join(plain(row.name) for row in own)
+        legend.append(f"Bring your own file, by `restore models import FILE`: {names}.")
+    elif own:
+        legend.append(f"For {len(own)} more you bring your own file.")
+    if not every and (own or brief or others):
+        legend[-1] += " `restore models list --all` has every name and size."
+    if any(row.size is None and row.at_least for row in lines):
+        legend.append("+: nobody says how large it is; the network alone is so much.")
+    if any(row.yours for row in lines):
+        legend.append("*: yours, a weights.toml of your own holds this table, in the place of the shipped one.")
+    legend.append("`restore models show NAME` says what it is for, its licence and its sources.")
+    for sentence in legend:
+        yield from map(Text, textwrap.wrap(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
+
+
+def _table_of(rows: Sequence[Row], width: int) -> Iterator[Text]:
+    """Yield the lines of rows under their roles."""
     role = ""
     cells: list[Row | str] = []
     for row in rows:
@@ -89,17 +122,6 @@ def listing(rows: Sequence[Row], width: int) -> Iterator[Text]:
         line = Text(" ").join(column[number] for column in columns if number < len(column))
         line.rstrip()
         yield line
-    legend = []
-    if own:
-        names = ", ".join(plain(row.name) for row in own)
-        legend.append(f"Bring your own file, by `restore models import FILE`: {names}.")
-    if any(row.size is None and row.at_least for row in rows):
-        legend.append("+: nobody says how large it is; the network alone is so much.")
-    if any(row.yours for row in rows):
-        legend.append("*: yours, a weights.toml of your own holds this table, in the place of the shipped one.")
-    legend.append("`restore models show NAME` says what it is for, its licence and its sources.")
-    for sentence in legend:
-        yield from map(Text, textwrap.wrap(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _columns(cells: Sequence[Row | str], count: int) -> list[list[Text]]:

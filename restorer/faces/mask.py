@@ -34,6 +34,7 @@ _SOFT = 0.35
 # The outline, in distances of the eyes across and in those from the eyes to the mouth down; chosen by eye.
 # What came of it was measured: tests/faces/test_mask.py holds how much of the skin it covers, and how little hair.
 _CHIN, _BROW = 1.16, 1.4  # from the middle between eyes and mouth down and up
+_HEAD, _NECK, _HAIR = 1.5, 1.8, 2.1  # the same of the head: to the sides, down and up
 _NEARER, _FARTHER = 0.3, 0.6  # how much wider the near side of a turned face is, and how much narrower the far one
 
 
@@ -54,18 +55,33 @@ class LandmarkMask:
     """The face from the brows to the chin, drawn from its five landmarks: no network, and no hair or background.
 
     The outline is a superellipse, upright between eyes and mouth. Where the nose points to a side, the face is turned:
-    its near cheek reaches farther out, its far one less far.
+    its near cheek reaches farther out, its far one less far. Hair and neck are the photo's own; where that is hardly
+    resolved, a sharp face would look cut out of a blurred head, so there the outline goes around hair, ears and neck.
     """
 
     name = "landmarks"
 
     def __call__(self, restored: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
         """Return (n, 128, 128) float32 in [0, 1] for n crops and their landmarks (n, 5, 2), 0 to 1 across the crop."""
-        return np.stack([np.minimum(_outline(points), border_feather(_COARSE)) for points in landmarks])
+        return self.drawn(landmarks, [0.0] * len(landmarks))
+
+    def drawn(self, landmarks: np.ndarray, heads: Sequence[float]) -> np.ndarray:
+        """Return the same with as much of the head around each face as is asked for, 0 to 1."""
+        return np.stack(
+            [
+                np.minimum(_outline(points, head), border_feather(_COARSE))
+                for points, head in zip(landmarks, heads, strict=True)
+            ]
+        )
 
 
-def _outline(landmarks: np.ndarray) -> np.ndarray:
-    """Return how much each place of a crop belongs to the face with these landmarks: (128, 128), 0 to 1."""
+def _outline(landmarks: np.ndarray, head: float = 0.0) -> np.ndarray:
+    """Return how much each place of a crop belongs to the face with these landmarks: (128, 128), 0 to 1.
+
+    Args:
+        landmarks: (5, 2), 0 to 1 across the crop.
+        head: 0 to 1, from the outline of the face to that of the head.
+    """
     points = np.asarray(landmarks, np.float64)
     eyes, mouth, nose = points[:2].mean(0), points[3:].mean(0), points[2]
     down = mouth - eyes
@@ -79,10 +95,10 @@ def _outline(landmarks: np.ndarray) -> np.ndarray:
     steps = (np.arange(_COARSE) + 0.5) / _COARSE
     offset = np.stack(np.meshgrid(steps, steps), axis=-1) - middle
     x, y = offset @ across / unit, offset @ down / length
-    near, far = 1.0 + _NEARER * abs(turned), 1.0 - _FARTHER * abs(turned)
+    near, far = 1.0 + _NEARER * abs(turned), 1.0 - _FARTHER * abs(turned) * (1 - head)
     right, left = (far, near) if turned > 0 else (near, far)
-    width = np.where(x > 0, right, left)
-    height = np.where(y > 0, _CHIN, _BROW)
+    width = np.where(x > 0, right, left) * (1 + (_HEAD - 1) * head)
+    height = np.where(y > 0, _CHIN + (_NECK - _CHIN) * head, _BROW + (_HAIR - _BROW) * head)
     radius = (abs(x / width) ** 2.5 + abs(y / height) ** 2.5) ** 0.4
     # From one to zero over a share of the radius, soft at both ends, half way at the outline itself.
     ramp = np.clip((1 + _SOFT / 2 - radius) / _SOFT, 0, 1)

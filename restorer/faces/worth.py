@@ -28,8 +28,9 @@ SHARPEST, OWN_EDGE = 0.6, 0.4
 
 FINE = 115.0
 """Resolved pixels across the aligned crop from which on a face is finely resolved; about half of them are the face."""
-COARSE = 80.0
-"""Below so many, nothing of the photo's detail is kept: the network knows better."""
+TINY, COARSE = 50.0, 80.0
+"""Below so many, nothing of the photo's detail is kept: the network knows better. Below the first number, neither is
+what a face shows that is as sharp as its few pixels allow, unless it is clean."""
 LARGEST_STEP = 3.0
 """By how many times more pixels than it resolves a finely resolved face may be shown without a network."""
 OWN_STEP = 1.3
@@ -41,6 +42,9 @@ TEXTURED = 256.0
 limits of coarse noise rise as the face gets smaller."""
 COARSER = 3.0
 """By how many times noise is stronger at a half or a quarter of the size than at the photo's own if it was enlarged."""
+BARE, ROUGH = 95.0, 75.0
+"""Resolved pixels across the crop from which on hair and neck are best the photo's own, and below which all of the head
+is better restored with the face."""
 SOFT, CRISP = 0.36, 0.46
 """Resolved pixels for a pixel of the photo: a softer face has no fine detail, a crisper one all that it can have."""
 WORSE, WORST = 1.5, 3.0
@@ -169,8 +173,16 @@ def held(condition: Condition) -> float:
     All of it where the photo is sharp and clean; of one that is somewhat worse, only where it is finely resolved, and
     none where blur, noise or blocks are what it would show.
     """
-    finely = kept(condition)
+    crisp = condition.resolved / condition.side
+    sharp = min(max((crisp - SOFT) / (CRISP - SOFT), 0.0), 1.0)
     if condition.clean:
-        crisp = condition.resolved / condition.side
-        return max(finely, min(max((crisp - SOFT) / (CRISP - SOFT), 0.0), 1.0))
+        return max(kept(condition), sharp)
+    if condition.enlarged:
+        return 0.0
+    finely = max(kept(condition), sharp * min(max((condition.resolved - TINY) / (COARSE - TINY), 0.0), 1.0))
     return finely * min(max((WORST - condition.spoiled) / (WORST - WORSE), 0.0), 1.0)
+
+
+def head(condition: Condition) -> float:
+    """Return how much of the head around a face is so hardly resolved that it is better restored with it: 0 to 1."""
+    return min(max((BARE - condition.resolved) / (BARE - ROUGH), 0.0), 1.0)

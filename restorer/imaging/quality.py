@@ -93,7 +93,8 @@ def measure(luma: np.ndarray, colours: np.ndarray | None = None) -> Quality:
             colour_noise = max(colour_noise, strongest - COLOUR_TEXTURE * noise[-1])
             tints = _halved(tints)
         seen = _halved(seen)
-    return Quality(*noise, colour_noise, _blocks(luma), _edge(luma))
+    own, half, quarter = noise
+    return Quality(own, half, quarter, colour_noise, _blocks(luma), _edge(luma))
 
 
 def _halved(picture: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ class Options:
     # Only where a model has it; None = the model's default.
     fidelity: float | str | None = option(
         None, help="0 = best looking, 1 = closest to the photo, auto = nearest to --reference, or to the photo; for "
-        "models that have it.", panel=FACES, least=0, most=1, values=("auto",), parse=formatting.fidelity,
+        "{names}.", panel=FACES, least=0, most=1, values=("auto",), parse=formatting.fidelity, control="fidelity",
     )  # fmt: skip
     # Blended over the face of the enlarged photo.
     strength: float = option(

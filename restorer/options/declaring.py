@@ -25,7 +25,7 @@ class Option:
     """What one field says about itself.
 
     Attributes:
-        help: its line on the help page; "{names}" stands for the names of its role.
+        help: its line on the help page; "{names}" stands for the names of its role, or of the models with its control.
         panel: the group that it is shown in.
         name: of the field.
         kind: bool, int, float, str, or another type of which nothing is checked, such as Path.
@@ -37,6 +37,7 @@ class Option:
         others: tells of any other text whether it is a value too; None = no other is, where there are `values`.
         advice: what to say of a text that is none; "" = the values.
         role: what its names are names of ("face restorer", "picture format", ...); who knows them looks them up.
+        control: what a model must have for it; where none has it, it stands on no help page.
         words: values beside those names, each with what it means.
         files: whether a file of one's own is a value.
         metavar: what stands for its value on the help page; None = its type.
@@ -62,6 +63,7 @@ class Option:
     others: Callable[[str], bool] | None = None
     advice: str = ""
     role: str | None = None
+    control: str | None = None
     words: tuple[tuple[str, str], ...] = ()
     files: bool = False
     metavar: str | None = None

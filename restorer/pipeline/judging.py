@@ -11,9 +11,14 @@ from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
     from restorer.faces.holding import Holding
     from restorer.faces.placement import Placement
     from restorer.models.base import CropSpec
+    from restorer.pipeline.decisions import Mask
 
 
 def needs_nothing(work: Work, size: tuple[int, int], crop: CropSpec, face: Detection, placement: Placement) -> bool:
@@ -77,6 +82,23 @@ def holding(work: Work, canvas: Canvas, face: Detection) -> Holding | None:
     finest = 0.8 * step if condition.side > detail.LARGEST else 0.0
     share = 0.0 if work.insists else worth.held(condition)
     return Holding(share, scale, finest) if share > 0 or finest > 0 else None
+
+
+def masks(mask: Mask, outputs: torch.Tensor, points: np.ndarray, faces: Sequence[Detection]) -> np.ndarray:
+    """Return how much of each restored crop is pasted, (n, t, t); a drawn mask holds the head of a bad face too.
+
+    Args:
+        mask: draws or finds it.
+        outputs: the restored crops (n, 3, s, s).
+        points: their landmarks (n, 5, 2), as shares of the crop's side.
+        faces: as many.
+    """
+    from restorer.faces import worth
+    from restorer.faces.mask import LandmarkMask
+
+    if not isinstance(mask, LandmarkMask):
+        return mask(outputs, points)
+    return mask.drawn(points, [0.0 if face.condition is None else worth.head(face.condition) for face in faces])
 
 
 def note_what_was_done(work: Work, canvas: Canvas) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from restorer.bench import harm
@@ -62,3 +64,13 @@ def test_the_plot_shows_the_curve() -> None:
     assert (with_psnr == green).all(-1).sum() > 500
     assert (with_psnr == blue).all(-1).sum() > 200
     assert not (without == blue).all(-1).any()
+
+
+def test_no_person_is_in_both_parts(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    assert harm.part_of(files, False) == files[::2]
+    assert harm.part_of(files, True) == files[1::2]
+    rows = [f"{number}.png,{person}" for number, person in enumerate("aabbcc")]
+    (tmp_path / "MANIFEST.csv").write_text("\n".join(["file,person", *rows]))
+    assert harm.part_of(files, False) == [files[0], files[1], files[4], files[5]]
+    assert harm.part_of(files, True) == files[2:4]

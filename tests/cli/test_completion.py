@@ -23,8 +23,17 @@ def offered(*words: str) -> list[str]:
 
 
 def test_the_first_word_is_a_command_or_a_photo() -> None:
-    assert offered("") == [*COMMANDS, ":files"]
+    assert offered("") == [*COMMANDS, "help", "version", ":files"]
     assert offered("mod") == ["models", ":files"]
+
+
+def test_help_and_version_are_first_words_too() -> None:
+    assert offered("he") == ["help", ":files"]
+    assert "version" in offered("ver")
+    assert "models" in offered("help", "mo")
+    assert "verify" in offered("help", "models", "ve")
+    assert offered("help", "demo", "") == []
+    assert offered("version", "") == []
 
 
 def test_options_of_the_photo_command_and_of_others() -> None:

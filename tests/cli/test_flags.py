@@ -135,7 +135,10 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--format": ("../batch/test_servers.py", "test_parts_of_a_plan_make_one_whole_run"),
         "--scale": ("../batch/test_servers.py", "test_a_run_that_would_name_results_otherwise_is_refused"),
     },
-    "models list": {"--json": (MODELS, "test_list_as_json")},
+    "models list": {
+        "--all": (MODELS, "test_a_pipe_has_everything_anyhow"),
+        "--json": (MODELS, "test_list_as_json"),
+    },
     "models show": {"--json": (MODELS, "test_show_says_everything")},
     "models path": {},
     "models pull": {

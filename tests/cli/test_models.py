@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,21 +89,47 @@ def test_list_in_a_pipe_is_a_line_a_table_with_everything(capsys: pytest.Capture
     assert " yes " in row("small")
 
 
+@pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
-def test_list_on_a_terminal_fits_its_width_and_80_columns_need_30_lines(width: int) -> None:
+def test_list_on_a_terminal_fits_its_width_and_80_columns_need_25_lines(width: int, every: bool) -> None:
     rows = [_row(table) for table in weights.tables().values()]
     rows.sort(key=lambda row: weights_view.by_role(row.role))
-    lines = [line.plain for line in weights_view.listing(rows, width)]
+    lines = [line.plain for line in weights_view.listing(rows, width, every=every)]
     assert max(map(len, lines)) <= width
-    assert width < 80 or len(lines) <= 30
+    assert width < 80 or every or len(lines) <= 25
     text = "\n".join(lines)
-    brought = " ".join(text[text.index("Bring your own") :].split())
+    words = " ".join(text.split())
+    own = [row for row in rows if row.download == weights_view.OWN_FILE]
     for row in rows:
-        if row.download == weights_view.OWN_FILE:
-            assert re.search(rf" {re.escape(row.name)}[,.]", brought)
+        name = re.escape(row.name)
+        if row in own:
+            assert every == bool(re.search(rf" {name}[,.]", words))
+        elif row.brief and not every:
+            assert re.search(rf"More upscalers, [^:]*:[^:]* {name}[,.]", words)
+        elif row.role not in weights_view.FIRST and not every:
+            assert re.search(rf"Also: .*{name} ({re.escape(row.download)}|here)[,.]", words)
         else:
-            assert re.search(rf"(?m)^.* {re.escape(row.name)} +{re.escape(row.download)}( here)?( |$)", text)
+            assert re.search(rf"(?m)^.* {name} +{re.escape(row.download)}( here)?( |$)", text)
     assert text.index("Face restorer") < text.index("tiny-detector")
+    assert every or f"For {len(own)} more you bring your own file. `restore models list --all` has" in words
+    assert "own file" in words
+
+
+def test_a_pipe_has_everything_anyhow(capsys: pytest.CaptureFixture[str]) -> None:
+    assert restore_models("list", "--all") == 0
+    every = capsys.readouterr().out
+    assert restore_models("list") == 0
+    assert every == capsys.readouterr().out
+    assert len(every.splitlines()) == 1 + len(weights.tables())
+
+
+def test_one_of_many_that_is_here_has_a_line() -> None:
+    rows = [_row(table) for table in weights.tables().values()]
+    name = next(row.name for row in rows if row.brief)
+    shown = [replace(row, here=row.here or row.name == name) for row in rows]
+    lines = [line.plain for line in weights_view.listing(shown, 80)]
+    assert any(re.match(rf"(.* )? *{re.escape(name)} +\d+ MB here", line) for line in lines)
+    assert not any(f"{name}," in line for line in lines)
 
 
 def test_list_marks_a_table_that_replaces_a_shipped_one(

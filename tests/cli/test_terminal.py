@@ -114,6 +114,23 @@ def test_one_photo_and_what_stays_after_ctrl_c(folder: Path) -> None:
     compare("interrupt", 80, terminal.lines())
 
 
+def test_a_picture_that_goes_to_stdout_says_its_stages(folder: Path) -> None:
+    """The bar is on the terminal, the picture in the file; so for a photo by its name and for one from stdin."""
+    for typed, name in (("grandma.png -o -", "grandma.png"), ("- < grandma.png", "the photo from stdin")):
+        script = f"exec {sys.executable} -m tests.support.scene now+slow {typed} {' '.join(PLAIN)} > result.png"
+        shown = f"Enlarging the picture: {name}"
+
+        def is_seen(lines: list[str], shown: str = shown) -> bool:
+            return any(shown in line for line in lines)
+
+        with Terminal(["sh", "-c", script], columns=100, folder=folder) as terminal:
+            terminal.wait(until=is_seen)
+            terminal.type(b"\x03")
+            assert terminal.wait() == 130
+        assert terminal.cursor_is_shown
+        assert not any("Enlarging" in line for line in terminal.lines())
+
+
 def test_what_goes_into_a_file_reaches_it(folder: Path) -> None:
     """Records sent to a file while a bar is on the terminal; nothing of them is seen there."""
     words = ("album", "-o", "out", "--json", *PLAIN)
@@ -128,6 +145,31 @@ def test_what_goes_into_a_file_reaches_it(folder: Path) -> None:
     assert list(bars(terminal))
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_what_people_do_at_three_widths(folder: Path, columns: int) -> None:
+    """One photo, a folder of twenty, the demo, a crowd, and Ctrl-C in the middle of a folder, one after the other."""
+    words = list(PLAIN)
+    scenes = [
+        ("now", ["grandma.png", *words]),
+        ("now", ["album", "-o", "out", *words]),
+        ("now", ["demo"]),
+        ("now+crowd", ["crowd.png", "--offline", "--background", "lanczos", "--scale", "1"]),
+        ("now+slow", ["album", "-o", "again", *words]),
+    ]
+    with scene(folder, "tour", columns, json.dumps(scenes)) as terminal:
+        terminal.wait(until=lambda lines: any(line.startswith("$ restore album -o again") for line in lines))
+        terminal.wait(until=lambda lines: "Enlarging" in lines[-1])
+        terminal.type(b"\x03")
+        assert terminal.wait() == 130
+    assert terminal.cursor_is_shown
+    drawn = list(bars(terminal))
+    for part in ("summer", "before.jpg", " of 29", "Enlarging"):
+        assert any(part in line for line in drawn), part
+    lines = terminal.lines()
+    assert max(map(len, [*lines, *drawn])) <= columns
+    compare("tour", columns, lines)
+
+
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_pages_and_errors_at_every_width(folder: Path, columns: int) -> None:
     """Several commands in one terminal, as one screen; of the weights those of today, since there will be others."""
@@ -137,7 +179,8 @@ from restorer import weights
 from restorer.cli import main
 every = weights.tables
 weights.tables = lambda: {{name: table for name, table in every().items() if name in {KNOWN}}}
-for words in (["-h"], ["models", "list"], ["faces", "--help"], ["no such folder/with a long name/grandma.jpg"],
+for words in (["-h"], ["models", "list"], ["models", "list", "--all"], ["faces", "--help"],
+              ["no such folder/with a long name/grandma.jpg"],
               ["grandma.png", "--background", "none"]):
     print("$ restore", *words, flush=True)
     try:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from restorer.batch.slips import meant
+from restorer.cli import declared as declaring
 from restorer.cli import help as pages
 from restorer.cli.commands import COMMANDS
 from restorer.cli.request import PHOTO_OPTIONS
@@ -19,7 +20,7 @@ from restorer.cli.signatures import functions
 from restorer.cli.typed import show_help
 from restorer.errors import UsageError
 from restorer.formatting import face_numbers, nearest, number, ranges
-from restorer.options import declared
+from restorer.options import Options, declared
 from tests.support.in_process import restore
 
 Capture = pytest.CaptureFixture[str]
@@ -108,6 +109,19 @@ def test_a_page_says_what_a_value_is(capsys: Capture) -> None:
         assert typed in whole
     assert "<" not in re.sub(r"\{.*?\}", "", whole)
     assert "gpen-1024" not in whole, "what no source has is no name that works"
+
+
+def test_a_knob_stands_in_help_with_the_models_that_have_it_and_not_at_all_where_none_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = declared(Options)
+    fidelity = known["fidelity"]
+    assert "for codeformer, codeformer-colorization or codeformer-inpainting." in declaring.help_of(fidelity)
+    assert not declaring.typed(fidelity).hidden
+    monkeypatch.setattr(declaring, "names_with", lambda _control: ())
+    assert declaring.typed(fidelity).hidden
+    assert declaring.help_of(fidelity).endswith("for models that have it.")
+    assert not declaring.typed(known["strength"]).hidden
 
 
 def test_no_help_of_nothing() -> None:

@@ -233,7 +233,8 @@ def _options() -> Iterator[str]:
     """Yield the options with their types and what they do."""
     types = OptionFields.__annotations__
     for name, option in declared(Options).items():
-        text = option.help.replace("{names}", "a name that `restore models list` shows")
+        names = "models that have it" if option.control else "a name that `restore models list` shows"
+        text = option.help.replace("{names}", names)
         kind = str(getattr(types.get(name), "__forward_arg__", types.get(name, "str"))).replace("|", "or")
         yield f"- `{name}` ({kind}; {option.default!r}): {text}"
     yield ""

@@ -80,6 +80,20 @@ def at(mask: np.ndarray, point: np.ndarray) -> float:
     return float(mask[y, x])
 
 
+def test_a_mask_of_the_head_holds_the_face_and_more_around_it() -> None:
+    mask = LandmarkMask()
+    face, half, head = mask.drawn(np.stack([POINTS] * 3), [0.0, 0.5, 1.0])
+    assert np.array_equal(face, drawn(POINTS))
+    assert (half >= face - 1e-6).all()
+    assert (head >= half - 1e-6).all()
+    assert head.sum() > 1.5 * face.sum()
+    hair, neck, ear = np.array([0.5, 0.15]), np.array([0.5, 0.93]), np.array([0.17, 0.5])
+    for point in (hair, neck, ear):
+        assert at(face, point) < 0.06
+        assert at(head, point) > 0.2
+    assert np.concatenate([head[0], head[-1], head[:, 0], head[:, -1]]).max() < 0.02
+
+
 def test_a_drawn_mask_holds_the_landmarks_and_leaves_the_rest() -> None:
     mask = drawn(POINTS)
     assert mask.shape == (128, 128)

@@ -65,13 +65,18 @@ def test_how_much_is_kept(resolved: float, kept: float) -> None:
         (condition(256, 200), 1), (condition(60, 50), 1), (condition(256, 60), 0), (condition(1024, 400), 1),
         # Somewhat noisy or squeezed: all of it, less, nothing; a face that is hardly resolved shows but the noise.
         (condition(256, 200, noise=2.6), 1), (condition(256, 200, noise=4.05), 0.5), (condition(256, 200, noise=6), 0),
-        (condition(256, 200, blocks=1.4), 1), (condition(60, 50, noise=2.6), 0),
+        (condition(256, 200, blocks=1.4), 1), (condition(60, 50, noise=2.6), 0), (condition(128, 95, noise=2.6), 1),
         # Noise that was enlarged is no detail.
         (condition(256, 200, coarse=2.5), 0), (condition(256, 200, coarsest=2.8), 0), (Condition(30, 30, None), 0),
     ],
 )  # fmt: skip
 def test_how_much_detail_a_restored_face_has_to_show(found: Condition, held: float) -> None:
     assert worth.held(found) == pytest.approx(held)
+
+
+@pytest.mark.parametrize(("resolved", "head"), [(0, 1), (60, 1), (75, 1), (85, 0.5), (95, 0), (300, 0)])
+def test_how_much_of_the_head_is_restored_with_the_face(resolved: float, head: float) -> None:
+    assert worth.head(condition(256, resolved)) == pytest.approx(head)
 
 
 def test_blots_of_enlarged_noise_are_not_kept() -> None:

@@ -3,6 +3,9 @@
 Parts that take no time stand in for networks, and what else differs from run to run is fixed; the command, its console
 and the bar are the real ones.
 
+Several scenes in one run: "tour", and a JSON list of scenes, [[SCENE, [ARGUMENT, ...]], ...]; what one has changed
+stays so for the next ones.
+
 SCENE is "plain", or names of changes with "+" between them:
 
     now     the bar is seen at once, not after a second
@@ -12,6 +15,7 @@ SCENE is "plain", or names of changes with "+" between them:
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -58,5 +62,18 @@ def play(scene: set[str], arguments: list[str]) -> None:
     main(arguments)
 
 
-if __name__ == "__main__":
+def tour(scenes: list[tuple[str, list[str]]]) -> None:
+    """Run one command after the other, each below its own line as it was typed; the last one's code is that of all."""
+    for number, (scene, arguments) in enumerate(scenes, 1):
+        print("$ restore", *arguments, flush=True)
+        try:
+            play(set(scene.split("+")), arguments)
+        except SystemExit:
+            if number == len(scenes):
+                raise
+
+
+if __name__ == "__main__" and sys.argv[1] == "tour":
+    tour(json.loads(sys.argv[2]))
+elif __name__ == "__main__":
     play(set(sys.argv[1].split("+")), sys.argv[2:])

@@ -95,7 +95,7 @@ class _Faces:
                 answers = [fidelity.all_chosen(work, [face for face, _ in part], known, answers[0], crops, points)]
             for canvas, outputs in zip(self._canvases(len(answers)), answers, strict=False):
                 self._canvas = canvas
-                masks = self._masks(outputs, points)
+                masks = self._masks(outputs, points, [face for face, _ in part])
                 for i, (face, placement) in enumerate(part):
                     neighbours = [other for _, other in faces if other is not placement]
                     seen = cut[i], crops[i]
@@ -215,7 +215,7 @@ class _Faces:
             face.entry.reason = reason
         return None
 
-    def _masks(self, outputs: torch.Tensor, points: np.ndarray) -> np.ndarray:
+    def _masks(self, outputs: torch.Tensor, points: np.ndarray, faces: list[Detection]) -> np.ndarray:
         """Return how much of each crop is pasted, (n, t, t); all of an aligned one."""
         import numpy as np
 
@@ -228,7 +228,7 @@ class _Faces:
         work.record.mask = getattr(mask, "record_name", type(mask).__name__)
         work.record.mask_name = getattr(mask, "name", type(mask).__name__)
         with work.record.timed("mask"):
-            return mask(outputs, points)
+            return judging.masks(mask, outputs, points, faces)
 
     def _put_back(
         self,
