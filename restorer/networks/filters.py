@@ -10,6 +10,12 @@ from torch.nn import functional as F
 
 FIR = (1.0, 3.0, 3.0, 1.0)
 """The resampling filter of StyleGAN2, one axis of it, not normalised."""
+_STRIP = 4 << 20
+"""Values of enlarged features that are made at once, where memory counts."""
+_LEAST_SIDE = 8
+"""Features of a smaller side are enlarged before they are convolved."""
+_FEW = 128
+"""In half precision more channels are, too: torch's transposed convolutions make little of matrix units."""
 
 
 def quick_empty(like: Tensor, *shape: int) -> Tensor:
@@ -28,6 +34,83 @@ def fir_upsample(x: Tensor) -> Tensor:
     """Enlarge (n, c, h, w) twice: zeros between the pixels, then the FIR filter with gain 4."""
     kernel = _fir_kernel(4.0, x.device, x.dtype).expand(x.shape[1], 1, 4, 4)
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+
+
+def bilinear_upsample(x: Tensor) -> Tensor:
+    """Enlarge (n, c, h, w) twice, bilinearly, pixel centres at +0.5."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def enlarged_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Enlarge (n, c, h, w) twice, bilinearly, and convolve the result by 3x3 taps (o, c, 3, 3), zeros around it.
+
+    Away from training and where that is quicker, the two change places: bilinear enlarging is a filter behind zeros
+    between the pixels, and filters commute. The convolution then multiplies a quarter of the numbers (a transposed
+    one), and the filter runs over what are fewer channels. Only the outermost line of the result differs, since
+    enlarging repeats what is at the border where the convolution sees zeros; it is computed the plain way.
+    """
+    count, channels, height, width = x.shape
+    if x.device.type != "cpu" or torch.is_grad_enabled() or min(height, width) < _LEAST_SIDE:
+        return F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
+    half = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    if half and channels > _FEW:
+        return _enlarged_first(x, weight, bias)
+    taps = weight.flip(2, 3).transpose(0, 1)
+    kernel = _fir_kernel(4.0, x.device, weight.dtype).expand(len(weight), 1, 4, 4)
+    padded = _repeating_border(x)
+    rows = max(8, _STRIP // (4 * count * len(weight) * width))
+    result: Tensor | None = None
+    for top in range(0, height, rows):  # what lies between the two is as large as the result, and needed in strips
+        bottom = min(top + rows, height)
+        strip = F.conv_transpose2d(padded[:, :, top : bottom + 2], taps, stride=2, padding=1)
+        strip = F.conv2d(strip, kernel, bias, groups=len(weight))
+        if result is None:
+            result = quick_empty(strip, count, len(weight), 2 * height, 2 * width)
+        result[:, :, 2 * top : 2 * bottom] = strip
+    assert result is not None
+    # Two lines of the features make the two enlarged ones that an outermost line of the result depends on.
+    for lines, side, place in ((x[:, :, :2], slice(2), 0), (x[:, :, -2:], slice(-2, None), -1)):
+        seen = F.pad(bilinear_upsample(lines)[:, :, side], (0, 0, 1 + place, -place))
+        result[:, :, place] = F.conv2d(seen, weight, bias, padding=(0, 1))[:, :, 0]
+    for lines, side, place in ((x[..., :2], slice(2), 0), (x[..., -2:], slice(-2, None), -1)):
+        seen = F.pad(bilinear_upsample(lines)[..., side], (1 + place, -place))
+        result[..., place] = F.conv2d(seen, weight, bias, padding=(1, 0))[..., 0]
+    return result
+
+
+def _repeating_border(x: Tensor) -> Tensor:
+    """Return (n, c, h + 2, w + 2): the features with their outermost lines twice."""
+    count, channels, height, width = x.shape
+    padded = quick_empty(x, count, channels, height + 2, width + 2)
+    padded[:, :, 1:-1, 1:-1] = x
+    padded[:, :, 0, 1:-1], padded[:, :, -1, 1:-1] = x[:, :, 0], x[:, :, -1]
+    padded[..., 0], padded[..., -1] = padded[..., 1], padded[..., -2]
+    return padded
+
+
+def _enlarged_first(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Do what `enlarged_conv` does in the order of its name, large pictures in strips.
+
+    The enlarged features are the largest of a whole network, four times what came in, and never needed all at once.
+    """
+    count, channels, height, width = x.shape
+    row = 4 * count * channels * width
+    if row * height <= 2 * _STRIP:
+        return F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
+    rows = max(8, _STRIP // row)
+    result: Tensor | None = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        above, below = int(top > 0), int(bottom < height)  # a row of the neighbours where there are any
+        strip = bilinear_upsample(x[:, :, top - above : bottom + below])
+        # Of the two rows that each neighbour became, the convolution reaches one; beyond the picture it sees zeros.
+        strip = strip[:, :, above : strip.shape[2] - below]
+        strip = F.conv2d(F.pad(strip, (0, 0, 1 - above, 1 - below)), weight, bias, padding=(0, 1))
+        if result is None:
+            result = quick_empty(strip, count, strip.shape[1], 2 * height, 2 * width)
+        result[:, :, 2 * top : 2 * bottom] = strip
+    assert result is not None
+    return result
 
 
 @lru_cache(maxsize=64)

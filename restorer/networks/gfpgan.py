@@ -15,15 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.filters import fir_blur
-from restorer.networks.stylegan2 import (
-    StyleGAN2Generator,
-    Upsampling,
-    bilinear_upsample,
-    channels,
-    channels_last,
-    enlarged_conv,
-)
+from restorer.networks.filters import bilinear_upsample, enlarged_conv, fir_blur
+from restorer.networks.stylegan2 import StyleGAN2Generator, Upsampling, channels, channels_last
 
 
 class ResBlock(nn.Module):

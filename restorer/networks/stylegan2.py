@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.filters import fir_blur, fir_upsample, quick_empty
+from restorer.networks.filters import bilinear_upsample, enlarged_conv, fir_blur, fir_upsample
 from restorer.networks.frozen_conv import FrozenConv
 
 Upsampling = Literal["fir", "bilinear"]
@@ -33,8 +33,6 @@ Hook = Callable[[int, Tensor], Tensor]
 MAPPING_LR = 0.01
 """The mapping network learns this much more slowly (StyleGAN, appendix C)."""
 _DEMODULATION_EPS = 1e-8
-_STRIP = 4 << 20
-"""Values of enlarged features that are made at once, where memory counts."""
 _FEW_PIXELS = 40 * 40
 """Below so many, scaling the features of one picture is quicker than scaling weights of 512 by 512 channels."""
 
@@ -51,37 +49,6 @@ def channels_last(x: Tensor) -> Tensor:
     """Return (n, c, h, w) in the memory layout in which convolutions are quickest; what they give then has it too."""
     # Measured: with channels innermost torch's CPU convolutions take two thirds to a quarter of the time.
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
-
-
-def bilinear_upsample(x: Tensor) -> Tensor:
-    """Enlarge (n, c, h, w) twice, bilinearly, pixel centres at +0.5."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def enlarged_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Enlarge (n, c, h, w) twice, bilinearly, and convolve the result by 3x3 taps, zeros around it.
-
-    On a CPU large pictures are done in strips: the enlarged features are the largest of a whole network, four times
-    what came in, and never needed all at once.
-    """
-    count, channels, height, width = x.shape
-    row = 4 * count * channels * width
-    if x.device.type != "cpu" or torch.is_grad_enabled() or row * height <= 2 * _STRIP:
-        return F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
-    rows = max(8, _STRIP // row)
-    result: Tensor | None = None
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        above, below = int(top > 0), int(bottom < height)  # a row of the neighbours where there are any
-        strip = bilinear_upsample(x[:, :, top - above : bottom + below])
-        # Of the two rows that each neighbour became, the convolution reaches one; beyond the picture it sees zeros.
-        strip = strip[:, :, above : strip.shape[2] - below]
-        strip = F.conv2d(F.pad(strip, (0, 0, 1 - above, 1 - below)), weight, bias, padding=(0, 1))
-        if result is None:
-            result = quick_empty(strip, count, strip.shape[1], 2 * height, 2 * width)
-        result[:, :, 2 * top : 2 * bottom] = strip
-    assert result is not None
-    return result
 
 
 def own_precision(x: Tensor) -> AbstractContextManager[object]:

@@ -1,0 +1,50 @@
+"""Enlarging and convolving, in either order."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from restorer.networks import filters
+from restorer.networks.filters import bilinear_upsample, enlarged_conv
+
+sides = st.integers(8, 21)
+
+
+def _drawn(count: int, height: int, width: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (count, 3, height, width), (4, 3, 3, 3), (4,)
+    x, weight, bias = (torch.randn(shape, generator=generator) for shape in shapes)
+    return x, weight, bias
+
+
+@settings(deadline=None)
+@given(st.integers(1, 2), sides, sides, st.integers(0, 99))
+def test_enlarging_and_convolving_change_places(count: int, height: int, width: int, seed: int) -> None:
+    x, weight, bias = _drawn(count, height, width, seed)
+    wanted = F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
+    with torch.inference_mode():
+        torch.testing.assert_close(enlarged_conv(x, weight, bias), wanted, rtol=0, atol=1e-4)
+
+
+def test_strips_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, bias = _drawn(1, 40, 20, 0)
+    with torch.inference_mode():
+        whole = enlarged_conv(x, weight, bias)
+        monkeypatch.setattr(filters, "_STRIP", 1)
+        torch.testing.assert_close(enlarged_conv(x, weight, bias), whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("few", [1, 128], ids=["enlarged first", "convolved first"])
+def test_half_precision_is_near(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "_FEW", few)
+    monkeypatch.setattr(filters, "_STRIP", 1)
+    x, weight, bias = _drawn(2, 40, 20, 0)
+    wanted = F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = enlarged_conv(x, weight, bias)
+    assert found.dtype == torch.bfloat16
+    assert float((found.float() - wanted).square().mean().sqrt() / wanted.std()) < 0.02
