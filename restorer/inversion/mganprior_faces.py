@@ -18,7 +18,7 @@ from restorer.inversion.perceptual import features_of
 from restorer.inversion.searcher import FaceSearcher, Setup, Wish
 from restorer.models.mganprior import descends_plainly
 
-LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 6}
+LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 4}
 """Behind which layer codes are joined: coarse where the prior shall decide more, fine where the picture shall."""
 RATE = 0.05
 """Of Adam."""
