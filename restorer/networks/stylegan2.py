@@ -146,7 +146,9 @@ class StyledConv(nn.Module):
 
     def _is_searched(self, x: Tensor, latent: Tensor) -> bool:
         """Whether what goes in has a gradient and the parameters have none: on a CPU, in their own precision."""
-        if not torch.is_grad_enabled() or not (x.requires_grad or latent.requires_grad):
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling() or len(x) != len(latent):
+            return False
+        if not (x.requires_grad or latent.requires_grad):
             return False
         if self.noise != "add" or self.upsample == "bilinear" or x.device.type != "cpu" or x.dtype != self.bias.dtype:
             return False
@@ -176,7 +178,9 @@ class StyledConv(nn.Module):
     def _energy(self) -> Tensor:
         """Return the squares of the weights, summed over the taps (in_channels, out_channels); kept between runs."""
         weight = self.weight
-        lasting = not ((torch.is_grad_enabled() and weight.requires_grad) or weight.is_inference())
+        learnt = torch.is_grad_enabled() and weight.requires_grad
+        # While a network is exported its weights have no place in memory.
+        lasting = not (learnt or weight.is_inference() or torch.compiler.is_compiling())
         key = (weight.data_ptr(), weight._version, weight.device) if lasting else None
         if key is not None and self._known_energy is not None and self._known_energy[0] == key:
             return self._known_energy[1]

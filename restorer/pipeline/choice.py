@@ -343,8 +343,17 @@ def check_likeness(options: Options, model: str, crop: CropSpec) -> None:
             )
 
 
-def check_license(options: Options, table: Table, role: Role, tables: Mapping[str, Table]) -> None:
+def check_license(
+    options: Options, table: Table, role: Role, tables: Mapping[str, Table], asked: str | None = None
+) -> None:
     """Refuse weights that were named and do not allow what `license` asks for.
+
+    Args:
+        options: of the run.
+        table: of the weights.
+        role: what they do.
+        tables: all there are.
+        asked: the option that needs them, where they were not named themselves.
 
     Raises:
         LicenseForbidsError: they forbid it, or nobody has said that they allow it; the others of their role are named.
@@ -356,10 +365,11 @@ def check_license(options: Options, table: Table, role: Role, tables: Mapping[st
     what = (
         "may not be used commercially without more" if table.commercial is False else "says nothing of commercial use"
     )
+    instead = f"Leave {asked} out" if asked else f"Use {' or '.join([*others, 'auto'])}"
     raise LicenseForbidsError(
         table.name,
         f"{table.name} {what}{said}.",
-        f"Use {' or '.join([*others, 'auto'])}, or leave --license out. If you hold the rights to weights of your own, "
+        f"{instead}, or leave --license out. If you hold the rights to weights of your own, "
         "write commercial = true into their table of weights.toml.",
     )
 

@@ -355,7 +355,7 @@ def _check_parts(options: Options, given: Given, tables: Mapping[str, Table]) ->
     if cleaner is not None:
         choices.check_license(options, cleaner, "upscaler", tables)
     if options.min_likeness is not None:
-        choices.check_license(options, tables[choices.recogniser(tables)], "face recogniser", tables)
+        choices.check_license(options, tables[choices.recogniser(tables)], "face recogniser", tables, "--min-likeness")
 
 
 def _named(field: str, name: str) -> Table:

@@ -148,7 +148,7 @@ def test_no_help_of_nothing() -> None:
         (["grandma.png", "-out", "x.jpg"], "-out is no option", "--out?"),
         (["grandma.png", "-scale=3"], "-scale=3 is no option", "--scale?"),
         (["faces", "grandma.png", "-json"], "-json is no option", "--json?"),
-        (["--sclae", "3", "grandma.png"], "no option --sclae", "Did you mean --scale?"),
+        (["--sclae", "3", "grandma.png"], "no option --sclae", "Did you mean --scale or --clean?"),
         (["grandma.png", "-z"], "no option -z", "restore --help"),
         (["grandma.png", "--scale"], "--scale needs a value", "restore --help"),
         (["grandma.png", "--overwrite=yes"], "--overwrite takes no value", "restore --help"),

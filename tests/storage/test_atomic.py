@@ -20,6 +20,7 @@ ELSEWHERE = frozenset({
     "cli/man.py",  # a page for `man`, in a folder that is gone afterwards
     "training/checkpoints.py", "training/packing.py",  # into a folder that gets its name when all of it is there
     "training/curves.py",  # a line is added to the losses
+    "server/storeroom.py",  # uploads, in a folder of its own that goes with the server
     "weights/mirror.py",  # a download that goes on where it was cut
     "storage/atomic.py", "storage/temporary.py",
 })  # fmt: skip

@@ -36,7 +36,7 @@ class Disk:
             self.events.append(("flush", known.st_ino, known.st_size))
 
         monkeypatch.setattr(os, "fsync", noted_fsync)
-        for owner, name in ((os, "replace"), (os, "rename"), (Path, "replace"), (Path, "rename")):
+        for owner, name in ((os, "replace"), (os, "rename"), (os, "link"), (Path, "replace"), (Path, "rename")):
             monkeypatch.setattr(owner, name, self._noted(getattr(owner, name)))
 
     def _noted(self, rename: Any) -> Any:
