@@ -64,7 +64,11 @@ class _RememberingComponents(Components):
         return part if self.is_search else _FaceRestorer(part, self._memory, self._key("restored", part))
 
     def mask(self) -> tuple[Mask, str | None]:
+        from restorer.faces.mask import LandmarkMask
+
         part, warning = super().mask()
+        if isinstance(part, LandmarkMask):  # it asks no network, and its outline is drawn by more than a crop shows
+            return part, warning
         return _Mask(part, self._memory, self._key("mask", part)), warning
 
     def background(self, size: tuple[int, int]) -> tuple[Background, str | None]:
