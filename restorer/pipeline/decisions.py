@@ -110,12 +110,12 @@ class Decisions:
     def _check(self) -> None:
         """Check names early: a wrong one is an error before any photo is read. What "auto" means waits for its need."""
         options, given, tables = self.options, self.given, self._available.tables
+        if given.face_model is None and options.model == NONE:
+            choices.check_no_faces(options)  # first: what makes no sense is not asked for its licence
         _check_parts(options, given, tables)
         if given.face_model is not None:
             choices.check_likeness(options, self.model, given.face_model.crop)
-        elif options.model == NONE:
-            choices.check_no_faces(options)
-        else:
+        elif options.model != NONE:
             name = options.model if options.model != AUTO else choices.wanted(tables, "face restorer", options.scale)
             table = searches.with_prior(options, _named("model", name))
             choices.check_model(options, table, tables)

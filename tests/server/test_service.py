@@ -13,6 +13,7 @@ from PIL import Image
 
 from restorer import Restorer
 from restorer.errors import RestorerError, UnknownOptionError, UnknownTableError, UnreadablePhotoError, UsageError
+from restorer.faces.mask import LandmarkMask
 from restorer.options import Options
 from restorer.server import choices
 from restorer.server.jobs import FairQueue, Job, Upload
@@ -20,6 +21,7 @@ from restorer.server.limits import Limits
 from restorer.server.memory import Memory
 from restorer.server.names import clean
 from restorer.server.refusals import BusyError, NotReadyError, TooLargeError, UnknownThingError
+from restorer.server.remembering import RememberingRestorer
 from restorer.server.service import Service, result_of
 from restorer.server.storeroom import Storeroom, remove_abandoned
 from restorer.upscaling.lanczos import Lanczos
@@ -340,3 +342,9 @@ def test_memory_is_bounded_and_makes_each_thing_once() -> None:
     assert memory.bytes <= 100
     assert memory.get("large", lambda: "x", lambda _value: 51) == "x"
     assert len(memory) == 2
+
+
+def test_a_drawn_mask_is_drawn_by_what_the_pipeline_knows_of_a_face() -> None:
+    """A wrapper that remembers it would be asked for a plain outline, where the command draws around the head."""
+    restorer = RememberingRestorer(Memory(1 << 20), model="tiny", offline=True)
+    assert isinstance(restorer.components.mask()[0], LandmarkMask)
