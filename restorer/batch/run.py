@@ -198,6 +198,7 @@ class _Course:
         self._reader = Reader(results, LARGE_PHOTO_PIXELS)
         self._writer = Writer(results)
         self._reading, self._writing = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
+        self._ahead: Future[list[Work]] | None = None
         self._under_way: deque[Future[Record]] = deque()
         faces = self._restorer.options.batch_size or FACES
         self._lanes: Lanes[Work, Result | None] = Lanes(self._hand_on, lanes or LANES, LARGE_PHOTO_PIXELS, faces)
@@ -205,9 +206,9 @@ class _Course:
     def take(self, jobs: Iterable[Job], until: float | None) -> None:
         """Take the photos in their order, until all are written or the time is up."""
         left = iter(jobs)
-        ahead = self._reading.submit(self._reader.read_on, left)
-        while works := wait_until_done(ahead).result():
-            ahead = self._reading.submit(self._reader.read_on, left)
+        self._ahead = self._reading.submit(self._reader.read_on, left)
+        while works := wait_until_done(self._ahead).result():
+            self._ahead = self._reading.submit(self._reader.read_on, left)
             for work in works:
                 if until is not None and not work.is_settled and time.monotonic() >= until:
                     self._summary.out_of_time = True
@@ -247,6 +248,8 @@ class _Course:
         self._reading.shutdown(wait=False, cancel_futures=True)
         self._report(wait=True)
         self._lanes.wait()
+        if self._ahead is not None:
+            wait_until_done(self._ahead)  # the executor would wait for it too, but deaf to a second interrupt
         self._reading.shutdown()
         self._writing.shutdown()
         self._results.sweep()

@@ -310,9 +310,13 @@ class Lanes(Generic[W, R]):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def wait(self) -> None:
-        """Wait until all threads have ended, after `stop`."""
+        """Wait until all threads have ended, after `stop`.
+
+        The batcher comes first: it knows a thread whose start was interrupted, of which the executor does not know, and
+        hears an interrupt at any moment, where the executor waits without end.
+        """
+        self.batcher.wait()
         self._threads.shutdown()
-        self.batcher.wait()  # of a thread whose start was interrupted the executor does not know
 
     def _has_room(self, pixels: int) -> bool:
         taken = [turn.pixels for turn in self._turns if turn.pixels]

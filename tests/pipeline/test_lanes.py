@@ -367,13 +367,17 @@ def lanes_alive() -> list[str]:
 
 
 def waits(thread: threading.Thread) -> bool:
-    """Tell whether a thread waits for others, but not for one that is just being started."""
+    """Tell whether a thread waits for others, but not for one that is just being started.
+
+    And not without end: an interrupt that comes just before such a wait is heard only after it.
+    """
     frame, names = sys._current_frames().get(cast("int", thread.ident)), []
+    if frame is None or frame.f_locals.get("timeout") is None:
+        return False
     while frame is not None:
         names.append((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
         frame = frame.f_back
-    ways = {("threading.py", name) for name in ("wait", "join", "_wait_for_tstate_lock")}
-    return names[0] in ways and ("threading.py", "start") not in names
+    return names[0] == ("threading.py", "wait") and ("threading.py", "start") not in names
 
 
 class Interrupted:
