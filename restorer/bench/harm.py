@@ -4,11 +4,12 @@
 
 Clean faces are those of the folder as they are, at --side pixels; degraded ones the same as `restore evaluate` degrades
 them (--degrade, seed 0). "judged" is what the pipeline does, "always" what it does when told to restore all faces.
-Detail is the energy of the Laplacian in the inner face, as a share of that of the plain enlargement. Limits are chosen
-on every second face of the sorted folder, from the first on (--part tuned), and figures reported on the others (--part
-reported, the default); on every second person where a MANIFEST.csv says of each `file` which `person` it shows. The
-plot shows for other limits of how finely a face must be resolved what share of clean faces would be left alone, and of
-degraded ones, and what becomes of the PSNR of these.
+Detail is the energy of the Laplacian in the inner face, as a share of that of the plain enlargement. Of degraded faces
+the share that is restored leaves out those that the draw left as they were (from 40 dB on): mixtures reach from clean
+to hopeless. Limits are chosen on every second face of the sorted folder, from the first on (--part tuned), and figures
+reported on the others (--part reported, the default); on every second person where a MANIFEST.csv says of each `file`
+which `person` it shows. The plot shows for other limits of how finely a face must be resolved what share of clean faces
+would be left alone, and of degraded ones, and what becomes of the PSNR of these.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ LIMITS = (60.0, 80.0, 90.0, 100.0, 115.0, 130.0, 150.0, 180.0)
 """Resolved pixels across the crop that the curve goes through."""
 INNER = (0.2, 0.3, 0.8, 0.9)
 """The part of an aligned face that is measured (left, top, right, bottom)."""
+UNTOUCHED = 40.0
+"""Decibels in the inner face from which on a face counts as left alone by its degradation."""
 ENOUGH = 0.95
 """Share of the plain enlargement's detail that a clean face is to keep at least."""
 
@@ -234,9 +237,11 @@ def main(arguments: list[str]) -> int:
         pairs = [degrade(picture, np.random.default_rng([0, index])) for index, picture in enumerate(clean)]
         worse, truths = [pair.picture for pair in pairs], [pair.truth for pair in pairs]
         found = _both(worse, options.model, 1.0)
-        rows: dict[str, Any] = {"input": likeness(worse, truths, identity)}
+        touched = np.array([fidelity(*pair) < UNTOUCHED for pair in zip(worse, truths, strict=True)])
+        rows: dict[str, Any] = {"input": {"untouched": int((~touched).sum())} | likeness(worse, truths, identity)}
         for kind, each in found.items():
-            rows[kind] = {"restored": float(np.mean(each.restored))} | likeness(each.images, truths, identity)
+            restored = float(np.mean(np.array(each.restored)[touched])) if touched.any() else 1.0
+            rows[kind] = {"restored": restored} | likeness(each.images, truths, identity)
         result["degraded"][name] = rows
         if "curve" not in result:
             result["curve"] = curve(clean, worse, truths, found["always"])
@@ -278,7 +283,7 @@ def table(result: dict[str, Any]) -> str:
     lines.append("degraded  run     restored  PSNR dB   NIQE  identity")
     for degradation, found in result["degraded"].items():
         for name, row in found.items():
-            shares = f"{row['restored']:8.1%}" if "restored" in row else " " * 8
+            shares = f"{row['restored']:8.1%}" if "restored" in row else f"{row['untouched']:2} as was"
             figures = (f"{row[key]:7.{digits}f}" if key in row else "      -" for key, digits in _FIGURES)
             lines.append(f"{degradation:9} {name:7} {shares}  {' '.join(figures)}")
     for row in result.get("curve", ()):

@@ -40,6 +40,13 @@ NOISE, COARSE_NOISE, COARSEST_NOISE, COLOUR_NOISE, BLOCKS = 1.8, 2.0, 2.3, 0.5, 
 TEXTURED = 256.0
 """Pixels across the crop below which a half and a quarter of its size show the face's own texture in every place: the
 limits of coarse noise rise as the face gets smaller."""
+THROUGHOUT = 0.75
+"""How much less a middling place of a face may resolve than its strongest edges and still count as those do."""
+PLACES, FEWEST_PLACES = 0.5, 0.25
+"""Share of a face's places that have edges at least if it is as sharp as they say, and the share at which none of its
+sharpness is believed: scratches and coarse blocks are sharp in a few places, and what they lie on may be blurred."""
+STRIPES = 4.0
+"""By how many times the finest detail across rows may exceed that across columns; interlaced rows exceed it."""
 COARSER = 3.0
 """By how many times noise is stronger at a half or a quarter of the size than at the photo's own if it was enlarged."""
 BARE, ROUGH = 95.0, 75.0
@@ -80,7 +87,14 @@ class Condition:
             found.coarsest_noise / (COARSEST_NOISE * textured),
             found.colour_noise / COLOUR_NOISE,
             found.blocks / BLOCKS,
+            found.stripes / STRIPES,
         )
+
+    @property
+    def believed(self) -> float:
+        """How far its edges speak for all of the face: 0 to 1; 1 where most places have them."""
+        found = self.quality
+        return 1.0 if found is None else min(max((found.places - FEWEST_PLACES) / (PLACES - FEWEST_PLACES), 0.0), 1.0)
 
     @property
     def enlarged(self) -> bool:
@@ -124,12 +138,19 @@ def judge(face: np.ndarray, side: float) -> Condition:
     step = max(height, width) / LARGEST
     if step <= 1:
         found = quality.measure_picture(face)
-        return Condition(side, resolved(side, found.edge), found)
+        return Condition(side, _resolved_throughout(side, found), found)
     top, left = max((height - LARGEST) // 2, 0), max((width - LARGEST) // 2, 0)
     middle = quality.measure_picture(face[top : top + LARGEST, left : left + LARGEST])
     small = cv2.resize(face, (round(width / step), round(height / step)), interpolation=cv2.INTER_AREA)
-    edge = quality.measure(quality.luma_of(small)).edge
-    return Condition(side, resolved(side / step, edge), replace(middle, edge=edge))
+    whole = quality.measure(quality.luma_of(small))
+    found = replace(middle, edge=whole.edge, throughout=whole.throughout, places=whole.places)
+    return Condition(side, _resolved_throughout(side / step, found), found)
+
+
+def _resolved_throughout(side: float, found: Quality) -> float:
+    """Return how many pixels hold the detail of a crop by its edges, and by those of its middling place."""
+    strongest, middling = resolved(side, found.edge), resolved(side, found.throughout)
+    return min(strongest, middling / THROUGHOUT) if middling else strongest
 
 
 def resolved(side: float, edge: float) -> float:
@@ -143,15 +164,15 @@ def resolved(side: float, edge: float) -> float:
 def needs_nothing(condition: Condition, *, output_size: int, scale: float) -> bool:
     """Return whether a face is best left alone.
 
-    It is clean, and shown at most a little larger than it is resolved, or finely resolved and not shown so large that
-    its softness would be seen.
+    It is clean, sharp in most places, and shown at most a little larger than it is resolved, or finely resolved and not
+    shown so large that its softness would be seen.
 
     Args:
         condition: how good it is in the photo.
         output_size: side of the network's picture: more pixels than that it has not to offer.
         scale: how many times larger than the photo the result is.
     """
-    if not condition.clean or condition.resolved <= 0:
+    if not condition.clean or condition.resolved <= 0 or condition.believed < 1:
         return False
     step = min(output_size, condition.side * scale) / condition.resolved
     return step <= OWN_STEP or (condition.resolved >= FINE and step <= LARGEST_STEP)
@@ -164,7 +185,7 @@ def kept(condition: Condition) -> float:
     """
     if not condition.clean and condition.enlarged:
         return 0.0
-    return min(max((condition.resolved - COARSE) / (FINE - COARSE), 0.0), 1.0)
+    return condition.believed * min(max((condition.resolved - COARSE) / (FINE - COARSE), 0.0), 1.0)
 
 
 def held(condition: Condition) -> float:
@@ -174,7 +195,7 @@ def held(condition: Condition) -> float:
     none where blur, noise or blocks are what it would show.
     """
     crisp = condition.resolved / condition.side
-    sharp = min(max((crisp - SOFT) / (CRISP - SOFT), 0.0), 1.0)
+    sharp = condition.believed * min(max((crisp - SOFT) / (CRISP - SOFT), 0.0), 1.0)
     if condition.clean:
         return max(kept(condition), sharp)
     if condition.enlarged:

@@ -3,7 +3,8 @@
 Plain measures with a physical meaning. Noise is what also the evenest places show, at the picture's own size and, since
 noise that was enlarged or smoothed is coarser, at a half and a quarter of it; in the colours it is what brightness does
 not go along with. Blocks are what the lines between JPEG's cells of 8 pixels have and the lines beside them have not.
-Sharpness is how wide the strongest edges are.
+Sharpness is how wide the strongest edges are, and in how many places there are any: scratches and the borders of coarse
+blocks are sharp too, but a picture is not sharp because of a few of them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ _BAREST = 4.0
 _ABOVE_NOISE, _OF_STRONGEST = 6.0, 0.35
 """An edge is this many times as steep as the evenest places, and this share of the steepest."""
 _LEAST_EDGES = 12
+_PLACE, _ACROSS, _DOWN = 32, 3, 4
+"""Least side in pixels of the places that are looked at for edges one by one, and how many there are at most."""
+_LEAST_PLACES, _LEAST_EDGES_OF_PLACE = 4, 8
+_FLAT = 2.0
+"""Mean square of the finest steps, levels, that rounding leaves where there is nothing."""
 _GRAIN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 """The finest detail: even and evenly sloped places give nothing, white noise its own standard deviation."""
 
@@ -50,6 +56,11 @@ class Quality:
         blocks: by how much the steps at JPEG's borders exceed those beside them; about 0.5 at quality 95, 1.2 at 80.
         edge: the half-width (sigma) of the strongest edges; about 0.8 for a picture as sharp as its pixels allow;
             infinite where no edge stands out of noise and shading.
+        throughout: the same of the middle one of up to twelve places, each by its own strongest edges; infinite where
+            most of them have none. As `edge` where the picture is too small for several places.
+        places: share of those places that have edges; 1 where the picture is too small.
+        stripes: by how many times the finest detail is stronger across rows than across columns, or the other way:
+            1 to 3 of a photo, more of interlaced rows and of scratches in one direction.
     """
 
     noise: float
@@ -58,6 +69,9 @@ class Quality:
     colour_noise: float
     blocks: float
     edge: float
+    throughout: float
+    places: float = 1.0
+    stripes: float = 1.0
 
 
 def luma_of(pixels: np.ndarray) -> np.ndarray:
@@ -94,7 +108,7 @@ def measure(luma: np.ndarray, colours: np.ndarray | None = None) -> Quality:
             tints = _halved(tints)
         seen = _halved(seen)
     own, half, quarter = noise
-    return Quality(own, half, quarter, colour_noise, _blocks(luma), _edge(luma))
+    return Quality(own, half, quarter, colour_noise, _blocks(luma), *_edges(luma), _stripes(luma))
 
 
 def _halved(picture: np.ndarray) -> np.ndarray:
@@ -146,8 +160,17 @@ def _blocks(luma: np.ndarray) -> float:
     return max(min(found), 0.0)
 
 
-def _edge(luma: np.ndarray) -> float:
-    """Return sigma of the middle one of the strongest edges, pixels.
+def _stripes(luma: np.ndarray) -> float:
+    """Return by how much the steps from row to row exceed those from column to column, or the other way."""
+    squares = []
+    for rows in (luma, luma.T):
+        step = 3 * (rows[2:-1] - rows[1:-2]) + rows[:-3] - rows[3:]  # what slopes and bends explain is out of it
+        squares.append(float(np.mean(step * step)) + _FLAT)
+    return max(squares) / min(squares)
+
+
+def _edges(luma: np.ndarray) -> tuple[float, float, float]:
+    """Return sigma of the strongest edges, pixels, that of the middle one of several places, and how many have edges.
 
     An edge of this sigma that is blurred by another has a slope in proportion to 1 / sqrt(sigma ** 2 + blur ** 2); the
     ratio of the slopes after two blurs gives sigma (Zhuo and Sim, "Defocus map estimation from a single image", 2011).
@@ -161,11 +184,34 @@ def _edge(luma: np.ndarray) -> float:
     crests = [(steep >= np.roll(steep, 1, axis)) & (steep >= np.roll(steep, -1, axis)) for axis in (0, 1)]
     crest = np.where(across, crests[1], crests[0])
     crest[:4] = crest[-4:] = crest[:, :4] = crest[:, -4:] = False
+    least = max(_BAREST, _ABOVE_NOISE * math.sqrt(evenest(steep)))
+    whole = _sigma(steep, gentle, crest, least, _LEAST_EDGES)
+    height, width = luma.shape
+    down, over = (min(max(length // _PLACE, 1), most) for length, most in ((height, _DOWN), (width, _ACROSS)))
+    if down * over < _LEAST_PLACES:
+        return whole, whole, 1.0
+    found = []
+    for i, j in np.ndindex(down, over):
+        place = np.s_[height * i // down : height * (i + 1) // down, width * j // over : width * (j + 1) // over]
+        found.append(_sigma(steep[place], gentle[place], crest[place], least, _LEAST_EDGES_OF_PLACE))
+    found.sort()
+    return whole, found[(len(found) - 1) // 2], sum(map(math.isfinite, found)) / len(found)
+
+
+def _sigma(steep: np.ndarray, gentle: np.ndarray, crest: np.ndarray, least: float, edges: int) -> float:
+    """Return sigma of the middle one of the strongest edges; infinite where they are fewer than so many.
+
+    Args:
+        steep: slopes after the narrower blur.
+        gentle: those after the wider one.
+        crest: whether a pixel is steeper than its neighbours.
+        least: slope of an edge at least.
+        edges: how many there have to be.
+    """
     if not crest.any():
         return math.inf
-    even = math.sqrt(evenest(steep))
-    crest &= steep > max(_BAREST, _ABOVE_NOISE * even, _OF_STRONGEST * float(np.quantile(steep[crest], 0.99)))
-    if crest.sum() < _LEAST_EDGES:
+    crest = crest & (steep > max(least, _OF_STRONGEST * float(np.quantile(steep[crest], 0.99))))
+    if crest.sum() < edges:
         return math.inf
     ratio = (steep[crest] / np.maximum(gentle[crest], 1e-3)) ** 2
     squares = (_WIDE**2 - ratio * _FINE**2) / np.maximum(ratio - 1, 1e-3)

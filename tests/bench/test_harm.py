@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from restorer.bench import harm
+from restorer.evaluation import degrading
 from restorer.imaging.sheets import Picture
+from restorer.storage.pictures import save_picture
 from tests.imaging.test_quality import blurred, scene
 
 
@@ -74,3 +79,21 @@ def test_no_person_is_in_both_parts(tmp_path: Path) -> None:
     (tmp_path / "MANIFEST.csv").write_text("\n".join(["file,person", *rows]))
     assert harm.part_of(files, False) == [files[0], files[1], files[4], files[5]]
     assert harm.part_of(files, True) == files[2:4]
+
+
+def test_faces_that_the_draw_left_as_they_were_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two faces one is left as it was, the other blurred: all of the degraded ones are restored."""
+    for name in "ab":
+        save_picture(Image.fromarray(_colour(scene(128))), tmp_path / f"{name}.png")
+
+    def every_second(side: int) -> object:
+        number = iter(range(2))
+        return lambda picture, rng: degrading.Pair(picture if next(number) else SOFT, picture, picture)
+
+    monkeypatch.setitem(degrading.NAMED, "gfpgan", every_second)
+    assert harm.main([str(tmp_path), "--part", "all", "--side", "128", "--scale", "1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["degraded"]["gfpgan"]
+    assert rows["input"]["untouched"] == 1
+    assert rows["judged"]["restored"] == 1

@@ -10,7 +10,7 @@ from restorer.faces import worth
 from restorer.faces.placement import WholePlacement
 from restorer.faces.worth import Condition
 from restorer.imaging.quality import Quality
-from tests.imaging.test_quality import noisy, scene, squeezed
+from tests.imaging.test_quality import blurred, noisy, scene, scratched, squeezed
 
 
 def condition(
@@ -22,8 +22,10 @@ def condition(
     coarsest: float = 1.0,
     tints: float = 0.0,
     blocks: float = 0.3,
+    places: float = 1.0,
+    stripes: float = 1.5,
 ) -> Condition:
-    return Condition(side, resolved, Quality(noise, coarse, coarsest, tints, blocks, 0.8))
+    return Condition(side, resolved, Quality(noise, coarse, coarsest, tints, blocks, 0.8, 0.8, places, stripes))
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,9 @@ def condition(
         (condition(256, 200, tints=0.8), 256, 1, False),
         # A small face is all texture at a quarter of its size.
         (condition(128, 120, coarse=3.0, coarsest=4.0), 256, 1, True),
+        # Sharp in a few places only: scratches on a blurred face; rows that were interlaced.
+        (condition(256, 200, places=0.4), 256, 1, False), (condition(256, 200, places=0.5), 256, 1, True),
+        (condition(256, 200, stripes=4.5), 256, 1, False), (condition(256, 200, stripes=3.5), 256, 1, True),
         # What cannot be measured is not called good.
         (condition(256, 0), 256, 1, False), (Condition(30, 30, None), 256, 1, False),
     ],
@@ -66,6 +71,8 @@ def test_how_much_is_kept(resolved: float, kept: float) -> None:
         # Somewhat noisy or squeezed: all of it, less, nothing; a face that is hardly resolved shows but the noise.
         (condition(256, 200, noise=2.6), 1), (condition(256, 200, noise=4.05), 0.5), (condition(256, 200, noise=6), 0),
         (condition(256, 200, blocks=1.4), 1), (condition(60, 50, noise=2.6), 0), (condition(128, 95, noise=2.6), 1),
+        # Nor are scratches, and what they lie on has none.
+        (condition(256, 200, places=0.2), 0), (condition(256, 200, places=0.375), 0.5),
         # Noise that was enlarged is no detail.
         (condition(256, 200, coarse=2.5), 0), (condition(256, 200, coarsest=2.8), 0), (Condition(30, 30, None), 0),
     ],
@@ -106,6 +113,17 @@ def test_noise_and_blocks_are_not_clean() -> None:
     shaded = scene() * 0.5 + np.tile(np.linspace(20, 110, 256, dtype=np.float32), (256, 1))
     for spoiled in (noisy(scene(), 6), squeezed(noisy(shaded, 6), 10)):
         assert not worth.condition_of(colour(spoiled), WholePlacement((256, 256))).clean
+
+
+def test_a_blurred_face_with_scratches_is_restored_and_a_sharp_one_of_half_its_sharpness_not() -> None:
+    soft = scratched(blurred(scene(), 6) * 0.4 + 90)
+    found = worth.condition_of(colour(soft), WholePlacement((256, 256)))
+    assert not worth.needs_nothing(found, output_size=256, scale=1)
+    assert worth.held(found) < 0.5
+    left, right = scene(), blurred(scene(), 1.0)
+    half = np.where(np.arange(256) < 100, left, right).astype(np.float32)
+    whole = worth.condition_of(colour(left), WholePlacement((256, 256)))
+    assert worth.condition_of(colour(half), WholePlacement((256, 256))).resolved < 0.8 * whole.resolved
 
 
 def test_a_face_of_a_few_pixels_is_not_judged() -> None:

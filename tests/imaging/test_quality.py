@@ -100,6 +100,40 @@ def test_a_picture_without_edges_has_none() -> None:
     assert quality.measure(np.full((64, 64), 90, np.float32)).edge == np.inf
 
 
+def scratched(luma: np.ndarray) -> np.ndarray:
+    """Return a picture with thin bright lines through its upper half."""
+    picture, side = luma.copy(), luma.shape[0]
+    for start, end in (((0, 0), (side - 1, side // 2 - 9)), ((side // 2, 0), (side - 1, side // 3))):
+        cv2.line(picture, start, end, 240.0, 1, cv2.LINE_AA)
+    return picture
+
+
+def test_a_blurred_picture_is_not_sharp_because_of_what_lies_on_it() -> None:
+    soft = blurred(scene(), 6) * 0.4 + 90
+    found = quality.measure(scratched(soft))
+    assert found.edge < 1.0, "the scratches are"
+    assert found.throughout > 2
+    sharp = quality.measure(scene())
+    assert sharp.places > 0.9
+    assert sharp.throughout == pytest.approx(sharp.edge, rel=0.3)
+
+
+def test_a_picture_too_small_for_several_places_is_one() -> None:
+    found = quality.measure(scene(48))
+    assert found.places == 1
+    assert found.throughout == found.edge
+
+
+def test_interlaced_rows_are_stripes() -> None:
+    sharp = scene()
+    comb = sharp.copy()
+    comb[::2] = np.roll(comb[::2], 5, axis=1)
+    assert quality.measure(sharp).stripes < 2
+    assert quality.measure(comb).stripes > 4
+    assert quality.measure(np.ascontiguousarray(comb.T)).stripes == pytest.approx(quality.measure(comb).stripes)
+    assert quality.measure(np.full((64, 64), 100, np.float32)).stripes == 1
+
+
 def test_blocks_rise_as_the_quality_of_jpeg_falls() -> None:
     shaded = scene() * 0.5 + np.tile(np.linspace(20, 110, 256, dtype=np.float32), (256, 1))
     found = [quality.measure(squeezed(noisy(shaded, 2), value)).blocks for value in (95, 60, 30, 10)]
