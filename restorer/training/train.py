@@ -11,6 +11,7 @@ import torch
 from restorer.errors import DeviceUnavailableError, UsageError
 from restorer.storage.atomic import write_atomic
 from restorer.training.checkpoints import LIGHT, write_light
+from restorer.training.damage_finding import DamageTrainer
 from restorer.training.dcgan import DCGANTrainer
 from restorer.training.detecting import DetectorTrainer
 from restorer.training.faceunet import FaceUNetTrainer
@@ -32,6 +33,7 @@ TRAINERS: dict[str, type[Trainer]] = {
         DetectorTrainer,
         UpscalerTrainer,
         FaceUNetTrainer,
+        DamageTrainer,
     )
 }
 

@@ -1,0 +1,162 @@
+"""Training the built-in finder of damage on squares of prints whose damage is known."""
+
+from __future__ import annotations
+
+import copy
+import math
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restorer.errors import UsageError
+from restorer.imaging.sheets import Picture, sheet
+from restorer.imaging.tensors import to_tensor
+from restorer.networks.damageunet import DamageUNet, folded
+from restorer.training.export import write_model
+from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
+from restorer.training.prints import DATA, PRINT, PrintSet
+from restorer.training.recipe import Recipe
+from restorer.training.wear.prints import Damaged
+
+
+class DamageTrainer(Trainer):
+    """Trains `DamageUNet`: cross-entropy, and the overlap of what is found with what is there (Dice)."""
+
+    kind = "damage"
+    architecture: ClassVar[str] = "damageunet"
+    defaults: ClassVar[dict[str, Any]] = {
+        "data": DATA,
+        "print": PRINT,
+        "network": {},
+        "losses": {"entropy": 1.0, "overlap": 0.5},
+        "missed": 2.0,
+        "again": 2,
+        "steps": 2400,
+        "batch": 8,
+        "side": 256,
+        "lr": 5e-3,
+        "lr_end": 5e-5,
+        "warmup": 100,
+        "betas": [0.9, 0.99],
+        "ema_steps": 80.0,
+        "license": "",
+        "trained_for": "",
+    }
+
+    def __init__(self, recipe: Recipe, data: Path | None, place: Place) -> None:
+        super().__init__(recipe, data, place)
+        from restorer.models import REGISTRY
+
+        cv2.setNumThreads(1)
+        torch.manual_seed(recipe.seed)
+        model = REGISTRY[self.architecture]
+        self.arguments = {**model.defaults, **self.values["network"]}
+        self.network = placed(DamageUNet(**self.arguments, norm=True), place.device)
+        nn.init.constant_(self.network.get_parameter("head.bias"), -3.0)  # one pixel in twenty
+        self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.optimiser = adam(self.network, self.values["lr"], (self.values["betas"][0], self.values["betas"][1]))
+        self.batch, side = self.per_process(self.values["batch"]), int(self.values["side"])
+        if side % 16:
+            raise UsageError(f"Squares of {side} px do not fit.", "Give a multiple of 16.")
+        self.prints = PrintSet(recipe, self.values["data"], self.values["print"], self.folder, side)
+        rng = np.random.default_rng([recipe.seed, 0])
+        self.shown = [self.prints.draw(rng) for _ in range(8)]
+        self._pool = ThreadPoolExecutor(1)
+        self._ahead: dict[int, Future[tuple[Tensor, Tensor, Tensor]]] = {}
+
+    @property
+    def total_steps(self) -> int:
+        return int(self.values["steps"])
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        pictures, wanted, asked = (tensor.to(self.place.device) for tensor in self._batch(step))
+        set_rate(self.optimiser, self._rate(step))
+        with self.autocast():
+            logits = self.network(pictures.contiguous(memory_format=torch.channels_last)).float()
+        missed = logits.new_tensor(self.values["missed"])
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted, asked, reduction="sum", pos_weight=missed)
+        entropy = entropy / asked.sum()
+        found = logits.sigmoid() * asked
+        both, either = (found * wanted).sum(), found.sum() + (wanted * asked).sum()
+        overlap = 1 - (2 * both + 1) / (either + 1)
+        weights = self.values["losses"]
+        self.optimiser.zero_grad(set_to_none=True)
+        backward(weights["entropy"] * entropy + weights["overlap"] * overlap)
+        self.average(self.network)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        half_life = min(self.values["ema_steps"], 0.1 * step)
+        follow(self.average_network, self.network, 0.5 ** (1 / max(half_life, 1e-8)))
+        with torch.no_grad():
+            sure = (logits > 0).float() * asked
+            right = (sure * wanted).sum()
+            losses = {"entropy": entropy, "overlap": overlap}
+            losses["precision"] = (right + 1) / (sure.sum() + 1)
+            losses["recall"] = (right + 1) / ((wanted * asked).sum() + 1)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def sample(self) -> Image.Image:
+        """Return eight squares, what is damaged in them (grey: not asked for), and what is found."""
+        self.average_network.eval()
+        with torch.no_grad():
+            pictures = to_tensor([print_.picture for print_ in self.shown]).to(self.place.device)
+            found = self.average_network(pictures).sigmoid()[:, 0].cpu().numpy()
+        return sheet(
+            [(one.picture, _drawn(one), _grey(seen)) for one, seen in zip(self.shown, found, strict=True)],
+            ("print", "damage", "found"),
+        )
+
+    def export(self, out: Path) -> list[Path]:
+        network = folded(self.average_network, self.arguments["widths"], self.arguments["blocks"])
+        state, values = network.state_dict(), self.values
+        return write_model(
+            out, self.recipe, self.architecture, self.arguments, state, values["license"], values["trained_for"]
+        )
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the batch of a step: each that is made is shown `again` times, every time from another side."""
+        turn, number = (step - 1) % self.values["again"], (step - 1) // self.values["again"]
+        if number not in self._ahead:
+            self._ahead = {number: self._pool.submit(self._make, number)}
+        made = self._ahead[number].result()
+        if number + 1 not in self._ahead:
+            self._ahead[number + 1] = self._pool.submit(self._make, number + 1)
+        if turn == self.values["again"] - 1:
+            del self._ahead[number]
+        pictures, wanted, asked = (torch.rot90(tensor, turn, (2, 3)) for tensor in made)
+        return (-pictures if turn % 2 else pictures), wanted, asked
+
+    def _make(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pictures (n, 3, s, s), what is wanted (n, 1, s, s), 1 = damaged, and 1 where it is asked for."""
+        rng = self.rng(number)
+        made = [self.prints.draw(rng) for _ in range(self.batch)]
+        wanted = np.stack([print_.mask for print_ in made])[:, None].astype(np.float32)
+        asked = 1 - np.stack([print_.unsure for print_ in made])[:, None].astype(np.float32)
+        return to_tensor([print_.picture for print_ in made]), torch.from_numpy(wanted), torch.from_numpy(asked)
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""
+        values = self.values
+        if step <= values["warmup"]:
+            return float(values["lr"] * step / values["warmup"])
+        along = (step - values["warmup"]) / max(values["steps"] - values["warmup"], 1)
+        return float(values["lr_end"] + (values["lr"] - values["lr_end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def _drawn(print_: Damaged) -> Picture:
+    shown = np.where(print_.mask, 255, np.where(print_.unsure, 90, 0)).astype(np.uint8)
+    return np.repeat(shown[..., None], 3, axis=2)
+
+
+def _grey(found: np.ndarray) -> Picture:
+    return np.repeat(np.rint(found * 255).astype(np.uint8)[..., None], 3, axis=2)
