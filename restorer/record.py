@@ -41,6 +41,7 @@ class FaceRecord:
             how near it was to that person before and after, -1 to 1, and whether it moved away from them; None where
             nothing was compared.
         pointed: of a face that the user pointed at, how it was found and is aligned, in words; None for all others.
+        detector: of such a face, which detector saw its landmarks at a closer look; None for all others.
     """
 
     box: tuple[float, float, float, float]
@@ -54,6 +55,7 @@ class FaceRecord:
     reference: dict[str, Any] | None = None
     answers: list[dict[str, Any]] = field(default_factory=list)
     pointed: str | None = None
+    detector: str | None = None
 
     def __repr__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.box)
@@ -72,6 +74,7 @@ class FaceRecord:
             "reference": None if self.reference is None else dict(self.reference),
             "answers": [dict(answer) for answer in self.answers],
             "pointed": self.pointed,
+            "detector": self.detector,
         }
 
 

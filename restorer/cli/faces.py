@@ -87,7 +87,8 @@ def faces(
         for line in components.fallbacks():
             say(line)
         pointed = outlined(components, boxes, opened.pixels, found) if boxes else []
-    found, how = joined(found, pointed)
+    found, named = joined(found, pointed)
+    how = {number: each.how for number, each in named.items()}
     reasons = select.choose(found, opened.size, min_face=min_face, insisted=how)
     if target is not None:
         _draw(target, format, opened, found, reasons)

@@ -20,7 +20,6 @@ from restorer.cli.settings import Command, Group
 from restorer.errors import HashMismatchError, RestorerError, UsageError, WeightsError, WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture, UpscalerArchitecture
-from restorer.storage.digest import sha256_of
 from restorer.storage.folders import is_offline
 from restorer.weights import fetching, ledger, terms, user
 from restorer.weights.progress import megabytes
@@ -151,61 +150,17 @@ def import_file(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write; default: beside FILE.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept the terms of weights whose use is limited.")
+    ] = False,
 ) -> None:
     """Turn a checkpoint into a small, safe file that loads by itself, for --model or under a name of yours."""
-    from restorer.models.importer import import_checkpoint
+    from restorer.cli import importing
 
-    if name is not None:
-        user.check_name(name)
-    done = import_checkpoint(
-        file, out, architecture=architecture, arguments=_arguments(argument or []), overwrite=overwrite
-    )
-    say(f"{file.name} is a checkpoint of {done.architecture}" + (f" ({done.known_as})." if done.known_as else "."))
-    for branch, values in done.dropped.items():
-        say(f"  left out: {branch} ({values:,} values)")
-    smaller = 1 - done.written_bytes / done.source_bytes
-    sizes = f"{megabytes(done.source_bytes)} → {megabytes(done.written_bytes)}"
-    if smaller >= 0.005:
-        sizes += f", {smaller:.0%} smaller"
-    say(f"Wrote {done.path} ({done.values:,} values; {sizes}).")
-    if name is None:
-        option = "--background" if isinstance(REGISTRY[done.architecture], UpscalerArchitecture) else "--model"
-        say(f"Use it by its path, or import it with --name to give it a name. Example: {option} {done.path}")
-        return
-    shipped = weights.tables().get(done.known_as or name)
-    fields = {
-        "architecture": done.architecture,
-        "arguments": _special(done.architecture, done.arguments),
-        "sources": [f"file:{done.path.resolve()}"],
-        "sha256": sha256_of(done.path),
-        "size": done.written_bytes,
-        "license": shipped.license if shipped else None,
-        "commercial": shipped.commercial if shipped else None,
-        "trained_for": shipped.trained_for if shipped else None,
-    }
-    say(f"Added {name} to {user.add_table(name, fields)}.")
-    if shipped is not None and shipped.acknowledge:
-        say(f"Note: {shipped.acknowledge}")
-
-
-def _arguments(given: list[str]) -> dict[str, Any]:
-    """Return `--argument` options as a mapping; numbers become numbers."""
-    result = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--argument {text} has no value.", "Write it as --argument size=512.")
-        try:
-            result[key] = json.loads(value)
-        except ValueError:
-            result[key] = value
-    return result
-
-
-def _special(architecture: str, arguments: Any) -> dict[str, Any] | None:
-    """Return the arguments that are not the official defaults; None when all are."""
-    defaults = REGISTRY[architecture].defaults
-    return {key: value for key, value in arguments.items() if defaults.get(key) != value} or None
+    importing.bring(
+        file, out, name=name, architecture=architecture, arguments=argument or [], overwrite=overwrite,
+        accept_license=accept_license,
+    )  # fmt: skip
 
 
 @app.command(cls=Command)

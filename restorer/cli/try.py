@@ -22,7 +22,7 @@ from restorer.errors import (
     WeightsUnavailableError,
 )
 from restorer.formatting import number
-from restorer.options import Options
+from restorer.options import Options, declared
 from restorer.version import __version__
 
 if TYPE_CHECKING:
@@ -52,13 +52,20 @@ def attempt(
     fidelities: Annotated[
         str | None, typer.Option("--fidelities", metavar="N,N", help="For models that have it: 0 to 1.")
     ] = None,
-    faces: Annotated[str, shared("faces")] = "largest",
+    faces: Annotated[
+        str | None, shared("faces", "Which faces, as for a restoration; default: the largest, or those of --face.")
+    ] = None,
+    face: Annotated[list[str] | None, shared("face")] = None,
+    min_face: Annotated[
+        float | None, shared("min_face", "Look for faces of as few pixels as this; below 20 looks closer.")
+    ] = Options.min_face,
     scale: Annotated[float, shared("scale")] = Options.scale,
     background: Annotated[str, shared("background")] = Options.background,
     detector: Annotated[str, shared("detector")] = Options.detector,
     min_score: Annotated[float, shared("min_score")] = Options.min_score,
     device: Annotated[str, shared("device")] = Options.device,
     precision: Annotated[str, shared("precision")] = Options.precision,
+    offline: Annotated[bool, typer.Option("--offline", help="As always here: nothing is downloaded.")] = True,
     show: Annotated[bool, typer.Option("--open", help="Show the sheet.")] = False,
     only_json: Annotated[bool, typer.Option("--json", help="What was tried, as one JSON object on stdout.")] = False,
 ) -> None:
@@ -72,13 +79,17 @@ def attempt(
     from restorer.cli.progress import Screen
     from restorer.engine.device import configure_threads
     from restorer.faces import select
+    from restorer.faces.outlined import joined
     from restorer.photo import read_photo
     from restorer.pipeline.components import Components
+    from restorer.pipeline.pointed import outlined
     from restorer.report import trial
 
+    boxes: tuple[str, ...] = declared(Options)["face"].checked(face or ())
+    which = faces or ("all" if boxes else "largest")
     options = Options(
-        faces=faces, scale=scale, background=background, detector=detector, min_score=min_score, device=device,
-        precision=precision, offline=True,
+        faces=which, scale=scale, background=background, detector=detector, min_score=min_score, min_face=min_face,
+        device=device, precision=precision, offline=offline,
     )  # fmt: skip
     chosen, left_out = _models(models)
     several = trial.ways(chosen, _numbers(strengths, "--strengths"), _numbers(fidelities, "--fidelities"))
@@ -94,14 +105,19 @@ def attempt(
         configure_threads()
         components = Components(Options(**{**options.values(), "model": "none"}), notify=say)
         found = components.detector().detect(opened.pixels)
-        reasons = select.choose(found, opened.size, faces=faces)
-        wanted = {i: face for i, (face, why) in enumerate(zip(found, reasons, strict=True), 1) if why is None}
+        count = len(found)
+        found, named = joined(found, outlined(components, boxes, opened.pixels, found) if boxes else [])
+        reasons = select.choose(found, opened.size, faces=which, min_face=min_face, insisted=named)
+        wanted = {i: each for i, (each, why) in enumerate(zip(found, reasons, strict=True), 1) if why is None}
+        if named and faces is None:
+            wanted = {i: each for i, each in wanted.items() if i - 1 in named}
         if not wanted:
             raise UsageError(
-                f"No face of {photo} is chosen; {len(found)} {'was' if len(found) == 1 else 'were'} found.",
-                "`restore faces PHOTO` numbers them; --min-score 0.6 finds those that are hard to see.",
+                f"No face of {photo} is chosen; {count} {'was' if count == 1 else 'were'} found.",
+                "`restore faces PHOTO` numbers them; --min-score 0.6 finds those that are hard to see, and "
+                "--face X,Y,W,H points at one.",
             )
-        work = trial.Trial(opened, str(photo), options, trial.likeness_at_hand(components))
+        work = trial.Trial(opened, str(photo), options, trial.likeness_at_hand(components), boxes)
         total = len(wanted) * len(several)
 
         def tell(each: Tried) -> None:

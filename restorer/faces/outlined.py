@@ -37,11 +37,13 @@ class Outlined:
         face: its box is the one that was given; its score 0 where nothing was seen.
         how: how it will be aligned, in words.
         number: which of the found faces it is, from 0; None where it is none of them.
+        detector: which one saw its landmarks at a closer look; None where none had to, or none did.
     """
 
     face: Face
     how: str
     number: int | None = None
+    detector: str | None = None
 
 
 def find(
@@ -68,22 +70,23 @@ def find(
     for detector in detectors:
         seen = look_again(pixels, box, detector, template)
         if seen is not None:
-            return Outlined(replace(seen, box=box), f"landmarks by {detector.name} at a closer look")
+            how = f"landmarks by {detector.name} at a closer look"
+            return Outlined(replace(seen, box=box), how, detector=detector.name)
     return Outlined(Face(box, landmarks_of(box), 0.0), "no landmarks were found: aligned by its box, as if upright")
 
 
-def joined(found: Sequence[Face], pointed: Sequence[Outlined]) -> tuple[list[Face], dict[int, str]]:
+def joined(found: Sequence[Face], pointed: Sequence[Outlined]) -> tuple[list[Face], dict[int, Outlined]]:
     """Return all faces, those that only their boxes name behind those that were found, and which were pointed at.
 
     Returns:
-        The faces, and by the numbers of those that were pointed at, from 0, how each will be aligned.
+        The faces, and those that were pointed at by their numbers, from 0.
     """
     faces = list(found)
-    how = {each.number: each.how for each in pointed if each.number is not None}
+    named = {each.number: each for each in pointed if each.number is not None}
     for each in (each for each in pointed if each.number is None):
-        how[len(faces)] = each.how
+        named[len(faces)] = each
         faces.append(each.face)
-    return faces, how
+    return faces, named
 
 
 def look_again(

@@ -14,7 +14,7 @@ from restorer.imaging.libraries import np
 from restorer.models.base import Face
 from restorer.options import Options, declared, sizes
 from restorer.photo import Note, Photo, xmp
-from restorer.pipeline import cleaning
+from restorer.pipeline import cleaning, pointed
 from restorer.pipeline.choice import AUTO
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
@@ -45,6 +45,8 @@ def note_of(
         more["clean"] = cleaner.wanted_hash
     if components.references is not None:
         more["references"], more["likeness"] = components.references.fingerprint(), components.likeness_hash()
+    if chosen.face:
+        more["detectors"] = pointed.hashes_at_hand(components)
     if chosen.hole is not None:
         more["hole"] = hash_of(Path(chosen.hole))
     if chosen.damage is not None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from restorer.faces.outlined import Outlined
     from restorer.models.base import Face
     from restorer.pipeline.components import Components
+    from restorer.pipeline.decisions import Decisions
+    from restorer.weights import Table
 
 
 def outlined(components: Components, texts: Sequence[str], pixels: np.ndarray, found: Sequence[Face]) -> list[Outlined]:
@@ -45,10 +47,21 @@ def at_hand(components: Components) -> Iterator[FaceDetector]:
     own = components.detector()
     if isinstance(own, FaceDetector):
         yield own
-    for name, table in components.usable.items():
-        if (isinstance(own, FaceDetector) and name == own.name) or REGISTRY.architecture_of(
-            table
-        ).role != "face detector":
-            continue
-        if table.builtin or weights.cached(table) is not None:
+    for table in tables_at_hand(components):
+        if not isinstance(own, FaceDetector) or table.name != own.name:
             yield FaceDetector(components.network(table), min_score=components.options.min_score)
+
+
+def tables_at_hand(decisions: Decisions) -> list[Table]:
+    """Return the tables of the detectors that are on this machine and may be used; nothing is loaded for it."""
+    return [
+        table
+        for table in decisions.usable.values()
+        if REGISTRY.architecture_of(table).role == "face detector"
+        and (table.builtin or weights.cached(table) is not None)
+    ]
+
+
+def hashes_at_hand(decisions: Decisions) -> list[str]:
+    """Return what tells the detectors that are asked about a face from others, for a fingerprint."""
+    return sorted(table.wanted_hash for table in tables_at_hand(decisions))

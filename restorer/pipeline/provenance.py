@@ -67,6 +67,9 @@ def limits(of: Decisions, record: Record) -> dict[str, str]:
         used.append(of.model_table())
     if record.detector is not None and given.detector is None:
         used.append(of.detector_table())
+    own = None if record.detector is None or given.detector is not None else record.detector
+    looked = {face.detector for face in record.faces if face.restored and face.detector not in (None, own)}
+    used += [tables.get(str(name)) for name in sorted(map(str, looked))]
     if restored and given.mask is None:
         used.append(tables.get(record.mask_name or ""))
     if record.background not in (None, *RESAMPLERS) and given.background is None:

@@ -138,10 +138,14 @@ class Trial:
         source: its file, as it is typed.
         options: of all tries; model, strength and fidelity are the ways'. Nothing is downloaded.
         likeness: compares faces; None = nothing does.
+        boxes: faces that the user points at, as they are typed; what decides which faces there are, decides their
+            numbers.
     """
 
-    def __init__(self, photo: Photo, source: str, options: Options, likeness: Likeness | None) -> None:
-        self._photo, self._source = photo, source
+    def __init__(
+        self, photo: Photo, source: str, options: Options, likeness: Likeness | None, boxes: Sequence[str] = ()
+    ) -> None:
+        self._photo, self._source, self._boxes = photo, source, boxes
         self._options = replace(options, offline=True)
         self._likeness = likeness
 
@@ -169,7 +173,9 @@ class Trial:
         return tile(self._photo.pixels, face.box)
 
     def _tried(self, number: int, face: Face, way: Way) -> Tried:
-        options = replace(self._options, model=way.model, strength=way.strength, fidelity=way.fidelity)
+        options = replace(
+            self._options, model=way.model, strength=way.strength, fidelity=way.fidelity, min_face=None
+        )  # the face was chosen: its size is no reason any more
         command = self._command(number, way)
         part, moved = cut(self._photo, face)
         try:
@@ -199,7 +205,9 @@ class Trial:
         if way.strength != Options.strength:
             words += ["--strength", f"{way.strength:g}"]
         words += ["--faces", str(number)]
-        for name in ("scale", "background", "detector", "min_score", "device", "precision"):
+        for box in self._boxes:
+            words += ["--face", box]
+        for name in ("scale", "background", "detector", "min_score", "min_face", "device", "precision"):
             option, value = declared(Options)[name], getattr(self._options, name)
             if value != option.default:
                 words += [f"--{option.long}", f"{value:g}" if option.kind is float else str(value)]

@@ -151,6 +151,9 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--argument": (COMMANDS_TOO, "test_import_with_what_the_file_does_not_tell"),
         "-o/--out": (COMMANDS_TOO, "test_import_to_another_place"),
         "--overwrite": (COMMANDS_TOO, "test_import_to_another_place"),
+        "--accept-license": (
+            "../models/test_dmdnet.py", "test_an_import_asks_for_the_terms_that_a_download_asks_for",
+        ),
     },
     "models export": {
         "-o/--out": ("../models/test_exporter.py", "test_the_command_exports_the_built_in_upscaler"),
@@ -174,6 +177,9 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--strengths": (TRIAL, "test_the_sheet_its_figures_and_commands_that_do_the_same"),
         "--fidelities": (TRIAL, "test_what_makes_no_sense_is_wrong_usage"),
         "--faces": (TRIAL, "test_what_makes_no_sense_is_wrong_usage"),
+        "--face": (TRIAL, "test_a_face_that_is_pointed_at_is_the_one_that_is_tried"),
+        "--min-face": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
+        "--offline": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
         "--scale": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
         "--background": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),
         "--detector": (TRIAL, "test_its_other_flags_are_those_of_a_restoration"),

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restorer import Options, Restorer
+from restorer import Options, Restorer, weights
 from restorer.errors import UsageError
 from restorer.evaluation.ageing import age, photograph
 from restorer.faces import align
 from restorer.faces.outlined import LANDMARKS, WIDTH, landmarks_of
 from restorer.models.base import Face
 from restorer.models.templates import FACEXLIB
+from restorer.pipeline import pointed
 from restorer.pipeline.components import Components
+from restorer.pipeline.fingerprint import note_of
 from restorer.pipeline.pointed import at_hand
 from restorer.record import NEEDS_NOTHING
 from tests.support.faces import smooth_photo
@@ -67,6 +69,7 @@ def test_a_closer_look_finds_the_landmarks(aged: np.ndarray, found: Face, by: fl
     (face,) = result.record.faces
     assert face.restored
     assert face.pointed == "landmarks by tiny-detector at a closer look"
+    assert face.detector == face.as_dict()["detector"] == "tiny-detector"
     assert not any("No face" in line or "Look at it" in line for line in result.record.warnings)
     apart = np.linalg.norm(np.array(face.landmarks) - found.landmarks, axis=1)
     assert apart.max() < 0.12 * found.size
@@ -114,6 +117,30 @@ def test_every_detector_at_hand_is_asked_that_of_the_run_first() -> None:
     assert names[0] == "tiny-detector"
     assert len(names) == len(set(names))
     assert "tiny-detector" in [each.name for each in at_hand(Restorer(Colour(), detector=Detector([])).components)]
+
+
+def test_the_detectors_at_hand_are_part_of_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that came since may see landmarks where none did; where nobody is pointed at it makes no difference."""
+
+    def made(*face: str) -> str:
+        return note_of(Components(Options(model="tiny", offline=True, face=face)), "0" * 64).fingerprint
+
+    before = made("1,2,30,40"), made()
+    monkeypatch.setattr(pointed, "tables_at_hand", lambda _components: [])
+    assert made("1,2,30,40") != before[0]
+    assert made() == before[1]
+
+
+def test_the_licence_of_another_detector_is_told_where_its_landmarks_were_used(aged: np.ndarray, found: Face) -> None:
+    """The run's own detector, here an object that finds nothing, has no licence to tell."""
+    licence = weights.resolve("tiny-detector")
+    assert licence.commercial is False
+    seen = run(aged, typed(found.box))
+    assert seen.record.faces[0].detector == "tiny-detector"
+    assert seen.record.licenses == {"tiny-detector": licence.license}
+    blind = run(np.full_like(aged, 120), typed(found.box))
+    assert blind.record.faces[0].restored
+    assert blind.record.licenses == {}
 
 
 # ------------------------------------------------------------------------------------------------- what becomes of it

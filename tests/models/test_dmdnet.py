@@ -20,6 +20,7 @@ from restorer.models.base import LoadedNetwork
 from restorer.models.dmdnet import boxes_of_template
 from restorer.networks.dmdnet import DMDNet, read
 from tests.support.golden import FOLDER, Record, difference, fill_tensor, load, load_state
+from tests.support.in_process import restore
 from tests.support.networks import at_work
 
 RECORD = Record.read(FOLDER / "dmdnet_512.json")
@@ -163,6 +164,24 @@ def test_a_narrow_file_is_recognised_imported_and_strict(tmp_path: Path) -> None
     del state["MO_64_KV.Key.0.bias"]
     with pytest.raises(CheckpointLayoutError, match=r"regions\.mo_64\.key\.0\.bias is missing"):
         load_state("dmdnet", state, tmp_path)
+
+
+def test_an_import_asks_for_the_terms_that_a_download_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its file has no published hash: what it is, its keys say, whatever it is called."""
+    torch.save(upstream(), tmp_path / "eyes.pth")
+    source = str(tmp_path / "eyes.pth")
+    for name in ((), ("--name", "dmdnet"), ("--name", "eyes")):
+        said = restore(capsys, "models", "import", source, *name, code=3).err
+        assert "CC BY-NC-SA 4.0" in said
+        assert "--accept-license" in said
+    assert not (tmp_path / "eyes.safetensors").exists()  # nothing is written before
+    given = ("--name", "dmdnet")
+    assert "Added dmdnet" in restore(capsys, "models", "import", source, *given, "--accept-license").err
+    assert weights.resolve("dmdnet").commercial is False
+    restore(capsys, "models", "remove", "dmdnet", "--yes")
+    assert "Added dmdnet" in restore(capsys, "models", "import", source, *given).err  # accepted once is enough
 
 
 def test_at_work_it_says_what_its_answer_rests_on() -> None:

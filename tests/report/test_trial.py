@@ -209,8 +209,31 @@ def test_the_detectors_numbers_are_those_of_the_command(folder: Path, capsys: Ca
 
 def test_its_other_flags_are_those_of_a_restoration(folder: Path, capsys: Capture) -> None:
     words = ("--scale", "3", "--background", "lanczos", "--detector", "tiny-detector", "--min-score", "0.5",
-             "--device", "cpu", "--precision", "fp32")  # fmt: skip
+             "--min-face", "12", "--device", "cpu", "--precision", "fp32", "--offline")  # fmt: skip
     told = json.loads(restore(capsys, "try", *TYPED[:3], "--strengths", "1", *words, "--json").out)
     assert told["tries"][0]["command"].endswith(
-        "--scale 3 --background lanczos --detector tiny-detector --min-score 0.5 --device cpu --precision fp32"
+        "--scale 3 --background lanczos --detector tiny-detector --min-score 0.5 --min-face 12 --device cpu "
+        "--precision fp32"
     )
+    assert "No face of" in restore(capsys, "try", *TYPED, "--min-face", "9000", code=2).err
+
+
+def test_a_face_that_is_pointed_at_is_the_one_that_is_tried(folder: Path, capsys: Capture) -> None:
+    """The detector is told to be so sure that it finds nothing; the line to copy restores the same face."""
+    photo = read_photo("my photo.png").pixels
+    face = max(Components(Options(model="none", offline=True)).detector().detect(photo), key=lambda each: each.size)
+    x0, y0, x1, y1 = face.box
+    box = f"{x0:.0f},{y0:.0f},{x1 - x0:.0f},{y1 - y0:.0f}"
+    words = ("--min-score", "1", "--face", box)
+    (one,) = json.loads(restore(capsys, "try", *TYPED, "--strengths", "1", *words, "--json").out)["tries"]
+    assert (one["face"], one["problem"]) == (1, None)
+    typed = shlex.split(one["command"])
+    assert typed[-6:] == ["--face", box, "--background", "lanczos", "--min-score", "1"]
+    (done,) = json.loads(restore(capsys, *typed[1:], "--offline", "-o", "done.png", "--json").out)["faces"]
+    assert done["restored"]
+    assert done["pointed"] == "landmarks by tiny-detector at a closer look"
+    sheet = read_photo(json.loads(restore(capsys, "try", *TYPED, *words, "--json").out)["sheet"])
+    shown = sheet.pixels[HEAD : HEAD + TILE, GAP + 2 * (TILE + GAP) :][:, :TILE].astype(float)
+    made = trial.tile(read_photo("done.png").pixels, tuple(2 * float(edge) for edge in done["box"]))
+    assert np.abs(made.astype(float) - shown).mean() < 3
+    assert "beyond" in restore(capsys, "try", *TYPED, "--face", "0,0,9000,9000", code=2).err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def import_checkpoint(
     architecture: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    agree: Callable[[str, str | None], None] | None = None,
 ) -> ImportResult:
     """Write a checkpoint as a safetensors file that loads by itself: only what its network uses, under its names.
 
@@ -60,6 +61,8 @@ def import_checkpoint(
         architecture: what the checkpoint is; found from keys and shapes by default.
         arguments: what the shapes do not tell.
         overwrite: whether a file that exists may be replaced.
+        agree: told what it is, an architecture and the table whose file it is, before anything is written; what it
+            raises ends the import.
 
     Raises:
         UsageError: there is no such checkpoint, or it is a file of our own, or there is no such architecture.
@@ -87,6 +90,8 @@ def import_checkpoint(
         kind, state, found = REGISTRY.recognise(checkpoint.state, given, path)
     origin = sha256_of(path)
     known = next((table for table in tables().values() if matches(table, origin)), None)
+    if agree is not None:
+        agree(kind.name, known.name if known else None)
     write(
         state,
         out,

@@ -57,10 +57,10 @@ class DetectStage(Stage):
 
         options, record = work.options, work.record
         found = len(faces)
-        faces, how = joined(faces, pointed)
+        faces, named = joined(faces, pointed)
         reasons = select.choose(
             faces, work.photo.size, faces=options.faces, min_face=options.min_face, max_faces=options.max_faces,
-            insisted=how,
+            insisted=named,
         )  # fmt: skip
         missing = select.missing(options.faces, len(faces))
         if missing:
@@ -68,17 +68,17 @@ class DetectStage(Stage):
             record.warn(f"--faces asks for {which}, but {len(faces)} were found.")
         if not (options.aligned or options.always or work.insists):
             doubted = self._doubted(canvas.pixels, faces[:found], reasons[:found], work)
-            reasons = [each if i not in how else reasons[i] for i, each in enumerate([*doubted, *reasons[found:]])]
+            reasons = [each if i not in named else reasons[i] for i, each in enumerate([*doubted, *reasons[found:]])]
         for number, (face, reason) in enumerate(zip(faces, reasons, strict=True)):
             points = tuple((float(x), float(y)) for x, y in face.landmarks)
             entry = FaceRecord(face.box, points, face.score, wanted=reason is None, reason=reason and worded(reason))
-            entry.pointed = how.get(number)
             record.faces.append(entry)
-            if entry.pointed is not None:
+            if number in named:
+                entry.pointed, entry.detector = named[number].how, named[number].detector
                 record.warn(*_remark(number, entry, seen=face.score > 0))
             if reason is None:
                 placement = WholePlacement(work.photo.size) if options.aligned else None
-                work.detections.append(Detection(entry, face.landmarks, placement, insisted=number in how))
+                work.detections.append(Detection(entry, face.landmarks, placement, insisted=number in named))
 
     @staticmethod
     def _doubted(pixels: np.ndarray, faces: list[Face], reasons: list[str | None], work: Work) -> list[str | None]:
