@@ -32,7 +32,9 @@ class FaceRecord:
         restored: whether the result shows its restored version.
         reason: why it was left alone or failed; None when it was restored.
         answers: of a search, how well each answer agrees with the photo: its seed, its error and the allowed one in
-            levels of 255, whether it was met, the loss, the step that found it, how many were taken, what stopped it.
+            levels of 255, whether it was met, the loss, the step that found it, how many were taken, what stopped it;
+            and where they were compared, "by" what ("references" or "photo") and the "nearness" that they are
+            ordered by, both None elsewhere.
         likeness: how like the face in the photo its restored version is, 0 to 1; None where they were not compared.
         fidelity: where several fidelities were tried, the one that was taken ("chosen"), what they were compared with
             ("by": "references", "photo", or "pixels" where no recogniser is at hand), and of each of the "tried" its

@@ -73,6 +73,16 @@ class Comparing(Decisions):
             self.warn_once(references.absence(error, "Fidelities are compared by their pixels alone"))
             return None
 
+    def recogniser_is_here(self) -> bool:
+        """Whether what compares faces is on this machine and may be used; nothing is fetched or loaded to tell."""
+        tables = self._available.tables
+        name = choices.recogniser(tables)
+        return name in self.usable and weights.cached(tables[name]) is not None
+
+    def compares_already(self) -> Likeness | None:
+        """Return what compares faces where it is on this machine; None where it is not. Nothing is fetched."""
+        return self.recogniser() if self.recogniser_is_here() else None
+
     @alone
     def people(self) -> People | None:
         """Return the people of the reference photos, None where there are none; raises as `references.people_of`."""

@@ -251,7 +251,8 @@ class Decisions:
     def likeness_hash(self) -> str | None:
         """Return what pins the weights that faces are compared by; None where they are not compared."""
         options = self.options
-        if options.min_likeness is None and not options.reference and options.fidelity != "auto":
+        tried = options.fidelity == "auto" or options.variants > 1
+        if options.min_likeness is None and not options.reference and not tried:
             return None
         return self._available.tables[choices.recogniser(self._available.tables)].wanted_hash
 

@@ -38,7 +38,11 @@ def note_of(
     """
     chosen, model = components.options, components.model
     more: dict[str, Any] = {}
-    if chosen.min_likeness is not None or chosen.fidelity == "auto":
+    if (
+        chosen.min_likeness is not None
+        or chosen.fidelity == "auto"
+        or (chosen.variants > 1 and components.recogniser_is_here())
+    ):
         more["likeness"] = components.likeness_hash()
     cleaner = cleaning.table_of(chosen)
     if cleaner is not None:

@@ -56,7 +56,8 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
 def _compared(face: FaceRecord) -> bool:
     """Whether the recogniser had a part in a face's record."""
     tried = face.fidelity is not None and face.fidelity["by"] != "pixels"
-    return face.likeness is not None or face.reference is not None or tried
+    ranked = any(answer["by"] is not None for answer in face.answers)
+    return face.likeness is not None or face.reference is not None or tried or ranked
 
 
 def limits(of: Decisions, record: Record) -> dict[str, str]:

@@ -152,7 +152,8 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "-o/--out": (COMMANDS_TOO, "test_import_to_another_place"),
         "--overwrite": (COMMANDS_TOO, "test_import_to_another_place"),
         "--accept-license": (
-            "../models/test_dmdnet.py", "test_an_import_asks_for_the_terms_that_a_download_asks_for",
+            "../models/test_dmdnet.py",
+            "test_an_import_asks_for_the_terms_that_a_download_asks_for",
         ),
     },
     "models export": {

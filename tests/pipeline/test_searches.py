@@ -18,9 +18,12 @@ from restorer.inversion.operators import Reduction
 from restorer.inversion.pulse_faces import PulseFaces
 from restorer.inversion.searcher import FaceSearcher, Wish
 from restorer.models import REGISTRY, load_network
+from restorer.pipeline.components import Components
 from restorer.pipeline.events import Stepped
+from tests.pipeline.test_references import FACES, Likeness, red
 from tests.support.golden import FOLDER, Record
 from tests.support.in_process import restore
+from tests.support.parts import Detector
 
 COMMON = ("--aligned", "--offline", "--background", "lanczos")
 
@@ -77,6 +80,44 @@ def test_two_answers_and_how_well_each_agrees(
         capsys, *command[:5], "--background", "lanczos", "--seed", "2", "--steps", "20", "--scale", "4", "-o", "b.png"
     )
     assert np.abs(pixels("b.png").astype(int) - second).mean() < 0.5  # but for the rounding of another batch
+
+
+def test_answers_are_in_the_order_of_their_likeness(
+    crop: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the photo's face, or to the person's photos; here faces are told by how red they are."""
+
+    def run(**options: Any) -> Any:
+        made = Restorer(
+            "pulse", detector=Detector(FACES), aligned=True, offline=True, background="lanczos", steps=4, variants=3,
+            match_color=False, scale=4, **options,
+        )  # fmt: skip
+        return made, made.restore(crop)
+
+    maker, plain = run()
+    assert [(each["seed"], each["by"], each["nearness"]) for each in plain.faces[0].answers] == [
+        (seed, None, None) for seed in range(3)
+    ]
+    pictures = [plain.image, *plain.variants]
+    compares = Likeness()
+    monkeypatch.setattr(Components, "recogniser", lambda _self: compares)
+    monkeypatch.setattr(Components, "recogniser_is_here", lambda _self: True)
+    for by, level in (("photo", None), ("references", 0.0), ("references", 1.0)):
+        if level is not None:
+            red(level, tmp_path / f"{level}.png")
+        other, result = run(**({} if level is None else {"reference": tmp_path / f"{level}.png"}))
+        answers = result.faces[0].answers
+        assert {each["by"] for each in answers} == {by}
+        near = [each["nearness"] for each in answers]
+        assert near == sorted(near, reverse=True)
+        assert len(set(near)) == 3
+        assert sorted(each["seed"] for each in answers) == [0, 1, 2]
+        for each, picture in zip(answers, [result.image, *result.variants], strict=True):
+            assert np.abs(picture.astype(int) - pictures[each["seed"]]).max() <= 1
+        assert other.note("0" * 64).fingerprint != maker.note("0" * 64).fingerprint or by == "photo"
+        if level is not None:
+            redness = [pictures[each["seed"]][..., 0].mean() for each in answers]
+            assert redness == sorted(redness, reverse=level > 0.5)
 
 
 @pytest.mark.parametrize(

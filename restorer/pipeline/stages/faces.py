@@ -118,7 +118,8 @@ class _Faces:
             return []
         searcher = cast("FaceSearcher", self._model)
         try:
-            found = answers.search(searcher, work, face, placement, done, total)
+            match, points = self._known[0]
+            found = answers.search(searcher, work, face, placement, (match, crops[0], points), done, total)
         except OutOfMemoryError as error:
             face.entry.reason = f"the memory of {work.components.device.name} does not suffice: {error.message}"
             return []
