@@ -236,6 +236,12 @@ class UnwritableOutputError(PhotoError):
     retryable = True
 
 
+class StoreUnavailableError(PhotoError):
+    """Raised when an object store does not answer, or refuses, however often it is asked."""
+
+    retryable = True
+
+
 class FaceNotRestoredError(PhotoError):
     """Raised when a face that was to be restored was not; `faces` holds their numbers, `reasons` one text each."""
 
@@ -251,6 +257,10 @@ class FaceNotRestoredError(PhotoError):
         super().__init__(path, message, remedy)
         self.faces = tuple(faces)
         self.reasons = tuple(reasons)
+
+
+class ProcessKilledError(PhotoError):
+    """Raised when a photo brought down the processes that restored it: by its memory, or by a crash in a library."""
 
 
 # --------------------------------------------------------------------------------------------------------- weights
@@ -338,6 +348,12 @@ class MissingPackageError(RestorerError):
     def __init__(self, package: str, message: str, remedy: str | None = None) -> None:
         super().__init__(message, remedy)
         self.package = package
+
+
+class ClusterError(RestorerError):
+    """Raised when a cluster cannot be joined, has no room for a worker, or is lost while it works."""
+
+    ends_run = True
 
 
 class ExportError(RestorerError):

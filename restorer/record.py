@@ -149,6 +149,8 @@ class Record:
             contrast that is left, whether the photo is of one tone, and the part of it inside a plain border that this
             was measured in; whether anything was "done", and then the "levels" that did it. None = nobody asked.
         cause: what several photos fail by for the same reason; not in the JSON form.
+        number: which photo of a run it is, from 0, where they end in another order than they stand in; None = the next
+            one; not in the JSON form.
     """
 
     input: str
@@ -185,6 +187,7 @@ class Record:
     repair: dict[str, Any] | None = None
     tone: dict[str, Any] | None = None
     cause: str | None = None
+    number: int | None = None
 
     @contextmanager
     def capturing(self, source: Path | str | None = None) -> Iterator[None]:

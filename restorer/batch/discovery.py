@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from restorer.batch.gathering import UNSEEN, Entry, Finder, PassedOver, is_folder
 from restorer.batch.parts import Part
 from restorer.batch.walking import FolderPath, real
-from restorer.errors import UnreadablePhotoError, UsageError
+from restorer.errors import PhotoError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from restorer.photo.header import Header
 from restorer.photo.strangers import DOCUMENT_SUFFIXES
@@ -49,7 +49,7 @@ class Job:
     format: str | None = None
     header: Header = UNSEEN
     journal: Path | None = None
-    problem: UnreadablePhotoError | None = None
+    problem: PhotoError | None = None
     page: int | None = None
     part: Print | None = None
     number: int = 0

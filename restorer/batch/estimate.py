@@ -115,11 +115,14 @@ class Estimate:
         loads: what each photo is expected to cost, in the order of the work.
         prior: rates to go by until photos are done.
         now: seconds on any clock; later calls use the same one.
+        workers: that share the photos, which then end in any order.
     """
 
-    def __init__(self, loads: Sequence[Load], prior: Rates, now: float) -> None:
+    def __init__(self, loads: Sequence[Load], prior: Rates, now: float, workers: int = 1) -> None:
         self._loads = loads
         self._prior = prior
+        self._workers = workers
+        self._shared = workers > 1
         self._noted = 0
         self._last = now
         self._first: Sums | None = None  # apart from the others: it also loads the networks
@@ -144,18 +147,25 @@ class Estimate:
         if number > self._in_hand:
             self._in_hand, self._since = number, now
 
-    def note(self, status: str, seconds: Mapping[str, float], faces: int, now: float) -> None:
-        """Take in how the next photo went.
+    def note(
+        self, status: str, seconds: Mapping[str, float], faces: int, now: float, number: int | None = None
+    ) -> None:
+        """Take in how a photo went.
 
         Args:
             status: of its record.
             seconds: of its record, by stage.
             faces: how many were restored.
             now: the time.
+            number: of the photo, from 0, where they end in any order; None = the next one.
         """
-        load = self._loads[self._noted]
+        load = self._loads[self._noted if number is None else number]
         self._noted += 1
-        self.begin(self._noted, now)
+        if number is None:
+            self.begin(self._noted, now)
+        else:
+            self._shared = True
+            self._left.add(load, -1)
         self._last = now
         if self._first is not None:
             self._worked += seconds.get("total", 0.0)
@@ -174,7 +184,7 @@ class Estimate:
         rates = self.rates()
         pace = self._pace()
         left = self._left.seconds(rates) * pace
-        if self._in_hand < len(self._loads):  # the photo in hand is on its way
+        if self._in_hand < len(self._loads) and not self._shared:  # the photo in hand is on its way
             in_hand = _Left()
             in_hand.add(self._loads[self._in_hand], 1)
             left -= min(now - self._since, 0.95 * in_hand.seconds(rates) * pace)
@@ -187,7 +197,7 @@ class Estimate:
         """
         if not self.rates().complete:
             return None
-        if self._in_hand >= len(self._loads) - 1 and self._noted < len(self._loads):
+        if not self._shared and self._in_hand >= len(self._loads) - 1 and self._noted < len(self._loads):
             last = _Left()
             last.add(self._loads[-1], 1)
             if now - self._since >= last.seconds(self.rates()) * self._pace():
@@ -210,9 +220,9 @@ class Estimate:
 
     def _pace(self) -> float:
         """Return how the clock went compared with the photos' own seconds: reading and writing overlap with work."""
-        if self._others.photos < 2 or self._worked <= 0:
-            return 1.0
-        return min(max((self._last - self._first_at) / self._worked, 0.2), 5.0)
+        if self._others.photos < 2 * self._workers or self._worked <= 0:
+            return 1.0 / self._workers
+        return min(max((self._last - self._first_at) / self._worked, 0.2 / self._workers), 5.0)
 
 
 @dataclass

@@ -74,6 +74,10 @@ class Index:
         """Read a journal from its beginning the next time: it is another file by now."""
         self._read.pop(path, None)
 
+    def look_again(self) -> None:
+        """List the journals anew the next time."""
+        self._listed = False
+
     def refresh(self) -> None:
         """Read what was added since; a line without its end is left for the next time.
 

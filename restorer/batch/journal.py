@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from restorer.batch.index import Index
-from restorer.batch.lines import BEGIN, END, NAME, TOLD, Entry, without_folders
+from restorer.batch.lines import BEGIN, END, NAME, TOLD, Entry, journals_in, without_folders
 from restorer.batch.parts import Part, digest_of
 from restorer.photo import Note
 from restorer.storage import locks
@@ -105,6 +105,11 @@ class Journal:
         with self._guard:
             self._refresh()
             return {self._root / place for place in self._index.results()}
+
+    def look_again(self) -> None:
+        """Look for journals that others have begun since, and read what is new in those that are known."""
+        with self._guard:
+            self._index.look_again()
 
     @property
     def damaged(self) -> int:
@@ -242,7 +247,7 @@ class Journal:
         with self._guard:
             own = [] if self._descriptor is None or self.path.name == NAME else [self.path]
             self.close()
-            others = self._index.others if self.path.name == NAME else []
+            others = [path for path in journals_in(self.folder) if path.name != NAME] if self.path.name == NAME else []
         with suppress(OSError):  # they are read as they are
             for path in (*own, *others):
                 _merge(path, self.folder / NAME)

@@ -141,6 +141,7 @@ class RunEstimate:
         rates: to go by until photos are done.
         loads: what each photo is expected to cost.
         spread: how many times more, or less, it may take: what was measured in earlier runs is nearer than a guess.
+        workers: that share the photos.
     """
 
     photos: int
@@ -149,11 +150,12 @@ class RunEstimate:
     rates: Rates
     loads: Sequence[Load] = field(repr=False, default=())
     spread: float = GUESSED
+    workers: int = 1
 
     @property
     def seconds(self) -> float:
         """The guess for the whole run."""
-        return Estimate(self.loads, self.rates, 0.0).left(0.0)
+        return Estimate(self.loads, self.rates, 0.0, self.workers).left(0.0)
 
 
 def estimate_run(

@@ -83,15 +83,20 @@ class Results:
         restorer: what makes them.
         rules: how what is there is treated.
         part: the part of the run that is this machine's, whose journals are then its own; None = all of it.
+        worker: a name for one of many who share a run photo by photo, as a cluster's processes do: its journals are its
+            own, and become lines of the common ones when the run ends, not when it does; None = it is alone.
     """
 
-    def __init__(self, restorer: Restorer, rules: Rules, part: Part | None = None) -> None:
+    def __init__(
+        self, restorer: Restorer, rules: Rules, part: Part | None = None, *, worker: str | None = None
+    ) -> None:
         self.restorer = restorer
         self.rules = rules
         self.photos: frozenset[Identity] | None = frozenset()
         """What the photos of the run are on their disks: none of them is ever replaced. None where they are too many to
         be known; then nothing is replaced that is no result of this tool."""
         self._part = part
+        self._worker = worker
         self._claims = Claims(part)
         self._split = False
         self._journals: dict[Path, Journal] = {}
@@ -105,7 +110,7 @@ class Results:
         if job.journal is None:
             return None
         if job.journal not in self._journals:
-            worker = None if self._part is None else self._part.worker
+            worker = self._worker if self._part is None else self._part.worker
             own = self._part if self._split else None
             self._journals.setdefault(job.journal, Journal(job.journal, worker, own))
         return self._journals[job.journal]
@@ -122,7 +127,7 @@ class Results:
     def close(self) -> None:
         """Close the journals, and give the folders back."""
         for journal in self._journals.values():
-            journal.end()
+            journal.close() if self._worker else journal.end()
         self._claims.release()
 
     def owns(self, job: Job, target: Path) -> bool:
@@ -167,6 +172,9 @@ class Results:
         if known[1] is not None or journal is None:
             return known[1]
         entry = journal.entry(target)
+        if entry is None and self._worker is not None:  # another worker may have made it, and died since
+            journal.look_again()
+            entry = journal.entry(target)
         return None if entry is None else _note_of(entry)
 
     def is_original(self, target: Path) -> bool:

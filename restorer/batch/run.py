@@ -8,25 +8,25 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from restorer.batch.discovery import Job, shard
 from restorer.batch.estimate import load_of
 from restorer.batch.existing import Survey
 from restorer.batch.naming import NameTemplate, assign
+from restorer.batch.one import LARGE_PHOTO_PIXELS, OnePhoto
 from restorer.batch.outlook import Outlook
 from restorer.batch.parts import Part
 from restorer.batch.plan import PlannedJobs
 from restorer.batch.reading import Reader
-from restorer.batch.results import Results, Rules, Work, target_of
+from restorer.batch.results import Results, Rules, Work
 from restorer.batch.summary import Summary
 from restorer.batch.writing import Writer
-from restorer.options import outlines, sizes
-from restorer.photo import output_format, read_note, substitution
+from restorer.options import sizes
+from restorer.photo import read_note
 from restorer.photo.header import glance, measured
-from restorer.pipeline.canvas import Wrap
 from restorer.pipeline.events import OnStage
 from restorer.pipeline.lanes import FACES, LANES, Lanes, wait_until_done
-from restorer.pipeline.looking import look
 from restorer.pipeline.restorer import Restorer
 from restorer.pipeline.result import Result, file_format
 from restorer.record import Record
@@ -34,9 +34,6 @@ from restorer.storage import temporary
 from restorer.storage.identity import identity, key
 
 __all__ = ["LARGE_PHOTO_PIXELS", "Batch", "Summary"]
-
-LARGE_PHOTO_PIXELS = 100_000_000
-"""Photos beyond are not read ahead, and results beyond not written behind, to spare memory."""
 
 OnStart = Callable[[Job], "OnStage | None"]
 OnRecord = Callable[[Record], None]
@@ -85,6 +82,10 @@ class Batch:
         self._results = Results(restorer, Rules(overwrite, dry_run, resume, retry_failed, redo), part)
         self.summary = Summary()
         self.passed_over = 0
+
+    def join(self) -> int:
+        """Make ready for the run, before it is said how long it takes; return how many share its photos."""
+        return 1
 
     def plan(self, jobs: Sequence[Job], name: str = "{stem}_restored") -> list[Job]:
         """Return the jobs with the files that they will write; of a run that is shared, those of its part.
@@ -152,7 +153,7 @@ class Batch:
         """
         self.summary = summary = Summary(keep=keep)
         begin = time.perf_counter()
-        course = _Course(self._results, summary, Listeners(on_start, on_record), self._lanes)
+        course = self._course(Listeners(on_start, on_record))
         try:
             course.take(jobs, until)
         except KeyboardInterrupt:
@@ -170,6 +171,10 @@ class Batch:
                 summary.seconds = time.perf_counter() - begin
         return summary
 
+    def _course(self, listeners: Listeners) -> Course:
+        """Return the way that the photos of a run take."""
+        return _Course(self._results, self.summary, listeners, self._lanes)
+
 
 @dataclass(frozen=True)
 class Listeners:
@@ -177,6 +182,16 @@ class Listeners:
 
     on_start: OnStart | None = None
     on_record: OnRecord | None = None
+
+
+class Course(Protocol):
+    """The way that the photos of a run take; who shares them out among machines has another than `_Course`."""
+
+    def take(self, jobs: Iterable[Job], until: float | None) -> None:
+        """Take the photos, until all are written or the time of `time.monotonic` is up."""
+
+    def end(self) -> None:
+        """Give up what is in hand, and wait until all that is being written is."""
 
 
 class _Course:
@@ -197,6 +212,7 @@ class _Course:
         self._count = lanes
         self._reader = Reader(results, LARGE_PHOTO_PIXELS)
         self._writer = Writer(results)
+        self._one = OnePhoto(results, self._reader, self._writer)
         self._reading, self._writing = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
         self._ahead: Future[list[Work]] | None = None
         self._under_way: deque[Future[Record]] = deque()
@@ -230,14 +246,14 @@ class _Course:
         pixels = self._pixels(work)
         if pixels <= LARGE_PHOTO_PIXELS and self._shares():
             self._lanes.make_room(pixels)
-            self._lanes.add(work, pixels, partial(self._restore, wrap=self._lanes.batcher.around), start)
+            self._lanes.add(work, pixels, partial(self._one.restore, wrap=self._lanes.batcher.around), start)
             return
         self._lanes.drain()
         on_stage = start()
         if work.postponed:
             self._report(wait=True)
             work = self._reader.read(work.job, ahead=False)
-        self._hand_on(work, self._restore(work, on_stage))
+        self._hand_on(work, self._one.restore(work, on_stage))
         if work.record.interrupted:  # the best until then is being written
             raise KeyboardInterrupt
 
@@ -287,32 +303,6 @@ class _Course:
             return 0
         size, result = work.photo.size, self._restorer.output_size(work.photo.size)
         return max(size[0] * size[1], result[0] * result[1])
-
-    def _restore(self, work: Work, on_stage: OnStage | None, wrap: Wrap | None = None) -> Result | None:
-        """Restore a photo that was read; None when there is nothing to write."""
-        photo, record, job = work.photo, work.record, work.job
-        if photo is None:
-            return None
-        record.input_size, record.output_size = photo.size, self._restorer.output_size(photo.size)
-        work.fingerprint = self._results.fingerprint(photo.sha256)
-        with record.capturing(job.source):
-            if job.format is None:
-                format = output_format(photo.format, file_format(self._restorer.options), target_of(job).suffix)
-                work.job = job = replace(job, format=format)
-            self._writer.check_place(job, record.output_size)
-            named = target_of(job).suffix if job.named else None
-            self._restorer.components.say(
-                record, substitution(photo.format, file_format(self._restorer.options), named)
-            )
-            outlines.boxes(self._restorer.options.face, photo.size)  # one beyond the photo is wrong usage
-            if not self._results.rules.dry_run:
-                return self._restorer.restore(photo, record=record, format=job.format, on_stage=on_stage, wrap=wrap)
-            if self._restorer.options.save_mask:
-                look(self._restorer, photo, target_of(job), record, overwrite=self._results.rules.overwrite)
-            record.status, record.reason, record.output = "skipped", "dry run", str(job.target)
-            record.scale = sizes.scale_of(self._restorer.options, photo.size)
-            record.warn(*photo.warnings, *sizes.remarks(self._restorer.options, photo.size))
-        return None
 
 
 def _unheard() -> None:

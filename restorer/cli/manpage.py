@@ -69,6 +69,7 @@ FILES = (
 ENVIRONMENT = (
     ("RESTORER_CONFIG", "The settings folder."),
     ("RESTORER_CACHE", "The folder in the place of `~/.cache/restorer`."),
+    ("RAY_USAGE_STATS_ENABLED", "1 lets Ray tell its makers of a cluster that a run starts; otherwise it does not."),
     ("RESTORER_WEIGHTS", "A weights.toml more, whose tables win over all others."),
     ("RESTORER_TOKEN", "The token by which programs speak to `restore serve`, where it is to stay the same."),
     ("XDG_CONFIG_HOME, XDG_CACHE_HOME", "On Linux, what `~/.config` and `~/.cache` stand for above."),

@@ -130,7 +130,10 @@ class ProgressView:
         """Take in how a photo went."""
         faces = sum(face.restored for face in record.faces)
         self._done += 1
-        self._estimate.note(record.status, record.seconds, faces, time.monotonic())
+        self._estimate.note(record.status, record.seconds, faces, time.monotonic(), record.number)
+        if record.number is not None:  # it was restored elsewhere, and nobody said that it began
+            self._progress.update(self._task, completed=self._done, description="Restoring")
+            self._say()
 
     def left(self) -> float | None:
         """Return the seconds that the run has left; None where that cannot be told."""

@@ -46,6 +46,22 @@ class PhotosRequest:
     shard: str | None = option(
         None, help="Only the I-th of N parts of the photos: one a machine.", panel=FILES, metavar="I/N"
     )
+    cluster: str | None = option(
+        None,
+        help="Restore on a Ray cluster: local (one on this machine), auto, HOST:PORT or ray://HOST:PORT.",
+        panel=RUN,
+        metavar="ADDRESS",
+    )
+    workers: str | None = option(
+        None,
+        help="Processes on the cluster: N, or MIN-MAX as it grows; default: as many as fit.",
+        panel=RUN,
+        metavar="N",
+    )
+    worker_cpus: float | None = option(None, help="CPUs of each, also in parts; default: 1.", panel=RUN, above=0)
+    worker_gpus: float | None = option(
+        None, help="GPUs of each, also in parts; default: 1 where there are any.", panel=RUN, least=0
+    )
     preset: str | None = option(
         None, help="A named set of options: old-photo, archive, or one of your own.", panel=RUN, metavar="NAME"
     )

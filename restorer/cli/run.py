@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
 from restorer.batch.remembered import keep, recall, way_of
 from restorer.batch.run import Batch
 from restorer.batch.summary import Summary
+from restorer.cli.batches import joined, made
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
 from restorer.cli.forecast import say_means
 from restorer.cli.papers import Papers
@@ -44,7 +46,7 @@ from restorer.cli.said import (
 )
 from restorer.cli.stream import is_stream, name_of, restore_stream
 from restorer.cli.watching import Watch
-from restorer.errors import UsageError
+from restorer.errors import ClusterError, UsageError
 from restorer.formatting import seconds, time_range
 from restorer.options import sizes
 
@@ -141,15 +143,13 @@ class PhotosCommand:
             else find_photos(request.photos, request.out, listed=listed(request.files_from))
         )
         found.jobs = on_prints(on_pages(found.jobs, request.pages), request.split)
-        batch = Batch(
-            self._restorer,
-            overwrite=request.overwrite,
-            dry_run=request.dry_run,
-            resume=request.resume,
-            retry_failed=request.retry_failed,
-            redo=request.redo,
-            part=Part.read(request.shard) if request.shard else None,
-        )
+        with made(request, self._restorer) as batch:
+            return self._run(request, found, plan, batch, until)
+
+    def _run(
+        self, request: PhotosRequest, found: Discovery, plan: PlannedJobs | None, batch: Batch, until: float | None
+    ) -> int:
+        """Restore what was found, or is planned; return the exit code."""
         self._screen.doing(f"Looking at {plural(len(found.jobs if plan is None else plan), 'photo')}")
         jobs: Collection[Job] = batch.follow(plan) if plan is not None else batch.plan(found.jobs, request.name)
         found.own += batch.passed_over
@@ -169,12 +169,14 @@ class PhotosCommand:
         if several and known is None:
             self._screen.doing("Trying how fast this machine is")
         expected = estimate_run(self._restorer, outlook, trial=several, known=known)
+        if jobs and request.cluster is not None:
+            expected = replace(expected, workers=joined(request, batch, self._screen, quiet=self._quiet))
         if several:
             self._say_expected(expected, jobs)
         if request.dry_run and not self._quiet:
             say_means(self._restorer.components, outlook.sample())
         try:
-            estimate = Estimate(outlook.loads, expected.rates, time.monotonic())
+            estimate = Estimate(outlook.loads, expected.rates, time.monotonic(), expected.workers)
             view = self._screen.photos(len(jobs), estimate)
 
             def on_record(record: Record) -> None:
@@ -191,8 +193,9 @@ class PhotosCommand:
             try:
                 batch.run(jobs, on_start=begin, on_record=on_record, keep=False, until=until)
             finally:
-                keep(way, *estimate.measured())
-        except KeyboardInterrupt:
+                if request.cluster is None:  # what is remembered is how fast this machine is
+                    keep(way, *estimate.measured())
+        except (KeyboardInterrupt, ClusterError):
             self._summarise(batch.summary, len(jobs))
             self._write(papers, hurry=batch.summary.abandoned)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them

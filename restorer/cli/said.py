@@ -34,6 +34,8 @@ WORDS = {
     "FaceNotRestored": "a face could not be restored",
     "UnsuitableFormat": "cannot be in that format",
     "OutOfMemory": "too large for the memory",
+    "StoreUnavailable": "its store does not answer",
+    "ProcessKilled": "killed its process again and again",
 }
 """What became of a photo by its error's kind."""
 

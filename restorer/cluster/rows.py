@@ -1,0 +1,97 @@
+"""A photo of a run as a row of a table, and back: its path, its size, the result's place, and what else is known."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restorer.batch.discovery import Job
+from restorer.photo.header import Header
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_RARE = ("named", "problem", "page", "part", "number", "parts", "remark")
+"""Fields of a job that few photos have; they travel as one."""
+
+
+def table(block: int, jobs: Sequence[tuple[int, Job]]) -> pa.Table:
+    """Return a block of photos, each with its number in the run, as a table.
+
+    Paths are bytes: a name need not be text. They are as the user named them, so that records are the same everywhere.
+    """
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
+    for number, job in jobs:
+        header, size = job.header, job.header.size or (None, None)
+        row = {
+            "block": block,
+            "number": number,
+            "path": os.fsencode(job.source),
+            "bytes": header.bytes,
+            "width": size[0],
+            "height": size[1],
+            "kind": header.format,
+            "place": os.fsencode(job.place),
+            "result": None if job.target is None else os.fsencode(job.target),
+            "format": job.format,
+            "journal": None if job.journal is None else os.fsencode(job.journal),
+            "more": _rare(job),
+        }
+        for name, value in row.items():
+            columns[name].append(value)
+    return pa.table(columns, schema=_schema())
+
+
+def jobs(rows: pa.Table) -> Iterator[tuple[int, Job]]:
+    """Yield the photos of a block, each with its number in the run."""
+    for row in rows.to_pylist():
+        size = None if row["width"] is None else (row["width"], row["height"])
+        source, target = _path(row["path"]), _path(row["result"])
+        more = pickle.loads(row["more"]) if row["more"] else {}  # noqa: S301 - our own driver wrote it
+        yield (
+            row["number"],
+            Job(
+                source,
+                source.parent if target is None else target.parent,
+                os.fsdecode(row["place"]),
+                target,
+                format=row["format"],
+                header=Header(row["kind"], size, row["bytes"]),
+                journal=None if row["journal"] is None else _path(row["journal"]),
+                **more,
+            ),
+        )
+
+
+def _path(text: bytes) -> Any:
+    return None if text is None else Path(os.fsdecode(text))
+
+
+def _rare(job: Job) -> bytes | None:
+    told = {name: getattr(job, name) for name in _RARE if getattr(job, name) != getattr(Job, name)}
+    return pickle.dumps(told) if told else None
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = {
+        "block": pa.int64(),
+        "number": pa.int64(),
+        "path": pa.binary(),
+        "bytes": pa.int64(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "kind": pa.string(),
+        "place": pa.binary(),
+        "result": pa.binary(),
+        "format": pa.string(),
+        "journal": pa.binary(),
+        "more": pa.binary(),
+    }
+    return pa.schema(list(kinds.items()))
