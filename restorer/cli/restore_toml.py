@@ -6,6 +6,9 @@ are the long names of the options of `restore PHOTO`, at the top of the file:
     model = "gfpgan-1.4"
     min-face = 40
     match-color = false
+
+The working folder may be somebody else's: an archive that was unpacked, a memory card. Its file may say how photos are
+restored, and nothing that is written may leave the folder by what it says.
 """
 
 from __future__ import annotations
@@ -40,12 +43,14 @@ class Option:
         kind: bool, int, float, str or Path.
         many: whether it may be given several times; the file then holds a list.
         words: texts that are values too, where it is a number.
+        written: whether it names a file or folder that is written.
     """
 
     name: str
     kind: type
     many: bool = False
     words: tuple[str, ...] = ()
+    written: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,18 @@ def load(options: Iterable[Option], folder: Path | None = None) -> dict[str, Set
         folder: the working folder; None = the current one.
 
     Raises:
-        UsageError: a file cannot be read, or has a key that is no option, or a value of another type. File and key are
-            named.
+        UsageError: a file cannot be read, or has a key that is no option, or a value of another type; or the working
+            folder's file names a place outside of it that would be written. File and key are named.
     """
     known = list(options)
     settings: dict[str, Setting] = {}
     for path in places(folder):
-        settings |= read(path, known)
+        found = read(path, known)
+        if path.parent.absolute() != config_folder().absolute():
+            for option in known:
+                if option.written and option.name in found:
+                    _stay_inside(path, option.name, found[option.name].value)
+        settings |= found
     return settings
 
 
@@ -93,6 +103,17 @@ def read(path: Path, options: Iterable[Option]) -> dict[str, Setting]:
             raise _unknown(path, key, value, known)
         settings[key] = Setting(_converted(path, known[key], value), path)
     return settings
+
+
+def _stay_inside(path: Path, name: str, value: Path) -> None:
+    """Raise `UsageError` where a place lies outside of the folder of the file that names it, also by way of links."""
+    folder = path.parent.resolve()
+    if not (folder / value).resolve().is_relative_to(folder):
+        raise UsageError(
+            f"{path} sets {name} to {value}, which is outside of its folder.",
+            f"A folder's file may come from anybody, so it names places in its folder only. Type --{name} {value}, or "
+            f"write it into {config_folder() / FILE}.",
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:

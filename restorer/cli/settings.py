@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -16,6 +17,9 @@ from restorer.cli.signatures import Parameter, parameters
 from restorer.errors import RestorerError
 from restorer.options import declared as declarations
 from restorer.options.sizes import SIZES, both
+
+READ = frozenset({"files-from"})
+"""Options of paths that are read; all others are written to."""
 
 
 def photo_options() -> list[Parameter]:
@@ -30,7 +34,10 @@ def load(arguments: Sequence[str] = ()) -> dict[str, config.Setting]:
         UsageError: a file is wrong, or there is no such preset.
     """
     words = {each.long: each.values for owner in PHOTO_OPTIONS for each in declarations(owner).values()}
-    options = [config.Option(each.long, each.kind, each.many, words[each.long]) for each in photo_options()]
+    options = [
+        config.Option(each.long, each.kind, each.many, words[each.long], each.kind is Path and each.long not in READ)
+        for each in photo_options()
+    ]
     return presets.under(config.load(options), options, arguments)
 
 

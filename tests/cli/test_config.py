@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from restorer.cli import restore_toml as config
 from restorer.cli import settings
 from restorer.errors import UsageError, command_words
+from restorer.weights.table import tables
 from tests.support.in_process import restore
 
 OPTIONS = [
@@ -278,3 +279,41 @@ def test_the_file_in_the_documentation(folder: Path) -> None:
     found = settings.load()
     assert found["scale"].value == 4.0
     assert len(found) == 6
+
+
+# ----------------------------------------------------------------------------------------- somebody else's folder
+
+
+@pytest.mark.parametrize("name", ["out", "sheet", "preview", "log", "metrics"])
+@pytest.mark.parametrize("place", ["../elsewhere", "{home}/.profile", "link/x", "a/../../b"])
+def test_a_folders_file_writes_nothing_outside_of_it(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str, place: str
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    (folder / "link").symlink_to(home)
+    (folder / "restore.toml").write_text(f"{name} = {json.dumps(place.format(home=home))}\n")
+    with pytest.raises(UsageError, match=f"restore.toml sets {name} to .* outside of its folder"):
+        settings.load()
+
+
+def test_in_its_own_folder_it_may_and_a_users_file_may_anywhere(folder: Path, tmp_path: Path) -> None:
+    (folder / "restore.toml").write_text('out = "done"\nlog = "./logs/a.log"\nfiles-from = "../list.txt"\n')
+    user_file().write_text(f"metrics = {json.dumps(str(tmp_path.parent / 'm.json'))}\n")
+    found = settings.load()
+    assert found["out"].value == Path("done")
+    assert found["files-from"].value == Path("../list.txt"), "only read"
+    assert found["metrics"].value == tmp_path.parent / "m.json"
+
+
+def test_what_a_folders_file_must_not_say_ends_the_command_before_anything_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    log = tmp_path_factory.mktemp("home") / ".profile"
+    (folder / "restore.toml").write_text(f"log = {json.dumps(str(log))}\n")
+    assert "Type --log" in restore(capsys, "a.png", code=2).err
+    assert not log.exists()
+
+
+def test_tables_of_weights_in_the_working_folder_are_not_read(folder: Path) -> None:
+    (folder / "weights.toml").write_text("this is no TOML, and would be told if it was read")
+    assert "tiny" in tables()
