@@ -41,6 +41,7 @@ class Judge:
         self._detector: Any = dlib.get_frontal_face_detector()
         self._landmarks: Any = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
         self._network: Any = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+        self._seen: tuple[Picture, Any] | None = None
 
     def distances(self, pictures: Sequence[Picture], truths: Sequence[Picture]) -> NDArray[np.float64]:
         """Return how far each face is from the true one, (n,): 0 is the same picture, 0.6 another person.
@@ -55,15 +56,22 @@ class Judge:
         return np.array(found, np.float64)
 
     def _distance(self, picture: Picture, truth: Picture) -> float:
-        boxes = self._detector(truth, 1)  # once enlarged: it looks for faces of 80 px
-        if not boxes:
+        shape = self._shape(truth)
+        if shape is None:
             return float("nan")
-        shape = self._landmarks(truth, max(boxes, key=lambda box: box.area()))
         ours, theirs = (
             np.array(self._network.compute_face_descriptor(np.ascontiguousarray(each), shape))
             for each in (picture, truth)
         )
         return float(np.linalg.norm(ours - theirs))
+
+    def _shape(self, truth: Picture) -> Any:
+        """Return the landmarks of a face, None where none is found; the last one is remembered."""
+        if self._seen is None or self._seen[0] is not truth:
+            boxes = self._detector(truth, 1)  # once enlarged: it looks for faces of 80 px
+            shape = self._landmarks(truth, max(boxes, key=lambda box: box.area())) if boxes else None
+            self._seen = truth, shape
+        return self._seen[1]
 
 
 def _weights() -> Path:

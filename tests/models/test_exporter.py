@@ -43,7 +43,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "parsenet": {"base_ch": 32}, "bisenet": {}, "mobilefacenet": {},
 }  # fmt: skip
 """Arguments of small networks; the codebook ones have one size."""
-QUICK = ("gfpgan", "srvggnet")
+TINY: dict[str, dict[str, Any]] = {
+    "gfpgan": {"out_size": 8, "narrow": 0.125, "num_style_feat": 16},
+    "gfpgan-original": {"out_size": 8, "narrow": 0.125, "num_style_feat": 16},
+    "gpen": {"size": 8, "narrow": 0.125, "style_dim": 16},
+    "glean": {"in_size": 8, "out_size": 16, "style_channels": 16},
+    "lightglean": {"in_size": 8, "out_size": 16, "style_channels": 16},
+    "faceunet": {"size": 16, "widths": [8, 8], "blocks": [1, 1]},
+    "srvggnet": {},
+}
+"""Each face model so small that its graph is written in two or three seconds; the larger ones are slow tests."""
 CODEBOOKS = ("restoreformer", "restoreformer++", "codeformer")
 
 
@@ -65,13 +74,19 @@ def test_each_kind_of_picture_network_has_an_example_here() -> None:
     searching = {"pulse", "mganprior"}
     kinds = {name for name, each in REGISTRY.items() if isinstance(each, (FaceArchitecture, ParserArchitecture))}
     assert kinds - searching - {"dmdnet"} <= set(SMALL)
+    face_models = {name for name, each in REGISTRY.items() if isinstance(each, FaceArchitecture)}
+    assert face_models - searching - {"dmdnet"} - set(CODEBOOKS) <= set(TINY)
 
 
 @pytest.mark.parametrize(
-    "name", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in SMALL]
+    ("name", "arguments"),
+    [
+        *(pytest.param(name, given, id=f"{name}-tiny") for name, given in TINY.items()),
+        *(pytest.param(name, {}, id=name, marks=pytest.mark.slow) for name in SMALL),
+    ],
 )
-def test_onnx_runtime_gives_the_same_picture(name: str, tmp_path: Path) -> None:
-    loaded = drawn(name)
+def test_onnx_runtime_gives_the_same_picture(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
+    loaded = drawn(name, **arguments)
     sided = name in ("rrdbnet", "srvggnet", "tinyupscaler", "tinydetector", "retinaface")
     done = export(loaded, tmp_path / "a.onnx", side=64 if sided else None)
     assert done.difference < TOLERANCE

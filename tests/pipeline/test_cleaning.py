@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from restorer import Options, Restorer
 from restorer.errors import LicenseForbidsError, UnknownTableError, UnsafeCheckpointError, UsageError
+from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.models import REGISTRY
 from restorer.models.base import Face
 from restorer.options import declared
 from restorer.pipeline.cleaning import table_of
 from tests.support.faces import smooth_photo
+from tests.support.golden import load
 from tests.support.in_process import restore
 from tests.support.parts import Colour, Detector, Everything, face_at
 
@@ -181,3 +184,36 @@ def test_weights_that_are_not_there_end_the_run(
     done = restore(capsys, *words, "--clean", "1x-DeNoise-realplksr-otf", code=3)
     assert "1x-DeNoise-realplksr-otf" in done.err
     assert not Path("a_restored.png").exists()
+
+
+@pytest.mark.shared
+def test_a_trained_network_takes_the_blocks_of_a_jpeg_off(shared: Path, tmp_path: Path) -> None:
+    """Real-ESRGAN's general network, whose sixteen pixels for one are averaged: its last layer does that as well.
+
+    What it cleans is what it enlarges, made as small again.
+    """
+    published = shared / "weights" / "realesr-general-x4v3.fp16.safetensors"
+    state = {key: value.float() for key, value in load_file(published).items()}
+    for name in ("weight", "bias"):
+        last = state[f"body.66.{name}"]
+        state[f"body.66.{name}"] = last.reshape(3, 16, *last.shape[1:]).mean(1)
+    save_file(state, tmp_path / "general-1x.safetensors")
+    with Image.open(shared / "data" / "photos_clean" / "kodak_04.jpg") as opened:
+        sharp = opened.convert("RGB").resize((128, 192), Image.Resampling.BOX).crop((0, 0, 128, 128))
+    sharp.save(tmp_path / "a.jpg", quality=15)
+    blocky = np.asarray(Image.open(tmp_path / "a.jpg"))
+    found = run(blocky, str(tmp_path / "general-1x.safetensors"), precision="fp32").image
+    large = load("srvggnet", published).network
+    with torch.inference_mode():
+        wanted = torch.nn.functional.avg_pool2d(large(to_tensor([blocky]), factor=4), 4)
+    assert np.abs(found.astype(int) - to_pictures(wanted)[0]).max() <= 1
+    before, after = (_blocks(each) for each in (blocky, found))
+    assert before > 1.3
+    assert abs(after - 1) < 0.5 * (before - 1)
+
+
+def _blocks(picture: np.ndarray) -> float:
+    """Return how much more a picture changes from one block of JPEG to the next than within them; 1 = no more."""
+    steps = np.abs(np.diff(picture.astype(float), axis=1)).mean((0, 2))
+    edges = np.arange(len(steps)) % 8 == 7
+    return float(steps[edges].mean() / steps[~edges].mean())

@@ -14,11 +14,12 @@ from PIL import Image
 
 from restorer import Restorer, weights
 from restorer.models import REGISTRY
-from restorer.photo import read_photo
+from restorer.photo import read_note, read_photo
 from tests.cli.test_command import NARROW, serve
 from tests.conftest import Restore
-from tests.support import golden
+from tests.support import golden, in_process
 from tests.support.hub import Hub
+from tests.support.standins import table
 
 DETECTOR = "retinaface-mobilenet0.25"
 ARGUMENTS = (
@@ -159,3 +160,55 @@ def test_all_photos_of_the_collection_are_enlarged(restore: Restore, shared: Pat
         kept = set(first) - {0x0112, 0x0100, 0x0101, 0x011A, 0x011B, 0x0128, 0x0213}
         assert kept <= set(second), record["input"]
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_codeformer_at_a_fidelity_restores_three_photos(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of upstream's layout with stand-in weights: sizes, places, alpha, records, and that the knob arrives."""
+    checkpoint = tmp_path / "codeformer.pth"
+    golden.Record.read(golden.FOLDER / "codeformer_512.json").write(checkpoint)
+    detector = shared / "weights" / "retinaface_mobilenet0.25.pth"
+    tables = table("codeformer", "codeformer", checkpoint)
+    tables += table(DETECTOR, "retinaface", detector, network_name="mobile0.25")
+    (tmp_path / "weights.toml").write_text(tables)
+    monkeypatch.setenv("RESTORER_WEIGHTS", str(tmp_path / "weights.toml"))
+    monkeypatch.chdir(tmp_path)
+    names = ("codeformer_whole_04.jpg", "oldphoto_a.png", "dfdnet_whole_test6.png")
+    photos = [str(shared / "data" / "photos" / name) for name in names]
+    common = (
+        "--model", "codeformer", "--detector", DETECTOR, "--scale", "2", "--background", "lanczos", "--offline",
+        "--always", "--json", "--format", "png",
+    )  # fmt: skip
+    done = in_process.restore(capsys, *photos, "-o", "out", *common, "--fidelity", "0.7")
+    records = {Path(record["input"]).name: record for record in map(json.loads, done.out.splitlines())}
+    assert set(records) == set(names)
+    for name, record in records.items():
+        assert (record["status"], record["model"]) == ("ok", "codeformer")
+        assert record["output_size"] == [2 * side for side in record["input_size"]]
+        assert record["faces"]
+        assert all(face["restored"] and face["fidelity"] is None for face in record["faces"])
+        note = read_note(Path(record["output"]))
+        assert note is not None
+        assert note.options["fidelity"] == 0.7
+        result, plain = read_photo(record["output"]), Restorer("none", background="lanczos", scale=2)
+        before = plain.restore(shared / "data" / "photos" / name)
+        assert result.size == tuple(record["output_size"])
+        assert (result.alpha is None) == (before.alpha is None) == (name != "oldphoto_a.png")
+        if result.alpha is not None and before.alpha is not None:
+            assert np.array_equal(result.alpha, before.alpha)
+        change = np.abs(result.pixels.astype(int) - before.image).max(2)
+        far = np.ones(change.shape, bool)
+        for face in record["faces"]:
+            x0, y0, x1, y1 = (round(2 * value) for value in face["box"])
+            assert change[max(y0, 0) : y1, max(x0, 0) : x1].mean() > 5
+            room = max(x1 - x0, y1 - y0)
+            far[max(y0 - room, 0) : y1 + room, max(x0 - room, 0) : x1 + room] = False
+        assert not change[far].any()
+    single = (photos[2], *common, "--fidelity")
+    again = json.loads(in_process.restore(capsys, *single, "0.7", "-o", "again.png").out)
+    other = json.loads(in_process.restore(capsys, *single, "0", "-o", "other.png").out)
+    first = read_photo(records[names[2]]["output"]).pixels.astype(int)
+    assert np.array_equal(first, read_photo(again["output"]).pixels)
+    assert np.abs(first - read_photo(other["output"]).pixels).max() > 8
