@@ -95,9 +95,11 @@ def thresholds(
 
     Returns:
         For pairs of one person and of two: "pairs", "median" and the share "known"; for degraded faces the shares
-        "known" and "taken" (for another, at the nearest of all), and how much nearer they are restored: "median"
-        and "worst" (the first percentile).
+        "known" and "taken" (for another, at the nearest of all), and how much nearer they are restored: "median",
+        "worst" (the first percentile), and the share that "moved" away as the record means it.
     """
+    from restorer.faces.people import MOVED
+
     inner, outer = [], []
     for place, ours in enumerate(of_persons):
         inner += list((ours @ ours.T)[np.triu_indices(len(ours), 1)])
@@ -126,7 +128,11 @@ def thresholds(
     return {
         "pairs": pairs,
         "degraded": shares,
-        "restored": {"median": float(np.median(gain)), "worst": float(np.percentile(gain, 1))},
+        "restored": {
+            "median": float(np.median(gain)),
+            "worst": float(np.percentile(gain, 1)),
+            "moved": float((gain < -MOVED).mean()),
+        },
     }
 
 
@@ -292,7 +298,10 @@ def table(result: Mapping[str, Any]) -> str:
         f"pairs of two {row['pairs of two']:.2%}"
     )
     row = result["restored"]
-    lines.append(f"restored they are nearer by {row['median']:+.3f} (median), one in a hundred by {row['worst']:+.3f}")
+    lines.append(
+        f"restored they are nearer by {row['median']:+.3f} (median), one in a hundred by {row['worst']:+.3f}; "
+        f"moved away {row['moved']:.1%}"
+    )
     found = result.get("choice")
     if found is None:
         return "\n".join([*lines, f"{result['model']} has no fidelity to choose"])

@@ -179,6 +179,9 @@ def test_how_surely_a_person_is_known() -> None:
     assert found["degraded"]["known"] == pytest.approx(2 / 3)
     assert found["degraded"]["taken"] == pytest.approx(1 / 3)
     assert found["restored"]["median"] == pytest.approx(np.cos(0.0) - np.cos(0.2), abs=1e-6)
+    assert found["restored"]["moved"] == 0
+    moved = references.thresholds(persons, unit(0.1, 2.1, 4.2), unit(0.1, 2.1, 4.8), 0.35)
+    assert moved["restored"]["moved"] == pytest.approx(1 / 3)
 
 
 def test_a_choice_passes_where_enough_faces_come_nearer() -> None:
