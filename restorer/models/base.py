@@ -261,26 +261,6 @@ class UpscalerArchitecture(Architecture):
         return {f"net.{key}": value.float() for key, value in state.items()}
 
 
-class DamageArchitecture(Architecture):
-    """An architecture whose role is damage finder: its networks map (n, 3, h, w) in [-1, 1] to logits (n, 1, h, w).
-
-    Attributes:
-        tile: side in pixels of the part of a tile that counts.
-        overlap: pixels by which a tile reaches beyond that on each side.
-        grid: sides of what the network takes are multiples of this.
-        threshold: probability from which on a pixel is damaged.
-    """
-
-    role = "damage finder"
-    bf16 = True
-    fp16 = True
-    channels_last = True
-    tile: ClassVar[int] = 512
-    overlap: ClassVar[int] = 64
-    grid: ClassVar[int] = 16
-    threshold: ClassVar[float] = 0.5
-
-
 PASTED = frozenset({
     "skin", "nose", "glasses", "left-eye", "right-eye", "left-brow", "right-brow", "left-ear", "right-ear", "mouth",
     "upper-lip", "lower-lip", "hair", "earring",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restorer.models.base import DamageArchitecture
+from restorer.models.finders import DamageArchitecture
 
 if TYPE_CHECKING:
     from torch import nn

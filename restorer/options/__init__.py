@@ -160,11 +160,10 @@ class Options:
         panel=FACES,
     )
     repair: str = option(
-        "none",
-        help="auto takes out half-tone dots, weave and moire, and fills what a damage finder finds if there is one.",
-        panel=PRINT,
-        values=("none", "auto"),
-    )
+        "none", help="auto takes out dots, weave and moire, and fills what a built-in damage finder finds if there is "
+        "one; or a finder's name or file.", panel=PRINT, role="damage finder", files=True,
+        words=(("none", "mend nothing"), ("auto", "take out screens, and fill what the built-in finder finds")),
+    )  # fmt: skip
     # In pixels of the upright photo; `mask` of a Restorer is the one that faces are pasted with.
     damage: str | None = option(
         None, help="Picture of the damage that is to be filled: white = damaged; of the photo's size.", panel=PRINT,

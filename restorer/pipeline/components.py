@@ -148,7 +148,12 @@ class Components(Comparing):
         return self._detector
 
     def finder_table(self) -> Table | None:
-        """Return the table of what finds damage, the first that is built in; None where there is none."""
+        """Return the table of what finds damage: the one that --repair names, else the first that is built in.
+
+        None where neither is to be had.
+        """
+        if self.options.repair not in (AUTO, NONE):
+            return weights.resolve(self.options.repair)
         tables = self._available.usable.values()
         return next((t for t in tables if t.builtin and REGISTRY.architecture_of(t).role == "damage finder"), None)
 

@@ -17,6 +17,7 @@ from restorer.errors import LicenseForbidsError, UnknownTableError, UsageError, 
 from restorer.formatting import nearest
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
+from restorer.models.finders import DamageArchitecture
 from restorer.models.importer.named import upscaler_named
 from restorer.options import Options, declared, sizes
 from restorer.pipeline import choice as choices
@@ -352,6 +353,10 @@ def _check_parts(options: Options, given: Given, tables: Mapping[str, Table]) ->
         table = _named("background", options.background)
         REGISTRY.of_role(UpscalerArchitecture, table, f"--background {options.background}")
         choices.check_license(options, table, "upscaler", tables)
+    if options.repair not in (AUTO, NONE):
+        table = _named("repair", options.repair)
+        REGISTRY.of_role(DamageArchitecture, table, f"--repair {options.repair}")
+        choices.check_license(options, table, "damage finder", tables)
     cleaner = cleaning.check(options, tables)
     if cleaner is not None:
         choices.check_license(options, cleaner, "upscaler", tables)

@@ -15,7 +15,7 @@ from restorer.models.base import Face
 from restorer.options import Options, declared, sizes
 from restorer.photo import Note, Photo, xmp
 from restorer.pipeline import cleaning, pointed
-from restorer.pipeline.choice import AUTO
+from restorer.pipeline.choice import NONE
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
 from restorer.record import Record
@@ -55,7 +55,7 @@ def note_of(
         more["hole"] = hash_of(Path(chosen.hole))
     if chosen.damage is not None:
         more["damage"] = hash_of(Path(chosen.damage), "mask")
-    finder = components.finder_table() if chosen.repair == AUTO and chosen.damage is None else None
+    finder = components.finder_table() if chosen.repair != NONE and chosen.damage is None else None
     if finder is not None:
         more["finder"] = finder.wanted_hash
     if faces is not None:

@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from restorer.imaging.colour import top_of
-from restorer.imaging.libraries import np
-from restorer.models.base import DamageArchitecture
+from restorer.imaging.libraries import cv2, np
+from restorer.models.finders import DamageArchitecture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from restorer.engine.network import Network
     from restorer.imaging.profiles import Colours
@@ -26,12 +26,14 @@ class Finder(Protocol):
         tile: side in pixels of the part of a tile that counts.
         overlap: pixels by which a tile reaches beyond that on each side.
         threshold: probability from which on a pixel is damaged.
+        views: short sides in pixels to which a photo is reduced, to look at each; empty = at its own size alone.
     """
 
     name: str
     tile: int
     overlap: int
     threshold: float
+    views: tuple[int, ...]
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
         """Return how probable it is that each pixel is damaged, (h, w) float32 in [0, 1].
@@ -46,7 +48,7 @@ class NetworkFinder:
     """A network of the role "damage finder".
 
     Args:
-        network: maps (n, 3, h, w) in [-1, 1] to logits (n, 1, h, w).
+        network: of that role.
 
     Raises:
         TypeError: the network is for something else.
@@ -58,18 +60,19 @@ class NetworkFinder:
             raise TypeError(f"{network.name} finds no damage")
         self.name = network.name
         self.tile, self.overlap, self.threshold = architecture.tile, architecture.overlap, architecture.threshold
-        self._grid = architecture.grid
-        self._network = network
+        self.views = architecture.views
+        self._architecture, self._network = architecture, network
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
         """Return how probable it is that each pixel is damaged; see `Finder.damage`."""
         import torch
 
         height, width = tile.shape[:2]
-        wide, high = -width % self._grid, -height % self._grid
+        grid = self._architecture.grid
+        wide, high = -width % grid, -height % grid
         whole = np.pad(tile, ((0, high), (0, wide), (0, 0)), mode="symmetric")
         pixels = torch.from_numpy(np.ascontiguousarray(whole.transpose(2, 0, 1)))[None]
-        logits = self._network(pixels * 2 - 1)
+        logits = self._architecture.logits(self._network, pixels * 2 - 1)
         found: np.ndarray = torch.sigmoid(logits.float())[0, 0, :height, :width].numpy()
         return found
 
@@ -77,7 +80,8 @@ class NetworkFinder:
 def find(finder: Finder, pixels: np.ndarray, colours: Colours | None = None, tell: Tell | None = None) -> np.ndarray:
     """Return where a photo is damaged, (h, w) uint8, 255 = damaged.
 
-    Each pixel is decided by the tile in whose middle it lies; memory beyond the mask is that of one tile.
+    Each pixel is decided by the tile in whose middle it lies; memory beyond the mask, and beyond the reduced photo of a
+    finder with `views`, is that of one tile.
 
     Args:
         finder: looks at the tiles.
@@ -87,19 +91,48 @@ def find(finder: Finder, pixels: np.ndarray, colours: Colours | None = None, tel
     """
     height, width = pixels.shape[:2]
     mask = np.zeros((height, width), np.uint8)
-    rows, columns = _edges(height, finder.tile), _edges(width, finder.tile)
-    total, done = (len(rows) - 1) * (len(columns) - 1), 0
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(columns):
+    sizes = _sizes(finder, height, width)
+    total = sum((len(_edges(size, finder.tile)) - 1) * (len(_edges(other, finder.tile)) - 1) for size, other in sizes)
+    done = 0
+    for high, wide in sizes:
+        whole = (high, wide) == (height, width)
+        view = pixels if whole else cv2.resize(pixels, (wide, high), interpolation=cv2.INTER_AREA)
+        seen = mask if whole else np.zeros((high, wide), np.float32)
+        for rows, columns, found in _tiles(finder, view, colours):
+            if whole:
+                mask[rows, columns][found >= finder.threshold] = 255
+            else:
+                seen[rows, columns] = found
+            done += 1
+            if tell is not None:
+                tell(done / total)
+        if not whole:
+            enlarged = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR)
+            mask[enlarged >= finder.threshold] = 255
+    return mask
+
+
+def _sizes(finder: Finder, height: int, width: int) -> list[tuple[int, int]]:
+    """Return the sizes, height and width, at which a finder looks at a photo; never larger than the photo."""
+    short = min(height, width)
+    reduced = [
+        (max(1, round(height * side / short)), max(1, round(width * side / short)))
+        for side in finder.views
+        if side < short
+    ]
+    # What is smaller than a view is looked at as it is in its place.
+    return reduced if reduced and len(reduced) == len(finder.views) else [*reduced, (height, width)]
+
+
+def _tiles(finder: Finder, pixels: np.ndarray, colours: Colours | None) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yield the rows and columns of each tile of a picture, and how probable damage is there."""
+    for top, bottom in pairwise(_edges(pixels.shape[0], finder.tile)):
+        for left, right in pairwise(_edges(pixels.shape[1], finder.tile)):
             first, begin = max(top - finder.overlap, 0), max(left - finder.overlap, 0)
             seen = pixels[first : bottom + finder.overlap, begin : right + finder.overlap]
             shown = seen.astype(np.float32) / top_of(pixels.dtype) if colours is None else colours.seen(seen)
             found = finder.damage(shown)[top - first : bottom - first, left - begin : right - begin]
-            mask[top:bottom, left:right] = np.where(found >= finder.threshold, 255, 0)
-            done += 1
-            if tell is not None:
-                tell(done / total)
-    return mask
+            yield slice(top, bottom), slice(left, right), found
 
 
 def _edges(length: int, tile: int) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +26,9 @@ from restorer.training.prints import DATA, PRINT, PrintSet
 from restorer.training.recipe import Recipe
 from restorer.training.wear.prints import Damaged
 
+WIDE = 11
+"""Side in pixels of the squares of which a wide place is made."""
+
 
 class DamageTrainer(Trainer):
     """Trains `DamageUNet`: cross-entropy, and the overlap of what is found with what is there (Dice)."""
@@ -37,6 +41,7 @@ class DamageTrainer(Trainer):
         "network": {},
         "losses": {"entropy": 1.0, "overlap": 0.5},
         "missed": 2.0,
+        "wide": 0.05,
         "again": 2,
         "steps": 2400,
         "batch": 8,
@@ -141,8 +146,18 @@ class DamageTrainer(Trainer):
         rng = self.rng(number)
         made = [self.prints.draw(rng) for _ in range(self.batch)]
         wanted = np.stack([print_.mask for print_ in made])[:, None].astype(np.float32)
-        asked = 1 - np.stack([print_.unsure for print_ in made])[:, None].astype(np.float32)
+        asked = np.stack([self._asked(print_) for print_ in made])[:, None]
         return to_tensor([print_.picture for print_ in made]), torch.from_numpy(wanted), torch.from_numpy(asked)
+
+    def _asked(self, print_: Damaged) -> NDArray[np.float32]:
+        """Return how much each pixel counts: nothing where it is unsure, little within a wide place.
+
+        A piece of tape has the pixels of a hundred scratches, and would be all that is learnt.
+        """
+        asked = 1 - print_.unsure.astype(np.float32)
+        inside = cv2.morphologyEx(print_.mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((WIDE, WIDE), np.uint8))
+        asked[inside > 0] = self.values["wide"]
+        return asked
 
     def _rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""

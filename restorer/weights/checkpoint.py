@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WRAPPERS = (
     "params_ema", "g_ema", "generator_ema", "params", "state_dict", "net_state_dict", "params-ema", "model_state_dict",
-    "model", "net",
+    "model_state", "model", "net",
 )  # fmt: skip
 """Where upstream projects put the state dict, best first: the running average (EMA) is the one to use."""
 

@@ -44,6 +44,7 @@ class Bright:
     """Calls what is brighter than a fifth above its surroundings damaged; sees as far as a tile reaches."""
 
     name, tile, overlap, threshold = "bright", 100, 20, 0.5
+    views: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         self.sizes: list[tuple[int, int]] = []

@@ -8,11 +8,10 @@ from typing import Any
 
 from restorer.imaging.libraries import np
 from restorer.pipeline.canvas import Canvas, Work
+from restorer.pipeline.choice import NONE
 from restorer.pipeline.events import Step
 from restorer.pipeline.holes import read_hole
 from restorer.pipeline.stages import Stage
-
-AUTO = "auto"
 
 
 class RepairStage(Stage):
@@ -27,7 +26,7 @@ class RepairStage(Stage):
     def is_wanted(self, work: Work) -> bool:
         """Whether a repair was asked for, or a mask given or wanted."""
         options = work.options
-        return options.repair == AUTO or options.damage is not None or options.save_mask
+        return options.repair != NONE or options.damage is not None or options.save_mask
 
     def run(self, canvas: Canvas, work: Work) -> Canvas:
         """Return the canvas mended; as it is where nothing was found, outside of damage where only that was.
@@ -39,7 +38,7 @@ class RepairStage(Stage):
 
         with work.record.timed("repair"):
             pixels, mask, told = self.look(canvas.pixels, work)
-            if mask.any() and (work.options.repair == AUTO or work.options.damage is not None):
+            if mask.any() and (work.options.repair != NONE or work.options.damage is not None):
                 pixels = fill(pixels, mask)
                 canvas.marks()[mask > 0] = 255
             told["done"] = pixels is not canvas.pixels
@@ -50,7 +49,7 @@ class RepairStage(Stage):
         """Return the picture without its screen, where it is damaged, and what the record says of both."""
         from restorer.imaging import screens
 
-        waves = screens.find(pixels) if work.options.repair == AUTO else []
+        waves = screens.find(pixels) if work.options.repair != NONE else []
         if waves:
             pixels = screens.remove(pixels, waves)
         mask, finder = damage(pixels, work)
@@ -67,7 +66,7 @@ def damage(pixels: np.ndarray, work: Work) -> tuple[np.ndarray, str | None]:
     options = work.options
     if options.damage is not None:
         return read_hole(Path(options.damage), work.photo.size, "mask")[..., 0], "mask"
-    finder = work.components.finder() if options.repair == AUTO or options.save_mask else None
+    finder = work.components.finder() if options.repair != NONE or options.save_mask else None
     if finder is None:
         return np.zeros(pixels.shape[:2], np.uint8), None
     from restorer.repairing.finding import find

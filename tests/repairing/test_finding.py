@@ -1,0 +1,132 @@
+"""Finding damage: tiles and views, Microsoft's scratch net against its record, and `--repair NAME`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from restorer.models import REGISTRY
+from restorer.models.scratchunet import ScratchUNetArchitecture
+from restorer.networks.damageunet import DamageUNet
+from restorer.photo import read_photo
+from restorer.repairing.finding import find
+from restorer.training.export import write_model
+from restorer.training.recipe import parse_recipe
+from tests.support.golden import Record, difference, load
+from tests.support.in_process import restore
+
+Capture = pytest.CaptureFixture[str]
+PLAIN = ("--model", "none", "--background", "lanczos", "--scale", "1", "--offline")
+
+
+class Bright:
+    """Finds what is white, and remembers the sizes of what it saw."""
+
+    name, tile, overlap, threshold = "bright", 64, 8, 0.5
+
+    def __init__(self, views: tuple[int, ...] = ()) -> None:
+        self.views = views
+        self.sizes: list[tuple[int, int]] = []
+
+    def damage(self, tile: np.ndarray) -> np.ndarray:
+        self.sizes.append(tile.shape[:2])
+        return np.asarray(tile.mean(axis=2), np.float32)
+
+
+def scratched(height: int = 300, width: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Return a dark picture with a white line, and where it is."""
+    mask = np.zeros((height, width), np.uint8)
+    cv2.line(mask, (20, 10), (width - 30, height - 20), 255, 3)
+    return np.repeat(np.where(mask > 0, 255, 30).astype(np.uint8)[..., None], 3, axis=2), mask
+
+
+def test_a_finder_with_views_looks_at_reduced_photos_and_none_is_enlarged() -> None:
+    picture, mask = scratched()
+    told: list[float] = []
+    finder = Bright((64, 128))
+    found = find(finder, picture, tell=told.append)
+    assert told[-1] == 1
+    assert told == sorted(told)
+    near = cv2.dilate(mask, np.ones((7, 7), np.uint8))
+    assert not found[near == 0].any()
+    assert (found[mask > 0] > 0).mean() > 0.5
+    small = Bright((256, 512))
+    assert np.array_equal(find(small, picture), mask)  # smaller than either view: looked at as it is, once
+
+
+@pytest.mark.shared
+def test_the_scratch_net_answers_as_its_reference(shared: Path, tmp_path: Path) -> None:
+    record = Record.read(shared / "golden/next/scratch_unet.json")
+    state = record.state()
+    torch.save({"model_state": state, "epoch": 1}, tmp_path / "file.pt")
+    given, expected = record.tensors()
+    with torch.inference_mode():
+        output = load("scratch-unet", tmp_path / "file.pt").network(given)
+    assert difference(output, expected) < 1e-3
+    assert REGISTRY.recognise(state, {}, tmp_path / "file.pt")[0].name == "scratch-unet"
+
+
+def test_official_size_and_what_the_scratch_net_cannot_take() -> None:
+    with torch.device("meta"):
+        network = REGISTRY["scratch-unet"].build({})
+    assert 37.5e6 < sum(value.numel() for value in network.parameters()) < 37.8e6
+    with pytest.raises(ValueError, match="multiples of 16"):
+        network(torch.zeros(1, 1, 40, 64, device="meta"))
+    with pytest.raises(ValueError, match=r"\(n, 1, h, w\)"):
+        network(torch.zeros(1, 3, 64, 64, device="meta"))
+
+
+def test_the_scratch_net_is_shown_the_grey_photo_and_its_negative() -> None:
+    seen: list[torch.Tensor] = []
+
+    def network(*tensors: torch.Tensor, precision: str | None = None, **controls: object) -> torch.Tensor:
+        seen.append(tensors[0])
+        return tensors[0]
+
+    pictures = torch.zeros(1, 3, 16, 16)
+    pictures[:, 0] = 1.0
+    found = ScratchUNetArchitecture().logits(network, pictures)
+    assert torch.allclose(seen[0], torch.full((1, 1, 16, 16), 0.299))
+    assert torch.equal(seen[1], -seen[0])
+    assert torch.equal(found, torch.maximum(seen[0], seen[1]))
+
+
+def test_a_finder_by_its_file_repairs_and_others_are_refused(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that calls bright pixels damaged stands for a trained one."""
+    monkeypatch.chdir(tmp_path)
+    arguments = {"widths": [8], "blocks": [0]}
+    network = DamageUNet([8], [0])
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for place in range(4):  # a cell's four pixels: their red channel goes straight through
+            network.first.weight[place, place, 1, 1] = 1.0
+            network.head.weight[place, place, 1, 1] = 40.0
+        network.get_parameter("head.bias").sub_(20.0)
+    recipe = parse_recipe('recipe = "damage"\nname = "bright"\n', tmp_path, "test")
+    write_model(tmp_path, recipe, "damageunet", arguments, network.state_dict())
+    picture, mask = scratched(120, 100)
+    Image.fromarray(picture).save("old.png")
+    done = restore(capsys, "old.png", *PLAIN, "--repair", "bright.safetensors", "--save-mask", "--json")
+    told = json.loads(done.out)["repair"]
+    assert (told["finder"], told["done"]) == ("bright", True)
+    assert np.array_equal(read_photo(Path("old_restored_mask.png")).pixels[..., 0], mask)
+    after = read_photo(Path("old_restored.png")).pixels
+    assert np.array_equal(after[mask == 0], picture[mask == 0])
+    assert after[mask > 0].max() < 60
+    kept = restore(capsys, "old.png", *PLAIN, "--repair", "auto").err
+    assert "made with --repair bright.safetensors" in kept  # another finder is another result
+    wrong = restore(capsys, "old.png", *PLAIN, "--repair", "tiny-upscaler", code=2).err
+    assert "tiny-upscaler is an upscaler, not a damage finder" in wrong
+    unknown = restore(capsys, "old.png", *PLAIN, "--repair", "scratch-unett", code=2).err
+    assert "Did you mean scratch-unet?" in unknown
+    away = restore(capsys, "old.png", *PLAIN, "--repair", "scratch-unet", "--overwrite", code=3).err
+    assert "scratch-unet" in away
