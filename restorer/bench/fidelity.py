@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +222,18 @@ def table(head: str, result: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def judge_at_hand() -> Judge | None:
+    """Return dlib's recogniser; None where it is not installed, which is said."""
+    from restorer.errors import MissingPackageError
+    from restorer.evaluation.judge import Judge
+
+    try:
+        return Judge()
+    except MissingPackageError as error:
+        print(f"{error.message} {error.remedy}", file=sys.stderr)
+        return None
+
+
 def _own(architecture: Any, network: Any) -> list[Way]:
     """Return the knob that a model has; none where it has none."""
     from restorer.bench.tools.blending import Way
@@ -235,7 +248,6 @@ def main(arguments: list[str]) -> int:
     from restorer.bench.tools.blending import ways
     from restorer.engine.device import apply_threads, configure_threads
     from restorer.evaluation.degrading import NAMED
-    from restorer.evaluation.judge import Judge
     from restorer.evaluation.metrics import Identity
     from restorer.imaging.tensors import to_tensor
     from restorer.models import REGISTRY
@@ -264,7 +276,7 @@ def main(arguments: list[str]) -> int:
     several += ways(loaded.network, architecture.name, average_of)
     several = [way for way in several if not options.ways or way.name in options.ways]
     identity = None if options.identity is None else Identity(options.identity)
-    found = measure(faces, several, Measures(identity, Judge() if options.judge else None), options.keep)
+    found = measure(faces, several, Measures(identity, judge_at_hand() if options.judge else None), options.keep)
     result = {name: verdict(rows) for name, rows in found.items()}
     head = f"{len(files)} faces of {side} px ({options.part}), {options.degrade}, {options.model}"
     if options.plot is not None:

@@ -232,9 +232,9 @@ def main(arguments: list[str]) -> int:
     """Print the figures."""
     import torch
 
+    from restorer.bench.fidelity import judge_at_hand
     from restorer.engine.device import apply_threads, configure_threads
     from restorer.evaluation.degrading import NAMED
-    from restorer.evaluation.judge import Judge
     from restorer.evaluation.metrics import Identity
     from restorer.faces.people import SAME
     from restorer.imaging.tensors import to_pictures, to_tensor
@@ -260,7 +260,7 @@ def main(arguments: list[str]) -> int:
         result |= thresholds(of_persons, embedded(worse, identity), embedded(plain, identity), SAME)
         answers = answers_of(options.model, options.way, [to_tensor([each]) for each in worse[:16]])
         if answers is not None:
-            judge = Judge() if options.judge else None
+            judge = judge_at_hand() if options.judge else None
             rows, tried, near = [], [], []
             for each, theirs, bad in zip(persons, of_persons, worse, strict=True):
                 default, several = answers(to_tensor([bad]))

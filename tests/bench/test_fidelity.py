@@ -53,6 +53,14 @@ def test_nothing_passes_that_was_not_measured_by_pixels_and_by_a_recogniser() ->
         assert not fidelity.verdict([[{name: each[name]} for each in row] for row in both])["passes"]
 
 
+def test_without_dlib_the_other_measures_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("restorer.evaluation.judge.find_spec", lambda _name: None)
+    assert fidelity.judge_at_hand() is None
+    assert "not installed" in capsys.readouterr().err
+
+
 class Small(nn.Module):
     """Doubles a picture in two parts, of which one tells the other what it sees."""
 

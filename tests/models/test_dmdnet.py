@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from pathlib import Path
@@ -182,6 +183,21 @@ def test_an_import_asks_for_the_terms_that_a_download_asks_for(
     assert weights.resolve("dmdnet").commercial is False
     restore(capsys, "models", "remove", "dmdnet", "--yes")
     assert "Added dmdnet" in restore(capsys, "models", "import", source, *given).err  # accepted once is enough
+
+
+def test_at_a_terminal_the_terms_are_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(upstream(), tmp_path / "eyes.pth")
+    source, answers = str(tmp_path / "eyes.pth"), [False, True]
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *_words, **_more: answers.pop(0))
+    assert "not imported before you accept" in restore(capsys, "models", "import", source, code=3).err
+    done = restore(capsys, "models", "import", source)
+    assert "CC BY-NC-SA 4.0" in done.err
+    assert (tmp_path / "eyes.safetensors").is_file()
+    assert answers == []
 
 
 def test_at_work_it_says_what_its_answer_rests_on() -> None:
