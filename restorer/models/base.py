@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     StateDict = dict[str, torch.Tensor]
     Shapes = Mapping[str, tuple[int, ...]]
 
-Role = Literal["face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler", "damage finder"]
+Role = Literal[
+    "face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler", "damage finder",
+    "inpainter",
+]  # fmt: skip
 Control = Literal["fidelity", "seed"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
