@@ -43,7 +43,7 @@ class DamageTrainer(Trainer):
         "missed": 2.0,
         "wide": 0.05,
         "again": 2,
-        "steps": 2400,
+        "steps": 30000,
         "batch": 8,
         "side": 256,
         "lr": 5e-3,
