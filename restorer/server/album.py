@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +20,8 @@ from restorer.server.limits import Limits
 from restorer.server.memory import Memory
 from restorer.server.refusals import BusyError, TooLargeError, UnknownThingError
 from restorer.server.storeroom import Storeroom
+
+_log = logging.getLogger(__name__)
 
 
 class Album:
@@ -32,6 +37,7 @@ class Album:
         self._limits, self._memory = limits, memory
         self.store = Storeroom(limits.disk, parent)
         self._uploads: dict[str, Upload] = {}
+        self._users: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def receive(self, stream: BinaryIO, name: str | None, client: str) -> Upload:
@@ -41,7 +47,7 @@ class Album:
                 raise BusyError("There are too many photos here already.", "Remove some, or ask again later.", 60)
         upload = Upload(client, names.clean(name), Path(), 0)
         upload.path = self.store.folder / upload.identity / "photo"
-        upload.bytes = self.store.receive(stream, upload.path, self._limits.upload)
+        upload.bytes = self.store.receive(stream, upload.path, self._limits.upload, upload.identity)
         try:
             header = read_header(upload.path)
             upload.format, upload.size = header.format, header.size
@@ -50,7 +56,7 @@ class Album:
             if header.size is not None:
                 check_size(header.size, self._limits.pixels)
         except BaseException:
-            self.remove_files(upload)
+            self._remove_files(upload)
             raise
         with self._lock:
             self._uploads[upload.identity] = upload
@@ -88,18 +94,52 @@ class Album:
         with self._lock:
             return [each for each in self._uploads.values() if each.asked < before and each not in busy]
 
-    def remove(self, upload: Upload) -> None:
-        """Let a photo be unknown from now on; its files stay until `remove_files`."""
-        with self._lock:
-            self._uploads.pop(upload.identity, None)
-        self._memory.forget(("photo", upload.identity))
+    @contextmanager
+    def at_work(self, upload: Upload) -> Iterator[bool]:
+        """Let nobody remove a photo's files as long as somebody works on them; tell whether they are still there.
 
-    def remove_files(self, upload: Upload) -> None:
-        """Remove the files of a photo and of all that was made of it."""
-        folder = upload.path.parent
-        count = sum(each.stat().st_size for each in folder.glob("**/*") if each.is_file())
-        shutil.rmtree(folder, ignore_errors=True)
-        self.store.release(count)
+        What is removed meanwhile goes when the last who works on it has ended, by that one alone.
+        """
+        with self._lock:
+            there = upload.identity in self._uploads
+            self._users[upload.identity] += there
+        try:
+            yield there
+        finally:
+            with self._lock:
+                self._users[upload.identity] -= there
+                idle = self._users[upload.identity] == 0
+                if idle:
+                    del self._users[upload.identity]
+                gone = there and idle and upload.identity not in self._uploads
+            if gone:
+                self._remove_files(upload)
+
+    def remove(self, upload: Upload) -> None:
+        """Let a photo be unknown from now on; its files, and all that was made of it, go once nobody works on them."""
+        with self._lock:
+            known = self._uploads.pop(upload.identity, None) is not None
+            idle = not self._users[upload.identity]
+        self._memory.forget(("photo", upload.identity))
+        if known and idle:
+            self._remove_files(upload)
+
+    def _remove_files(self, upload: Upload) -> None:
+        """Remove the folder of a photo; whoever calls this is the only one."""
+        try:
+            shutil.rmtree(upload.path.parent)
+        except FileNotFoundError as error:
+            if upload.path.parent.exists():
+                _not_removed(upload, error)
+        except OSError as error:
+            _not_removed(upload, error)
+        self._memory.forget(("photo", upload.identity))
+        self.store.release_all(upload.identity)
+
+
+def _not_removed(upload: Upload, error: OSError) -> None:
+    """Say what stays; the folder of the server, which goes with its end, holds it."""
+    _log.warning("The files of %s cannot be removed, and stay until the server ends: %s", upload.name, error)
 
 
 def check_size(size: tuple[int, int], most: int, *, result: bool = False) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from restorer.photo import FORMATS
 from restorer.server.refusals import BadRequestError
@@ -38,8 +39,8 @@ def as_event(kind: str, facts: dict[str, Any]) -> str:
     return f"event: {kind}\ndata: {json.dumps(facts)}\n\n"
 
 
-def packed(files: list[tuple[Path, str]], target: Path) -> int:
-    """Write files into an archive, under names that are all different; return its bytes."""
+def packed(files: list[tuple[Path, str]], target: Path) -> None:
+    """Write files into an archive, under names that are all different."""
     taken: set[str] = set()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path, name in files:
@@ -49,7 +50,15 @@ def packed(files: list[tuple[Path, str]], target: Path) -> int:
                 free = f"{Path(name).stem}_{number}{Path(name).suffix}"
             taken.add(free.lower())
             archive.write(path, free)
-    return target.stat().st_size
+
+
+class _FileAnswer(FileResponse):
+    """A file that may have been removed since its answer was begun, which is nothing that the server did wrong."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not Path(self.path).exists():
+            raise FileNotFoundError(self.path)
+        await super().__call__(scope, receive, send)
 
 
 def file_answer(
@@ -61,5 +70,5 @@ def file_answer(
         format = next((entry.name for entry in FORMATS.values() if suffix in entry.suffixes), "")
         type = TYPES.get(format, "application/octet-stream")
     kind = "attachment" if download else "inline"
-    return FileResponse(path, headers=PRIVATE, media_type=type, filename=name, content_disposition_type=kind,
+    return _FileAnswer(path, headers=PRIVATE, media_type=type, filename=name, content_disposition_type=kind,
                         background=after)  # fmt: skip

@@ -40,6 +40,7 @@ def application(service: Service) -> Starlette:
             RestorerError: _failed,
             HTTPException: _not_there,
             ClientDisconnect: _gone,
+            FileNotFoundError: _removed,
         },
     )
 
@@ -58,6 +59,11 @@ async def _not_there(request: Request, error: Exception) -> Response:
     answer = await _failed(request, BadRequestError(f"{message.rstrip('.')}.", "See /docs."))
     answer.status_code = status
     return answer
+
+
+async def _removed(request: Request, _error: Exception) -> Response:
+    """Answer for a file that was removed, with its photo, while it was asked for."""
+    return await _failed(request, UnknownThingError("It is here no longer: the photo was removed.", "Send it again."))
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
@@ -189,8 +195,7 @@ class Interface(JobAddresses):
         if upload.format in looking.SHOWN:
             return file_answer(upload.path, upload.name, TYPES.get(upload.format or "", "application/octet-stream"))
         path = upload.path.parent / "shown.png"
-        if not path.exists():
-            await run_in_threadpool(self._write_shown, self._service.album.opened, upload, path)
+        await run_in_threadpool(self._write_shown, upload, lambda: self._service.album.opened(upload), path)
         return file_answer(path, "shown.png")
 
     async def thumbnail(self, request: Request) -> Response:

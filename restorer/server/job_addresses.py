@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from restorer.server import looking
 from restorer.server.answers import PRIVATE, as_event, file_answer, packed
-from restorer.server.jobs import Job, new_id
-from restorer.server.refusals import BadRequestError, NotReadyError
+from restorer.server.jobs import Job, Upload, new_id
+from restorer.server.refusals import BadRequestError, NotReadyError, UnknownThingError
 from restorer.server.service import Service, result_of
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class JobAddresses:
         if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"):
             return file_answer(path, job.name)
         other = path.parent / "shown.png"
-        if not other.exists():
-            await run_in_threadpool(self._write_shown, read_photo, path, other)
+        await run_in_threadpool(self._write_shown, job.upload, lambda: read_photo(path), other)
         return file_answer(other, "shown.png")
 
     async def record(self, request: Request) -> Response:
@@ -95,13 +94,19 @@ class JobAddresses:
             raise BadRequestError("No job was named.", "Name some: /zip?job=...&job=...")
         store = self._service.album.store
         path = store.folder / f"{new_id()}.zip"
-        size = await run_in_threadpool(packed, [(result_of(job), job.name) for job in jobs], path)
+        results = [(result_of(job), job.name) for job in jobs]
+        size = sum(job.bytes for job in jobs)
+        store.reserve(size, path.name)
 
         def clean() -> None:
             path.unlink(missing_ok=True)
-            store.release(size)
+            store.release_all(path.name)
 
-        store.reserve(size)
+        try:
+            await run_in_threadpool(packed, results, path)
+        except BaseException:
+            clean()
+            raise
         return file_answer(path, "restored.zip", "application/zip", download=True, after=BackgroundTask(clean))
 
     # ------------------------------------------------------------------------------------------------------ events
@@ -153,9 +158,14 @@ class JobAddresses:
 
         return StreamingResponse(told(), media_type="text/event-stream", headers={**PRIVATE, "X-Accel-Buffering": "no"})
 
-    def _write_shown(self, opened: Callable[[Any], Photo], given: Any, path: Path) -> None:
-        looking.write_shown(opened(given), path)
-        self._service.album.store.reserve(path.stat().st_size)
+    def _write_shown(self, upload: Upload, opened: Callable[[], Photo], path: Path) -> None:
+        """Write a picture as a browser shows it, beside a photo's other files, unless it is there."""
+        with self._service.album.at_work(upload) as there:
+            if not there:
+                raise UnknownThingError("There is no such photo here, or no longer.", "Send it again.")
+            if not path.exists():
+                looking.write_shown(opened(), path)
+                self._service.album.store.reserve(path.stat().st_size, upload.identity)
 
     def _job(self, request: Request) -> Job:
         return self._service.job(request.path_params["job"])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from restorer.errors import RestorerError
 from restorer.options import Options
 from restorer.record import Record
+
+_log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["waiting", "working", "done", "failed", "cancelled"]
 OVER: frozenset[State] = frozenset({"done", "failed", "cancelled"})
@@ -240,19 +244,23 @@ class Exchange:
         with self._lock:
             self._listeners.setdefault(client, []).append(listener)
 
-        def end() -> None:
-            with self._lock:
-                mine = self._listeners.get(client, [])
-                if listener in mine:
-                    mine.remove(listener)
-                if not mine:
-                    self._listeners.pop(client, None)
-
-        return end
+        return partial(self._forget, listener)
 
     def tell(self, client: str | None, kind: str, facts: dict[str, Any]) -> None:
         """Tell one client's listeners something, or all of them."""
         with self._lock:
             told = [each for name, mine in self._listeners.items() if client in (None, name) for each in mine]
         for each in told:
-            each(kind, facts)
+            try:
+                each(kind, facts)
+            except Exception:  # noqa: BLE001 - whoever listens must not end the work that it hears of
+                _log.warning("A listener could not be told of an event, and is told no more.", exc_info=True)
+                self._forget(each)
+
+    def _forget(self, listener: Listener) -> None:
+        with self._lock:
+            for client, mine in list(self._listeners.items()):
+                if listener in mine:
+                    mine.remove(listener)
+                if not mine:
+                    del self._listeners[client]

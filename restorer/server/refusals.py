@@ -66,6 +66,10 @@ class BusyError(RefusalError):
         self.seconds = seconds
 
 
+class ServerError(RestorerError):
+    """Raised when the server itself did something wrong; what it was stands in its output."""
+
+
 def status_of(error: RestorerError) -> int:
     """Return the status of HTTP that says what an error is about."""
     if isinstance(error, RefusalError):

@@ -6,21 +6,17 @@ GPU; another looks at new photos meanwhile, so that each is seen, with its faces
 
 from __future__ import annotations
 
-import queue
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from restorer.errors import RestorerError
 from restorer.options import Options, sizes
-from restorer.record import Record
 from restorer.server import choices
 from restorer.server.album import Album, check_size
-from restorer.server.jobs import CancelledWork, Exchange, FairQueue, Job, State, Upload, as_json
+from restorer.server.hands import Hands
+from restorer.server.jobs import Exchange, FairQueue, Job, State, Upload
 from restorer.server.limits import Limits
 from restorer.server.memory import Memory
 from restorer.server.refusals import BusyError, NotReadyError, UnknownThingError
@@ -62,15 +58,9 @@ class Service:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
         self._queue = FairQueue()
-        self._new: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
         self._closing = False
         self._worker = Worker(options, memory, self._notice, self.album.opened)
-        self._threads = [
-            threading.Thread(target=self._work, name="restore", daemon=True),
-            threading.Thread(target=self._look, name="look", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._hands = Hands(self, self._worker, self._queue)
 
     # ------------------------------------------------------------------------------------------------------ photos
 
@@ -92,9 +82,9 @@ class Service:
         for each in self.album.old({job.upload for job in self._active()}):
             self.forget(each)
         upload = self.album.receive(stream, name, client)
-        self._tell(upload)
+        self.tell_photo(upload)
         if look:
-            self._new.put(upload)
+            self._hands.look_at(upload)
         return upload
 
     def forget(self, upload: Upload) -> None:
@@ -104,10 +94,7 @@ class Service:
             for job in mine:
                 self.cancel(job)
                 del self._jobs[job.identity]
-            self.album.remove(upload)
-            busy = any(job.state == "working" for job in mine)
-        if not busy:
-            self.album.remove_files(upload)
+        self.album.remove(upload)
         self.exchange.tell(upload.client, "gone", {"photo": upload.identity})
 
     # -------------------------------------------------------------------------------------------------------- jobs
@@ -143,7 +130,7 @@ class Service:
             self._jobs[job.identity] = job
             self._drop_old([each for each in mine if each.is_over])
             self._queue.put(job)
-        self._tell_order()
+        self.tell_order()
         return job
 
     def _active(self) -> list[Job]:
@@ -162,7 +149,7 @@ class Service:
             self._jobs.pop(job.identity, None)
             if job.output is not None:
                 job.output.unlink(missing_ok=True)
-                self.album.store.release(job.bytes)
+                self.album.store.release(job.bytes, job.upload.identity)
 
     def job(self, identity: str) -> Job:
         """Return a job by its number; raises `UnknownThingError`."""
@@ -178,12 +165,19 @@ class Service:
         with self._lock:
             return [each for each in self._jobs.values() if each.client == client]
 
+    def end(self, job: Job, state: State) -> None:
+        """Let a job be over."""
+        job.state, job.left, job.stage, job.words = state, None, "", ""
+        job.share = 1.0 if state == "done" else job.share
+        job.over.set()
+        self.tell_job(job)
+
     def cancel(self, job: Job) -> None:
         """Give a job up, whether it waits or is being worked on; nothing happens to one that is over."""
         job.wanted = False
         if self._queue.remove(job):
-            self._end(job, "cancelled")
-            self._tell_order()
+            self.end(job, "cancelled")
+            self.tell_order()
 
     def save(self, job: Job) -> Path:
         """Write a result into the folder of -o under a name that is free there, and return its path.
@@ -196,62 +190,21 @@ class Service:
             raise NotReadyError("The server was started without a folder.", "Start it with -o FOLDER.")
         return self._worker.save(result_of(job), self.out / job.name)
 
-    # -------------------------------------------------------------------------------------------------- the threads
-
-    def _work(self) -> None:
-        while (job := self._queue.take()) is not None:
-            self._tell_order()
-            job.state, job.began = "working", time.monotonic()
-            folder = job.upload.path.parent / job.identity
-            try:
-                self._worker.restore(job, folder, partial(self._tell_job, job))
-                if job.output is not None:
-                    self.album.store.reserve(job.bytes)
-                state: State = "failed" if job.output is None else "done"
-            except CancelledWork:
-                state = _given_up(job, folder, "cancelled")
-            except RestorerError as error:
-                job.record = job.record or Record(job.upload.name)
-                job.record.fail(error)
-                state = _given_up(job, folder, "failed")
-            self._end(job, state)
-            with self._lock:
-                if job.upload not in self.album:  # it was removed meanwhile
-                    self.album.remove_files(job.upload)
-
-    def _end(self, job: Job, state: State) -> None:
-        job.state, job.left, job.stage, job.words = state, None, "", ""
-        job.share = 1.0 if state == "done" else job.share
-        job.over.set()
-        self._tell_job(job)
-
-    def _look(self) -> None:
-        while (upload := self._new.get()) is not None:
-            if upload not in self.album:
-                continue
-            try:
-                self._worker.look(upload)
-                if upload.error is None:
-                    self.album.store.reserve(upload.thumbnail.stat().st_size)
-            except RestorerError as error:
-                upload.error = as_json(error)
-            except OSError as error:  # it was removed meanwhile, or the disk is full
-                upload.error = as_json(NotReadyError(f"The photo cannot be looked at: {error.strerror or error}."))
-            upload.looked = True
-            self._tell(upload)
-
     # ------------------------------------------------------------------------------------------------------ telling
 
-    def _tell(self, upload: Upload) -> None:
+    def tell_photo(self, upload: Upload) -> None:
+        """Tell what is known of a photo."""
         self.exchange.tell(upload.client, "photo", upload.as_dict())
 
-    def _tell_job(self, job: Job) -> None:
+    def tell_job(self, job: Job) -> None:
+        """Tell how a job stands."""
         self.exchange.tell(job.client, "job", job.as_dict())
 
-    def _tell_order(self) -> None:
+    def tell_order(self) -> None:
+        """Tell every job that waits how many are before it."""
         for ahead, job in enumerate(self._queue.order()):
             job.ahead = ahead
-            self._tell_job(job)
+            self.tell_job(job)
 
     def _notice(self, line: str) -> None:
         if self._say is not None:
@@ -272,21 +225,13 @@ class Service:
         """End: what waits is cancelled, what is in hand gets a little time, and every file goes."""
         self._closing = True
         for job in self._queue.close():
-            self._end(job, "cancelled")
-        self._new.put(None)
-        self._threads[0].join(self.limits.grace)
-        for job in self._active():
-            job.wanted = False
-        for thread in self._threads:
-            thread.join(self.limits.grace)
+            self.end(job, "cancelled")
+        self._hands.end(self.limits.grace, self._give_up)
         self.album.store.close()
 
-
-def _given_up(job: Job, folder: Path, state: State) -> State:
-    """Remove what there is of a result, and return the state."""
-    shutil.rmtree(folder, ignore_errors=True)
-    job.output = None
-    return state
+    def _give_up(self) -> None:
+        for job in self._active():
+            job.wanted = False
 
 
 def result_of(job: Job) -> Path:

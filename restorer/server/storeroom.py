@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,14 +38,19 @@ class Storeroom:
         locks.try_lock(self._lock_file)
         self._guard = threading.Lock()
         self._bytes = 0
+        self._owned: Counter[str] = Counter()
 
     @property
     def bytes(self) -> int:
         """How much it holds."""
         return self._bytes
 
-    def reserve(self, count: int) -> None:
+    def reserve(self, count: int, owner: str = "") -> None:
         """Take room for a file, before it is there.
+
+        Args:
+            count: its bytes.
+            owner: the photo that it belongs to.
 
         Raises:
             BusyError: there is none at the moment.
@@ -57,14 +63,22 @@ class Storeroom:
                     60,
                 )
             self._bytes += count
+            self._owned[owner] += count
 
-    def release(self, count: int) -> None:
-        """Give room back."""
+    def release(self, count: int, owner: str = "") -> None:
+        """Give room back: no more of it than its owner has."""
         with self._guard:
-            self._bytes = max(0, self._bytes - count)
+            count = min(count, self._owned[owner])
+            self._owned[owner] -= count
+            self._bytes -= count
 
-    def receive(self, stream: BinaryIO, path: Path, most: int) -> int:
-        """Write a stream into a file of this room, and return its bytes.
+    def release_all(self, owner: str) -> None:
+        """Give back all the room that a photo has, once."""
+        with self._guard:
+            self._bytes -= self._owned.pop(owner, 0)
+
+    def receive(self, stream: BinaryIO, path: Path, most: int, owner: str = "") -> int:
+        """Write a stream into a file of this room, in a folder of its own, and return its bytes.
 
         Raises:
             TooLargeError: it is longer than `most`; nothing is left of it.
@@ -77,11 +91,11 @@ class Storeroom:
                 while chunk := stream.read(_CHUNK):
                     if count + len(chunk) > most:
                         raise too_large(most)
-                    self.reserve(len(chunk))
+                    self.reserve(len(chunk), owner)
                     count += len(chunk)
                     file.write(chunk)
         except BaseException:
-            self.release(count)
+            self.release(count, owner)
             shutil.rmtree(path.parent, ignore_errors=True)
             raise
         return count

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -348,3 +350,64 @@ def test_a_drawn_mask_is_drawn_by_what_the_pipeline_knows_of_a_face() -> None:
     """A wrapper that remembers it would be asked for a plain outline, where the command draws around the head."""
     restorer = RememberingRestorer(Memory(1 << 20), model="tiny", offline=True)
     assert isinstance(restorer.components.mask()[0], LandmarkMask)
+
+
+def test_the_worker_outlives_a_job_whose_files_cannot_be_removed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, gate = start(), Gate(monkeypatch)
+    upload = send(service)
+    job = service.submit(upload)
+    assert gate.reached.wait(60)
+    service.forget(upload)
+    plain = shutil.rmtree
+
+    def stuck(path: Path, **more: Any) -> None:
+        if upload.identity in str(path):
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        plain(path, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", stuck)
+    gate.open.set()
+    assert job.over.wait(60)
+    done(service, send(service))
+    assert "No such file or directory" in caplog.text
+    assert upload.name in caplog.text
+
+
+def test_photos_that_are_removed_while_they_are_worked_on_go_once_and_wholly(start: Start) -> None:
+    service = start()
+    uploads: list[Upload] = []
+
+    def ended(kind: str, facts: dict[str, object]) -> None:
+        if kind == "job" and facts["state"] == "done":
+            found = [each for each in uploads if each.identity == facts["photo"]]
+            threads.append(threading.Thread(target=partial(service.forget, found[0])))
+            threads[-1].start()
+
+    threads: list[threading.Thread] = []
+    service.exchange.listen("me", ended)
+    jobs = []
+    for seed in range(40):
+        uploads.append(send(service, picture(seed=seed)))
+        jobs.append(service.submit(uploads[-1]))
+    for job in jobs:
+        assert job.over.wait(60)
+    done(service, send(service, client="other"))  # the worker lives, and is through with what came before
+    for thread in threads:
+        thread.join(60)
+    for upload in service.album.of("other"):
+        service.forget(upload)
+    assert service.album.store.bytes == 0
+    assert [each.name for each in service.album.store.folder.iterdir()] == ["lock"]
+
+
+def test_a_listener_that_fails_harms_nobody(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    service = start()
+
+    def broken(_kind: str, _facts: dict[str, object]) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    service.exchange.listen("me", broken)
+    done(service, send(service))
+    assert "Event loop is closed" in caplog.text
