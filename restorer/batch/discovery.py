@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +79,13 @@ class Discovery(PassedOver):
     jobs: list[Job] = field(default_factory=list)
 
 
-def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[Path] = ()) -> Discovery:
+def find_photos(
+    arguments: Sequence[str],
+    out: Path | None,
+    *,
+    listed: Sequence[Path] = (),
+    only: Collection[Path] | None = None,
+) -> Discovery:
     """Return a job for each photo that the arguments and a list name.
 
     The tree of a folder is mirrored in the output folder, that of several folders below their names. A list's relative
@@ -91,12 +97,13 @@ def find_photos(arguments: Sequence[str], out: Path | None, *, listed: Sequence[
         arguments: files, folders and globs.
         out: the output folder, or the picture to write; None = beside each photo.
         listed: the entries of a list (`read_list`); what is missing among them is a failure of that photo alone.
+        only: the files inside of folders that count; None = all.
 
     Raises:
         UsageError: an argument names nothing, or `out` names a file for several photos, or no place for a result.
     """
     named = out is not None and names_picture(out)
-    finder = Finder(out)
+    finder = Finder(out, only)
     for argument in arguments:
         finder.add(argument)
     finder.add_list(listed)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class Finder:
 
     Args:
         out: the output folder, which is passed over; None = none.
+        only: the files inside of folders that are looked at; None = all.
 
     Attributes:
         passed: what is left out.
@@ -76,8 +77,9 @@ class Finder:
         from_glob: whether a glob named some of them.
     """
 
-    def __init__(self, out: Path | None) -> None:
+    def __init__(self, out: Path | None, only: Collection[Path] | None = None) -> None:
         self.passed = PassedOver()
+        self._only = only
         self.entries: dict[str, Entry] = {}
         self.folders: list[Path] = []
         self.from_glob = False
@@ -182,6 +184,8 @@ class Finder:
         root, below = self._seen_from(folder.top, folder.path)
         for name in folder.files:
             path = folder.path / name
+            if self._only is not None and path not in self._only:
+                continue
             header = self._wanted(path, folder.real)
             if header is not None:
                 yield Entry(path, root, below, None, header)

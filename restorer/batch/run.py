@@ -161,12 +161,7 @@ class Batch:
             raise
         finally:
             try:
-                course.end()
-                self._results.close()
-            except KeyboardInterrupt:
-                summary.interrupted = summary.abandoned = True
-                temporary.remove_mine()
-                raise
+                self._end(course, summary)
             finally:
                 summary.seconds = time.perf_counter() - begin
         return summary
@@ -174,6 +169,20 @@ class Batch:
     def _course(self, listeners: Listeners) -> Course:
         """Return the way that the photos of a run take."""
         return _Course(self._results, self.summary, listeners, self._lanes)
+
+    def _end(self, course: Course, summary: Summary) -> None:
+        """Wait for what is being written; an interrupt that is the first one is heard afterwards."""
+        try:
+            course.end()
+            self._results.close()
+        except KeyboardInterrupt:
+            if not summary.interrupted:
+                summary.interrupted = True
+                self._end(course, summary)
+                raise
+            summary.abandoned = True
+            temporary.remove_mine()
+            raise
 
 
 @dataclass(frozen=True)

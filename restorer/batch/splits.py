@@ -73,12 +73,12 @@ class Claims:
 
     def release(self) -> None:
         """Give the folders back."""
-        for folder, descriptor in self._held.items():
+        while self._held:
+            folder, descriptor = self._held.popitem()
             if descriptor is not None and self._part is not None:
                 with suppress(OSError):
                     (folder / f".restorer-part-{self._part.worker}.lock").unlink(missing_ok=True)
                 os.close(descriptor)
-        self._held = {}
 
 
 def _is_held(path: Path) -> bool:

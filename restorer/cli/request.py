@@ -62,6 +62,9 @@ class PhotosRequest:
     worker_gpus: float | None = option(
         None, help="GPUs of each, also in parts; default: 1 where there are any.", panel=RUN, least=0
     )
+    watch: bool = option(
+        False, help="Go on: restore what comes into the folders, each photo once it has settled.", panel=FILES
+    )
     preset: str | None = option(
         None, help="A named set of options: old-photo, archive, or one of your own.", panel=RUN, metavar="NAME"
     )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.text import Text
 
@@ -28,6 +28,7 @@ from restorer.batch.summary import Summary
 from restorer.cli.batches import joined, made
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
 from restorer.cli.forecast import say_means
+from restorer.cli.inbox import Watching
 from restorer.cli.papers import Papers
 from restorer.cli.paths import listed
 from restorer.cli.preview import Preview
@@ -118,7 +119,12 @@ class PhotosCommand:
     def photos(self, request: PhotosRequest) -> int:
         """Do what was asked for; return the exit code."""
         self._opens = request.open
-        if is_stream(request):
+        if request.watch:
+            watching = Watching(self._restorer, request, self._show, self._screen, self._watch, self._quiet)
+            code = watching.run()
+            if watching.summary.abandoned:
+                leave(request, self._screen, self._watch)
+        elif is_stream(request):
             on_stage = self._screen.photo(name_of(request))
             self._metrics.photos(1, None)
 
@@ -199,12 +205,7 @@ class PhotosCommand:
             self._summarise(batch.summary, len(jobs))
             self._write(papers, hurry=batch.summary.abandoned)
             if batch.summary.abandoned:  # threads are still at work, and Python would wait for them
-                messages.print(interrupted(request))
-                self._screen.end()
-                self._watch.code = 130
-                self._watch.end()
-                sys.stdout.flush()
-                os._exit(130)
+                leave(request, self._screen, self._watch)
             raise
         if request.dry_run and self._many:  # also when quiet: it is what was asked for
             for line in dry_run_lines(outlook, expected):
@@ -315,6 +316,16 @@ class PhotosCommand:
     def _write(self, papers: Papers, *, hurry: bool = False) -> None:
         """Write what is shown to people, where that was asked for; in a `hurry` nothing that takes long."""
         self.page = papers.write(quiet=self._quiet, hurry=hurry)
+
+
+def leave(request: PhotosRequest, screen: Screen, watch: Watch) -> NoReturn:
+    """End at once, without waiting for threads that are still at work."""
+    messages.print(interrupted(request))
+    screen.end()
+    watch.code = 130
+    watch.end()
+    sys.stdout.flush()
+    os._exit(130)
 
 
 def interrupted(request: PhotosRequest) -> str:

@@ -51,6 +51,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
         "-o/--out": (HERE_TOO, "test_out"),
         "--always": (HERE_TOO, "test_always"),
+        "--watch": ("test_inbox.py", "test_a_watch_goes_on_until_it_is_asked_to_stop"),
         "--prior": (SEARCHES, "test_what_makes_no_sense_is_wrong_usage"),
         "--variants": (SEARCHES, "test_two_answers_and_how_well_each_agrees"),
         "--steps": (SEARCHES, "test_two_answers_and_how_well_each_agrees"),
