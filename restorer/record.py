@@ -42,6 +42,8 @@ class FaceRecord:
         reference: of a face that was compared with photos of people: whose it is (None = nobody's), the nearest photo,
             how near it was to that person before and after, -1 to 1, and whether it moved away from them; None where
             nothing was compared.
+        adjusted: of a face that was restored in its own way, by --adjust: its "model", "strength" and "fidelity" as
+            far as they were said; None for all others.
         pointed: of a face that the user pointed at, how it was found and is aligned, in words; None for all others.
         detector: of such a face, which detector saw its landmarks at a closer look; None for all others.
     """
@@ -58,6 +60,7 @@ class FaceRecord:
     answers: list[dict[str, Any]] = field(default_factory=list)
     pointed: str | None = None
     detector: str | None = None
+    adjusted: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.box)
@@ -77,6 +80,7 @@ class FaceRecord:
             "answers": [dict(answer) for answer in self.answers],
             "pointed": self.pointed,
             "detector": self.detector,
+            "adjusted": None if self.adjusted is None else dict(self.adjusted),
         }
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -38,7 +38,8 @@ NUMBERS = [each for each in FIELDS.values() if each.kind in (int, float)]
 
 OTHER: dict[str, Any] = {
     "model": "none", "scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300",
-    "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "face": ("10,20,30,40",), "min_face": 30.0, "max_faces": 3,
+    "fidelity": 0.5, "strength": 0.5, "faces": "2,5", "face": ("10,20,30,40",),
+    "adjust": ("2:strength=0.5",), "min_face": 30.0, "max_faces": 3,
     "min_score": 0.8, "min_likeness": 0.5, "reference": ("refs",), "aligned": True, "prior": "tiny-prior",
     "task": "inpaint", "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True,
     "repair": "auto", "damage": "mask.png", "save_mask": True, "tone": "auto",
@@ -251,7 +252,7 @@ def test_results_of_earlier_versions_are_recognised() -> None:
     assert json.dumps(Options(**OTHER).changed()) == (
         '{"scale": 4.0, "long_side": 3000, "megapixels": 24.0, "print": "20x30cm@300", '
         '"fidelity": 0.5, "strength": 0.5, "faces": "2,5", "face": ["10,20,30,40"], '
-        '"min_face": 30.0, "max_faces": 3, '
+        '"adjust": ["2:strength=0.5"], "min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "task": "inpaint", "hole": "hole.png", "variants": 3, '
         '"steps": 7, "time_limit": 60.0, "always": true, "repair": "auto", '
         '"damage": "mask.png", "save_mask": true, "tone": "auto", "precision": "fp32", "match_color": false, '
@@ -290,6 +291,7 @@ def test_type_checkers_know_the_same_fields() -> None:
     wider = {
         "faces": str | int | Sequence[int],
         "face": str | Sequence[str] | Sequence[float] | Sequence[Sequence[float]],
+        "adjust": str | Sequence[str] | Mapping[int, Mapping[str, float | str]],
         "reference": path | Sequence[path],
     }
     assert known == {name: wider.get(name, fields[name]) for name in FIELDS if name not in own}

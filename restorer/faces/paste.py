@@ -26,7 +26,7 @@ def paste(
     marks: np.ndarray | None = None,
     kept: list[Layer] | None = None,
     holding: Holding | None = None,
-) -> None:
+) -> tuple[int, int, int, int] | None:
     """Blend a restored face into the enlarged photo, in place; what its mask does not reach is not touched.
 
     Work and memory depend on the face's size in the result, not on the photo's. Computed in float and rounded once.
@@ -45,6 +45,9 @@ def paste(
         kept: takes in what is pasted as a layer, the face as far as its crop reaches and its mask; None = nobody does.
         holding: what the face has to keep of the canvas below it; None = nothing.
 
+    Returns:
+        The rectangle of the canvas that it reaches, x0, y0, x1, y1; None where it reaches nothing.
+
     Raises:
         ValueError: an array has another type or shape, or the face holds NaN.
     """
@@ -57,7 +60,7 @@ def paste(
     mask = np.minimum(mask, border_feather(mask.shape[0])) * np.float32(strength)
     box = _target(mask, to_crop, align_size, canvas)
     if box is None:
-        return
+        return None
     to_mask = warp.scaled(to_crop, target=(mask.shape[0] / align_size,) * 2)
     mask, to_mask = _reduce_mask(mask, to_mask)
     to_face = warp.scaled(to_crop, target=(face.shape[0] / align_size,) * 2)
@@ -93,6 +96,7 @@ def paste(
             marks[rows, columns] = np.maximum(marks[rows, columns], np.rint(weight * 255).astype(np.uint8))
     if kept is not None and layer is not None:
         kept.append(layer)
+    return box
 
 
 class _Before:

@@ -68,9 +68,10 @@ class Placement:
         marks: np.ndarray | None = None,
         kept: list[Layer] | None = None,
         holding: Holding | None = None,
-    ) -> None:
+    ) -> tuple[int, int, int, int] | None:
         """Blend a restored face into the enlarged photo, in place; see `restorer.faces.paste.paste`."""
-        paste.paste(canvas, face, mask, self.matrix, self.photo_size, self.align_size, strength, marks, kept, holding)
+        where = self.matrix, self.photo_size, self.align_size
+        return paste.paste(canvas, face, mask, *where, strength, marks, kept, holding)
 
 
 class WholePlacement(Placement):
@@ -113,7 +114,7 @@ class WholePlacement(Placement):
         marks: np.ndarray | None = None,
         kept: list[Layer] | None = None,
         holding: Holding | None = None,
-    ) -> None:
+    ) -> tuple[int, int, int, int] | None:
         """Blend the whole restored crop over the canvas, in place, whatever the mask."""
         (width, height), unit = self.photo_size, face.shape[0] / self.align_size
         left, top = self._margins()
@@ -129,6 +130,7 @@ class WholePlacement(Placement):
         if kept is not None:
             share = np.full(canvas.shape[:2], round(strength * top_of(canvas.dtype)), canvas.dtype)
             kept.append(Layer("Face", 0, 0, crops.from_unit(restored, canvas.dtype), share))
+        return 0, 0, canvas.shape[1], canvas.shape[0]
 
     def _margins(self) -> tuple[int, int]:
         """Return what is padded at the left and at the top, in pixels of the photo."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from restorer import formatting
 from restorer.errors import NAMES, SWITCHES, VALUES, UnknownOptionError
 from restorer.formatting import face_numbers, nearest
-from restorer.options import outlines, sizes
+from restorer.options import adjusting, outlines, sizes
 from restorer.options.declaring import Option, declared, option
 
 if TYPE_CHECKING:
@@ -62,12 +62,9 @@ class Options:
         by_weights=True,
     )
     scale: float = option(
-        sizes.SCALE,
-        help="How many times larger the result is: 2, 3.5, 8 ...",
-        panel=PICTURE,
-        above=0,
+        sizes.SCALE, help="How many times larger the result is: 2, 3.5, 8 ...", panel=PICTURE, above=0,
         parse=formatting.scale,
-    )
+    )  # fmt: skip
     long_side: int | None = option(
         None, help="Make the longer side this many pixels long.", panel=PICTURE, least=1, most=1_000_000, metavar="PX",
         parse=sizes.typed_pixels,
@@ -102,6 +99,10 @@ class Options:
     face: tuple[str, ...] = option(
         (), help="A face that no detector finds, by its box: X,Y,W,H; may be given several times.", panel=FACES,
         metavar="X,Y,W,H", convert=outlines.boxes_as_text,
+    )  # fmt: skip
+    adjust: tuple[str, ...] = option(
+        (), help="Another model, strength or fidelity for one face: 2:strength=0.5,model=gpen-512; several times.",
+        panel=FACES, metavar="N:NAME=VALUE", convert=adjusting.adjustments_as_text,
     )  # fmt: skip
     # Pixels of the photo, of the longer side of the face's box.
     min_face: float | None = option(
@@ -155,9 +156,7 @@ class Options:
     )  # fmt: skip
     # For measuring, and for whoever wants to see what the networks make of a good photo.
     always: bool = option(
-        False,
-        help="Let networks replace also what is good already: every face, all of the background.",
-        panel=FACES,
+        False, help="Let networks replace also what is good already: every face, all of the background.", panel=FACES
     )
     repair: str = option(
         "none", help="auto takes out dots, weave and moire, and fills what a built-in damage finder finds if there is "

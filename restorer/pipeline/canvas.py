@@ -20,6 +20,7 @@ from restorer.pipeline.searches import COLORIZE, INPAINT
 from restorer.record import FaceRecord, Record
 
 if TYPE_CHECKING:
+    from restorer.faces.blending import Blending
     from restorer.faces.placement import Placement
     from restorer.faces.worth import Condition
     from restorer.imaging.layers import Layer
@@ -127,6 +128,7 @@ class Work:
         source: (h, w, 3) the pixels that faces are cut from: the canvas before it was enlarged.
         wrap: puts something around the face restorer, so that several photos share it; None = it is called as it is.
         variants: of several answers, the canvases of those behind the first.
+        blending: takes in what is pasted, so that a face can be blended in anew; None = nobody asks.
         tell: hears how far the stage at work is, 0 to 1.
     """
 
@@ -141,6 +143,7 @@ class Work:
     source: np.ndarray | None = None
     wrap: Wrap | None = None
     variants: list[Canvas] = field(default_factory=list)
+    blending: Blending | None = None
     tell: Callable[[float], None] = lambda _fraction: None
 
     @cached_property

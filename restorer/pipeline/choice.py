@@ -314,8 +314,9 @@ def check_no_faces(options: Options) -> None:
         UsageError: a fidelity or a likeness was asked for.
     """
     searches.check_none(options)
-    if options.face:
-        raise UsageError("--face names a face; --model none restores none.", "Leave it out.")
+    for name in ("face", "adjust"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} names a face; --model none restores none.", "Leave it out.")
     if options.fidelity is not None:
         raise UsageError("--fidelity needs a face restorer; --model none has none.")
     for name in ("min_likeness", "reference"):
@@ -372,6 +373,11 @@ def check_license(
         f"{instead}, or leave --license out. If you hold the rights to weights of your own, "
         "write commercial = true into their table of weights.toml.",
     )
+
+
+def is_face_restorer(table: Table) -> bool:
+    """Return whether a table is one of a face restorer."""
+    return isinstance(REGISTRY.architecture_of(table), FaceArchitecture)
 
 
 def controls(table: Table) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from restorer.pipeline import references
 from restorer.pipeline.decisions import Decisions, Given, Notify, alone
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from restorer.engine.network import Network
     from restorer.faces.likeness import Likeness
     from restorer.models.base import Detector
@@ -32,6 +34,23 @@ class Comparing(Decisions):
         super().__init__(options, notify, given, warn)
         self._likeness: Likeness | None = None
         self._people: People | None = None
+        self._of_faces: dict[Options, Self] = {}
+
+    @alone
+    def adjusted(self, options: Options) -> Self:
+        """Return what works with the options of a single face; networks, and what was said, are shared.
+
+        Args:
+            options: as `restorer.pipeline.adjusted.options_of` gives them.
+        """
+        if options not in self._of_faces:
+            made = self._of_faces[options] = self._like(options)
+            made.told = self.told
+        return self._of_faces[options]
+
+    @abstractmethod
+    def _like(self, options: Options) -> Self:
+        """Return what works with other options, and is like this in all else."""
 
     @abstractmethod
     def network(self, table: Table, device: Device | None = None) -> Network:

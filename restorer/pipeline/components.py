@@ -17,8 +17,8 @@ from restorer.engine.pool import POOL, Pool
 from restorer.errors import WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, FaceRestorer
+from restorer.pipeline import adjusted, fallbacks, searches
 from restorer.pipeline import choice as choices
-from restorer.pipeline import fallbacks, searches
 from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
 from restorer.pipeline.comparing import Comparing
 from restorer.pipeline.decisions import Given, Mask, Notify, alone
@@ -28,6 +28,7 @@ from restorer.upscaling.lanczos import Background
 
 if TYPE_CHECKING:
     from torch import nn
+    from typing_extensions import Self
 
     from restorer.engine.network import Network
     from restorer.inversion.searcher import FaceSearcher
@@ -76,6 +77,10 @@ class Components(Comparing):
         self._finder: Finder | None = None
         self._backgrounds: dict[str, Background] = {}
 
+    def _like(self, options: Options) -> Self:
+        more = {"given": self._given_for(options), "pool": self._pool, "warn": self._warn}
+        return type(self)(options, self._notify, on_download=self._on_download, **more)  # type: ignore[arg-type]
+
     @property
     def device_in_use(self) -> Device | None:
         """The device of the run, where it has been chosen by now."""
@@ -97,7 +102,8 @@ class Components(Comparing):
         """Return how often networks had to do otherwise so far: smaller batches or tiles, the CPU in place of a GPU."""
         with self._lock:
             parts = [*self._networks.values(), *self._backgrounds.values()]
-        found: Counter[str] = Counter()
+            others = list(self._of_faces.values())
+        found: Counter[str] = sum((other.notes() for other in others), Counter())
         for part in parts:
             found.update(getattr(part, "notes", {}))
         return found
@@ -117,6 +123,8 @@ class Components(Comparing):
             self.choice()
         if self._fallbacks and self.given.face_model is None and self.options.model not in (AUTO, NONE):
             weights.fetch(weights.resolve(self.options.model), offline=self.options.offline)
+        for each in adjusted.all_options(self.options, self.tables):
+            self.adjusted(each).fallbacks()
         return list(self._fallbacks)
 
     @alone

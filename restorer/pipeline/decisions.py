@@ -20,8 +20,8 @@ from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, U
 from restorer.models.finders import DamageArchitecture
 from restorer.models.importer.named import upscaler_named
 from restorer.options import Options, declared, sizes
+from restorer.pipeline import adjusted, cleaning, fallbacks, searches
 from restorer.pipeline import choice as choices
-from restorer.pipeline import cleaning, fallbacks, searches
 from restorer.pipeline.choice import AUTO, NONE, Available, Choice
 from restorer.pipeline.fallbacks import Replacement
 from restorer.pipeline.references import References
@@ -123,8 +123,19 @@ class Decisions:
             if options.model != AUTO:
                 choices.check_license(options, table, "face restorer", tables)
                 choices.check_likeness(options, table.name, choices.crop_of(table))
+        for each in adjusted.all_options(options, tables):
+            Decisions(each, self._notify, self._given_for(each), self._warn)
         if options.reference:
             self.references  # noqa: B018 - a name that leads nowhere is wrong usage before any photo is read
+
+    def _given_for(self, options: Options) -> Given:
+        """Return the objects that hold also where a face is restored by other options."""
+        return self.given if options.model == self.options.model else replace(self.given, face_model=None)
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """All tables of weights."""
+        return self._available.tables
 
     # ------------------------------------------------------------------------------------------------ names
 

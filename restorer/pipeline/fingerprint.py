@@ -13,8 +13,10 @@ from typing import Any
 from restorer.imaging.libraries import np
 from restorer.models.base import Face
 from restorer.options import Options, declared, sizes
+from restorer.options.adjusting import adjustments
 from restorer.photo import Note, Photo, xmp
 from restorer.pipeline import cleaning, pointed
+from restorer.pipeline.adjusted import table_of
 from restorer.pipeline.choice import NONE
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
@@ -51,6 +53,9 @@ def note_of(
         more["references"], more["likeness"] = components.references.fingerprint(), components.likeness_hash()
     if chosen.face:
         more["detectors"] = pointed.hashes_at_hand(components)
+    models = {each.model for each in adjustments(chosen.adjust).values() if each.model is not None}
+    if models:
+        more["adjusted"] = {name: table_of(name, components.tables).wanted_hash for name in sorted(models)}
     if chosen.hole is not None:
         more["hole"] = hash_of(Path(chosen.hole))
     if chosen.damage is not None:
@@ -115,6 +120,8 @@ def _of_run(version: str, chosen: Options, model: str, weights: str | None, more
         "background": chosen.background,
         **({} if chosen.clean is None else {"clean": chosen.clean}),
     }
+    for name in {"hole", "damage"} & set(named):
+        named[name] = Path(named[name]).name  # their hashes decide; where they lie is nobody's business
     for name, value in named.items():
         if declared(Options)[name].kind is float and isinstance(value, int):
             named[name] = float(value)  # 2 is 2.0, to whoever compares and in writing

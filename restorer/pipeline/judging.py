@@ -1,4 +1,4 @@
-"""Which faces of a photo are left alone because they are good, and what of its own a restored one keeps."""
+"""Where the faces of a photo are, which are left alone because they are good, and what a restored one keeps."""
 
 from __future__ import annotations
 
@@ -82,6 +82,30 @@ def holding(work: Work, canvas: Canvas, face: Detection) -> Holding | None:
     finest = 0.8 * step if condition.side > detail.LARGEST else 0.0
     share = 0.0 if work.insists else worth.held(condition)
     return Holding(share, scale, finest) if share > 0 or finest > 0 else None
+
+
+def placed(work: Work, crop: CropSpec, face: Detection) -> Placement | None:
+    """Return where a face is, as a model takes it; None where its landmarks allow no alignment."""
+    from restorer.faces import align
+    from restorer.faces.placement import Placement
+
+    if face.placement is not None or face.landmarks is None or crop.template is None:
+        return face.placement
+    matrix = align.estimate(face.landmarks, crop.template, crop.align_size)
+    return None if matrix is None else Placement(work.photo.size, matrix, crop.align_size)
+
+
+def toned(work: Work, face: np.ndarray, original: np.ndarray, mask: np.ndarray, placement: Placement) -> np.ndarray:
+    """Give a restored crop the colours of the crop it was made from, and its grain where that is asked for."""
+    from restorer.faces import tone
+
+    options = work.options
+    if work.keeps_colours:
+        face = tone.match_color(face, original, mask)
+    if options.grain:
+        pixel = placement.pixel(face.shape[0])
+        face = tone.add_grain(face, original, mask, pixel=pixel, seed=options.seed or 0)
+    return face
 
 
 def masks(mask: Mask, outputs: torch.Tensor, points: np.ndarray, faces: Sequence[Detection]) -> np.ndarray:

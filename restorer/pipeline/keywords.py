@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TypedDict
 
@@ -18,6 +18,7 @@ class OptionFields(TypedDict, total=False):
     strength: float
     faces: str | int | Sequence[int]
     face: str | Sequence[str] | Sequence[float] | Sequence[Sequence[float]]
+    adjust: str | Sequence[str] | Mapping[int, Mapping[str, float | str]]
     min_face: float | None
     max_faces: int | None
     min_score: float

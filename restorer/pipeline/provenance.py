@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from restorer.pipeline import choice as choices
 from restorer.pipeline import cleaning
+from restorer.pipeline.adjusted import table_of
 from restorer.pipeline.choice import AUTO, NONE
 from restorer.upscaling import RESAMPLERS
 
@@ -38,6 +39,8 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
         tell("model", of.model, None if own else of.model_table, own or options.model != AUTO)
         own = given.detector is not None
         tell("detector", record.detector, None if own else of.detector_table, own or options.detector != AUTO)
+    for face, other in _of_single_faces(of, record).items():
+        tell(f"model of face {face}", other.name, lambda other=other: other, True)  # type: ignore[misc]
     if record.clean is not None:
         cleaner = cleaning.table_of(options)
         assert cleaner is not None
@@ -53,6 +56,12 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _of_single_faces(of: Decisions, record: Record) -> dict[int, Table]:
+    """Return the models that single faces were restored by, by the numbers of these."""
+    named = {number: (face.adjusted or {}).get("model") for number, face in enumerate(record.faces, 1)}
+    return {number: table_of(name, of.tables) for number, name in named.items() if name is not None}
+
+
 def _compared(face: FaceRecord) -> bool:
     """Whether the recogniser had a part in a face's record."""
     tried = face.fidelity is not None and face.fidelity["by"] != "pixels"
@@ -64,8 +73,10 @@ def limits(of: Decisions, record: Record) -> dict[str, str]:
     """Return, by name, the licences that limit the use of a result, of the weights that the record names."""
     given, restored, tables = of.given, any(face.restored for face in record.faces), of._available.tables
     used: list[Table | None] = []
-    if restored and given.face_model is None:
+    by_run = any(face.restored and "model" not in (face.adjusted or {}) for face in record.faces)
+    if by_run and given.face_model is None:
         used.append(of.model_table())
+    used += _of_single_faces(of, record).values()
     if record.detector is not None and given.detector is None:
         used.append(of.detector_table())
     own = None if record.detector is None or given.detector is not None else record.detector

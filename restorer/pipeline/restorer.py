@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from restorer.imaging import alike
 from restorer.models.base import Face
@@ -29,6 +29,9 @@ from restorer.pipeline.provenance import described, limits
 from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths, write_mask
 from restorer.pipeline.stages import stages
 from restorer.record import Record
+
+if TYPE_CHECKING:
+    from restorer.faces.blending import Blending
 
 
 class Restorer(Prepared):
@@ -155,6 +158,7 @@ class Restorer(Prepared):
         record: Record | None = None,
         format: str | None = None,
         wrap: Wrap | None = None,
+        blending: Blending | None = None,
     ) -> Result:
         """Restore one photo.
 
@@ -167,6 +171,7 @@ class Restorer(Prepared):
             record: what is written into on the way, so that it can be read also when an error ends the work.
             format: what the result will be written in; a size that it cannot hold is refused before the work.
             wrap: puts something around the face restorer, so that several photos share its batches.
+            blending: takes in what is pasted, so that a face can be blended in anew by another strength.
 
         Raises:
             PhotoError: the photo cannot be read, or a face that was to be restored was not.
@@ -191,9 +196,8 @@ class Restorer(Prepared):
             record.warn(*sizes.remarks(options, opened.size))
             if format is not None:
                 check_size(format, size, opened, opened.path)
-            work = Work(
-                opened, options, components, record, size, faces=None if faces is None else list(faces), wrap=wrap
-            )
+            known_faces = None if faces is None else list(faces)
+            work = Work(opened, options, components, record, size, known_faces, wrap=wrap, blending=blending)
             canvas = Canvas(opened.pixels, opened.alpha)
             for stage in stages():
                 if stage.is_wanted(work):

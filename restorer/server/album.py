@@ -14,8 +14,9 @@ from typing import BinaryIO
 
 from restorer.photo import Photo, read_photo
 from restorer.photo.header import read_header
+from restorer.pipeline.holes import read_hole
 from restorer.server import names
-from restorer.server.jobs import Upload
+from restorer.server.jobs import Upload, new_id
 from restorer.server.limits import Limits
 from restorer.server.memory import Memory
 from restorer.server.refusals import BusyError, TooLargeError, UnknownThingError
@@ -87,6 +88,33 @@ class Album:
             return read_photo(upload.path.read_bytes())
 
         return self._memory.get(("photo", upload.identity), opened, lambda photo: 2 * photo.pixels.nbytes)
+
+    def draw(self, upload: Upload, drawing: bytes | None) -> None:
+        """Take in where somebody has drawn what is damaged in a photo, white on black; None = it is damaged nowhere.
+
+        Each drawing is a file of its own, since a job may be at work with an earlier one.
+
+        Raises:
+            UsageError: it is not of the photo's size, or has no white in it.
+            UnreadablePhotoError: it is no picture.
+            BusyError: there is no room at the moment.
+        """
+        if drawing is None:
+            upload.mask = None
+            return
+        size = self.opened(upload).size
+        self.store.reserve(len(drawing), upload.identity)
+        folder = upload.path.parent / f"mask-{new_id()}"
+        try:
+            folder.mkdir(mode=0o700)
+            path = folder / f"{Path(upload.name).stem}_mask.png"
+            path.write_bytes(drawing)
+            read_hole(path, size, "mask")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.store.release(len(drawing), upload.identity)
+            raise
+        upload.mask = path
 
     def old(self, busy: Collection[Upload]) -> list[Upload]:
         """Return the photos that nobody has asked for in a long time, without those that are busy."""

@@ -171,6 +171,8 @@ def command(name: str, options: Options, base: Options) -> str:
     words = ["restore", name if not name.startswith("-") else f"./{name}"]
     for field, option in declared(Options).items():
         value = getattr(options, field)
+        if field == "damage" and value is not None:
+            value = os.path.basename(value)  # noqa: PTH119 - whoever types it has the drawing beside the photo
         if value == option.default and value == getattr(base, field):
             continue
         if value is None:

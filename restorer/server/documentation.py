@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -75,9 +76,20 @@ def described() -> dict[str, Any]:
     }  # fmt: skip
     faces = {"type": ["array", "null"], "items": face}
     size = {"type": ["array", "null"], "items": whole}
+    maybe = {"type": ["boolean", "null"]}
     photo = {
         "type": "object",
-        "properties": {"photo": text, "name": text, "bytes": whole, "size": size, "looked": yes, "faces": faces},
+        "properties": {
+            "photo": text,
+            "name": text,
+            "bytes": whole,
+            "size": size,
+            "looked": yes,
+            "faces": faces,
+            "faded": maybe,
+            "screened": maybe,
+            "mask": {"type": ["string", "null"]},
+        },
     }
     states = ["waiting", "working", "done", "failed", "cancelled"]
     job = {
@@ -90,9 +102,8 @@ def described() -> dict[str, Any]:
         },
     }  # fmt: skip
     photo_file = {"type": "string", "contentMediaType": "application/octet-stream"}
-    form = {"type": "object", "required": ["photo"], "properties": {"photo": photo_file, **options}}
+    form = {"type": "object", "required": ["photo"], "properties": {"photo": photo_file, "mask": photo_file, **options}}
     accepted = {"202": _says("It is taken on; `links` says where to ask.", "Job")}
-    one = {"/photos/{photo}": "photo", "/jobs/{job}": "job"}
     paths: dict[str, Any] = {
         "/restore": {"post": _operation("Restore a photo and answer with its result, all in one call.",
                                         {"200": _PICTURE}, body=_body("Form", _FORM))},
@@ -108,6 +119,12 @@ def described() -> dict[str, Any]:
             "Restore a photo that is here once more, in another way; `instead` gives up what else is to be done to it.",
             accepted, body=_body("Options", _JSON, _FORM), query=("instead",))},
         "/photos/{photo}/file": {"get": _operation("The photo, as a browser shows it.", {"200": _PICTURE})},
+        "/photos/{photo}/mask": {
+            "get": _operation("The drawing of what is damaged in it.", {"200": _PICTURE}),
+            "put": _operation("Send that drawing: white is damaged, and filled by the photo's next jobs.",
+                              {"200": _says("The photo.", "Photo")}, body={"content": {"image/png": {}}}),
+            "delete": _operation("Forget the drawing.", {"204": _NOTHING}),
+        },
         "/photos/{photo}/thumbnail": {"get": _operation("Its small picture.", {"200": _PICTURE})},
         "/jobs/{job}": {
             "get": _operation("How a job stands.", {"200": _says("It.", "Job")}),
@@ -118,6 +135,9 @@ def described() -> dict[str, Any]:
         "/jobs/{job}/shown": {"get": _operation("The result, as a browser shows it.", {"200": _PICTURE})},
         "/jobs/{job}/record": {"get": _operation("The record, as `restore --json` prints it.", {"200": _says("It.")})},
         "/jobs/{job}/faces": {"get": _operation("The photo's faces.", {"200": _says("They.", "Face", many=True)})},
+        "/jobs/{job}/faces/{face}": {"get": _operation(
+            "A face's part of the result with another strength, while it is kept; `X-Box` says where.",
+            {"200": _PICTURE}, query=("strength",))},
         "/jobs/{job}/save": {"post": _operation("Write the result into the folder of `restore serve -o`.",
                                                 {"200": _says("Where it is.")})},
         "/events": {"get": _operation("What happens to all of your photos.", {"200": _STREAM})},
@@ -126,10 +146,12 @@ def described() -> dict[str, Any]:
         "/about": {"get": _operation("Version, limits, and every option as data.", {"200": _says("It.")})},
     }  # fmt: skip
     for path, operations in paths.items():
-        name = next((name for begin, name in one.items() if path.startswith(begin)), None)
-        for each in operations.values() if name else []:
-            given = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            each["parameters"] = [given, *each.get("parameters", [])]
+        given = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in re.findall(r"{(\w+)}", path)
+        ]
+        for each in operations.values() if given else []:
+            each["parameters"] = [*given, *each.get("parameters", [])]
     token = {"type": "http", "scheme": "bearer"}
     return {
         "openapi": "3.1.0",

@@ -89,6 +89,9 @@ class Interface(JobAddresses):
             Route(photo, self.remove, methods=["DELETE"]),
             Route(f"{photo}/file", self.file),
             Route(f"{photo}/thumbnail", self.thumbnail),
+            Route(f"{photo}/mask", self.mask),
+            Route(f"{photo}/mask", self.draw, methods=["PUT"]),
+            Route(f"{photo}/mask", self.wipe, methods=["DELETE"]),
             Route(f"{photo}/jobs", self.again, methods=["POST"]),
             Route(job, self.job),
             Route(job, self.cancel, methods=["DELETE"]),
@@ -97,6 +100,7 @@ class Interface(JobAddresses):
             Route(f"{job}/shown", self.shown),
             Route(f"{job}/record", self.record),
             Route(f"{job}/faces", self.faces),
+            Route(f"{job}/faces/{{face}}", self.face),
             Route(f"{job}/save", self.save, methods=["POST"]),
             Route("/events", self.events),
             Route("/zip", self.zip),
@@ -205,6 +209,25 @@ class Interface(JobAddresses):
             raise NotReadyError("The photo has not been looked at yet.", "Ask again in a moment.")
         return file_answer(upload.thumbnail, "thumbnail.webp")
 
+    async def mask(self, request: Request) -> Response:
+        """Answer with the drawing of what is damaged in a photo."""
+        upload = self._upload(request)
+        if upload.mask is None:
+            raise UnknownThingError("Nobody has drawn what is damaged in this photo.", "Send a drawing with PUT.")
+        return file_answer(upload.mask, upload.mask.name, "image/png", download="download" in request.query_params)
+
+    async def draw(self, request: Request) -> Response:
+        """Take in a drawing of what is damaged in a photo; its jobs from now on fill that."""
+        upload = self._upload(request)
+        drawing = await request.body()
+        await run_in_threadpool(self._service.draw, upload, drawing)
+        return JSONResponse(upload.as_dict(), headers=PRIVATE)
+
+    async def wipe(self, request: Request) -> Response:
+        """Forget what was drawn."""
+        await run_in_threadpool(self._service.draw, self._upload(request), None)
+        return Response(status_code=204)
+
     # --------------------------------------------------------------------------------------------------- what is sent
 
     async def _received(self, request: Request, *, look: bool) -> tuple[Upload, dict[str, Any]]:
@@ -215,8 +238,8 @@ class Interface(JobAddresses):
         """
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise BadRequestError("The request is no form with a photo in it.", "Send it with curl -F photo=@a.jpg.")
-        async with request.form(max_files=1, max_fields=MOST_FIELDS) as form:
-            photo = form.get("photo")
+        async with request.form(max_files=2, max_fields=MOST_FIELDS) as form:
+            photo, mask = form.get("photo"), form.get("mask")
             if not isinstance(photo, UploadFile):
                 raise BadRequestError("The form has no file of the name 'photo'.", "Send it with -F photo=@a.jpg.")
             given = {name: value for name, value in form.items() if isinstance(value, str)}
@@ -224,6 +247,12 @@ class Interface(JobAddresses):
             upload = await run_in_threadpool(
                 lambda: self._service.receive(stream, photo.filename, request.state.client, look=look)
             )
+            if isinstance(mask, UploadFile):
+                try:
+                    await run_in_threadpool(self._service.draw, upload, await mask.read())
+                except RestorerError:
+                    self._service.forget(upload)
+                    raise
         return upload, given
 
     def _accepted(self, job: Job) -> Response:

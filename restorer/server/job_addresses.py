@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,20 @@ class JobAddresses:
             raise NotReadyError("Nobody has looked for faces yet.", "Ask again in a moment.")
         return JSONResponse(job.upload.faces, headers=PRIVATE)
 
+    async def face(self, request: Request) -> Response:
+        """Answer with a face's part of a result as it looks with another strength, and where that is."""
+        job = self._job(request)
+        try:
+            face, strength = int(request.path_params["face"]), float(request.query_params.get("strength", "1"))
+        except ValueError:
+            raise BadRequestError(
+                "A face is a number, and so is its strength.", "Ask for /faces/2?strength=0.5."
+            ) from None
+        if not 0 <= strength <= 1:
+            raise BadRequestError(f"The strength {strength:g} is outside its range.", "Use 0 to 1.")
+        box, picture = await run_in_threadpool(self._service.blended, job, face, strength)
+        return Response(picture, media_type="image/png", headers={**PRIVATE, "X-Box": ",".join(map(str, box))})
+
     async def save(self, request: Request) -> Response:
         """Write a result into the folder that the server was started with."""
         path = await run_in_threadpool(self._service.save, self._job(request))
@@ -113,7 +128,8 @@ class JobAddresses:
 
     async def events(self, request: Request) -> Response:
         """Tell all that happens to the photos of whoever asks, as it happens."""
-        return self._stream(request.state.client, lambda _kind, _facts: True, [])
+        client = request.state.client
+        return self._stream(client, lambda _kind, _facts: True, [], around=self._service.attended(client))
 
     async def job_events(self, request: Request) -> Response:
         """Tell what happens to one job, until it is over."""
@@ -130,6 +146,7 @@ class JobAddresses:
         about: Callable[[str, dict[str, Any]], bool],
         first: list[tuple[str, dict[str, Any]]],
         until: Callable[[], bool] = lambda: False,
+        around: AbstractContextManager[None] | None = None,
     ) -> Response:
         loop = asyncio.get_running_loop()
         waiting: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(MOST_EVENTS)
@@ -145,14 +162,15 @@ class JobAddresses:
         async def told() -> AsyncIterator[str]:
             end = self._service.exchange.listen(client, heard)
             try:
-                yield "retry: 1000\n\n"
-                for event in first:
-                    yield as_event(*event)
-                while not (until() and waiting.empty()) and not waiting.full():
-                    try:
-                        yield as_event(*await asyncio.wait_for(waiting.get(), BEAT))
-                    except asyncio.TimeoutError:
-                        yield ": still here\n\n"
+                with around or nullcontext():
+                    yield "retry: 1000\n\n"
+                    for event in first:
+                        yield as_event(*event)
+                    while not (until() and waiting.empty()) and not waiting.full():
+                        try:
+                            yield as_event(*await asyncio.wait_for(waiting.get(), BEAT))
+                        except asyncio.TimeoutError:
+                            yield ": still here\n\n"
             finally:
                 end()
 

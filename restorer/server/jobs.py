@@ -54,6 +54,8 @@ class Upload:
         grey: whether it is black and white.
         warnings: what reading it has to say.
         error: why it cannot be read.
+        mask: where somebody has drawn what is damaged, the file of that drawing; None = nobody has.
+        faded: whether the print has faded, and `screened` whether it has a screen of dots or threads.
         asked: when somebody last asked for it, by `time.monotonic`.
     """
 
@@ -69,6 +71,9 @@ class Upload:
     grey: bool | None = None
     warnings: list[str] = field(default_factory=list)
     error: dict[str, str | None] | None = None
+    mask: Path | None = None
+    faded: bool | None = None
+    screened: bool | None = None
     asked: float = field(default_factory=time.monotonic)
 
     @property
@@ -87,6 +92,9 @@ class Upload:
             "looked": self.looked,
             "faces": self.faces,
             "grey": self.grey,
+            "faded": self.faded,
+            "screened": self.screened,
+            "mask": None if self.mask is None else self.mask.name,
             "warnings": self.warnings,
             "error": self.error,
         }
@@ -110,6 +118,7 @@ class Job:
         output: the result's file; None where there is none.
         name: of the result.
         wanted: False once it is to be given up.
+        attended: whether a page was open that waits for it.
     """
 
     upload: Upload
@@ -127,6 +136,7 @@ class Job:
     name: str = ""
     bytes: int = 0
     wanted: bool = True
+    attended: bool = False
     began: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -154,12 +164,19 @@ class Job:
             "words": self.words,
             "done": round(self.share, 3),
             "seconds_left": None if self.left is None else round(self.left, 1),
-            "options": {name: value for name, value in self.options.values().items() if value != _DEFAULTS[name]},
+            "options": self._told_options(),
             "command": self.command,
             "bytes": self.bytes,
             **{name: told.get(name) for name in ("output_size", "model", "faces", "warnings", "error", "reason")},
             "seconds": told.get("seconds", {}).get("total"),
         }
+
+    def _told_options(self) -> dict[str, Any]:
+        """Return the options that are no defaults, without any place on this machine."""
+        told = {name: value for name, value in self.options.values().items() if value != _DEFAULTS[name]}
+        if self.options.damage is not None:
+            told["damage"] = Path(self.options.damage).name
+        return told
 
 
 _DEFAULTS = Options().values()

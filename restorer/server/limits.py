@@ -18,6 +18,7 @@ class Limits:
         disk: bytes of uploads and results.
         memory: bytes of what is remembered to be quick: photos, networks' answers, enlarged pictures.
         idle: seconds after which a photo that nobody has asked for goes, with its results.
+        away: seconds after which the jobs that wait are given up where the page that asked for them was closed.
         grace: seconds that the work in hand is given when the server ends.
     """
 
@@ -29,4 +30,5 @@ class Limits:
     disk: int = 16 * 2**30
     memory: int = 2**30
     idle: float = 6 * 3600.0
+    away: float = 30.0
     grace: float = 10.0

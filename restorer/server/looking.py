@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restorer.options import Options
 from restorer.photo import Photo
@@ -12,6 +13,9 @@ from restorer.pipeline.restorer import Restorer
 from restorer.pipeline.stages.detect import STAGE
 from restorer.record import Record
 from restorer.report.previews import Picture
+
+if TYPE_CHECKING:
+    import numpy as np
 
 THUMBNAIL = 320
 """Pixels of the longer side of a photo's small picture."""
@@ -41,6 +45,19 @@ def faces_of(record: Record) -> list[dict[str, Any]]:
 def write_small(photo: Photo, path: Path, side: int = THUMBNAIL) -> None:
     """Write a small picture of a photo in sRGB."""
     Picture(photo).image(side).save(path, "WEBP", quality=80, method=2)
+
+
+def as_file(pixels: np.ndarray, profile: bytes | None) -> bytes:
+    """Return a part of a result (h, w, 3) as a file that every browser shows, in the result's own colours."""
+    from PIL import Image
+
+    from restorer.imaging.libraries import np
+    from restorer.imaging.resize import to_type
+
+    levels = pixels if pixels.dtype == np.uint8 else to_type(pixels.astype(np.float32) / 257, np.dtype(np.uint8))
+    stream = io.BytesIO()
+    Image.fromarray(levels).save(stream, "PNG", compress_level=1, icc_profile=profile)
+    return stream.getvalue()
 
 
 def write_shown(photo: Photo, path: Path) -> None:

@@ -66,6 +66,15 @@ class Memory:
             while self._bytes > self._most:
                 self._drop(next(iter(self._kept)))
 
+    def put(self, key: Hashable, value: object, size: int) -> None:
+        """Keep a value, in the place of what was kept under its key."""
+        self._keep(key, value, size)
+
+    def peek(self, key: Hashable) -> Any:
+        """Return what is kept under a key; None where that is nothing."""
+        with self._lock:
+            return self._found(key) if key in self._kept else None
+
     def forget(self, key: Hashable) -> None:
         """Let one value go; nothing happens where there is none."""
         with self._lock:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from restorer.models.base import CropSpec, Detector, Face, FaceRestorer
+from restorer.options import Options
 from restorer.pipeline.components import Components
 from restorer.pipeline.decisions import Mask
 from restorer.pipeline.restorer import Restorer
@@ -22,6 +23,7 @@ from restorer.upscaling.lanczos import Background, Learned, OnTile
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from typing_extensions import Self
 
     from restorer.imaging.profiles import Colours
 
@@ -54,6 +56,11 @@ class _RememberingComponents(Components):
         options = self.options
         chosen = (options.fidelity, options.seed, options.min_score, options.min_face, options.tile, options.always)
         return what, getattr(part, "name", type(part).__name__), weights, options.device, options.precision, chosen
+
+    def _like(self, options: Options) -> Self:
+        given = self._given_for(options)
+        return type(self)(options, self._notify, on_download=self._on_download, given=given,
+                                      warn=self._warn, memory=self._memory)  # fmt: skip
 
     def detector(self) -> Detector:
         part = super().detector()

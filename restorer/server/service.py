@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,6 +62,7 @@ class Service:
         self._lock = threading.RLock()
         self._queue = FairQueue()
         self._closing = False
+        self._pages: Counter[str] = Counter()
         self._worker = Worker(options, memory, self._notice, self.album.opened)
         self._hands = Hands(self, self._worker, self._queue)
 
@@ -97,6 +101,13 @@ class Service:
         self.album.remove(upload)
         self.exchange.tell(upload.client, "gone", {"photo": upload.identity})
 
+    def draw(self, upload: Upload, drawing: bytes | None) -> None:
+        """Take in what is damaged in a photo; see `restorer.server.album.Album.draw`."""
+        self._check_open()
+        with self.album.at_work(upload):
+            self.album.draw(upload, drawing)
+        self.tell_photo(upload)
+
     # -------------------------------------------------------------------------------------------------------- jobs
 
     def submit(self, upload: Upload, given: Mapping[str, Any] | None = None, *, instead: bool = False) -> Job:
@@ -115,6 +126,8 @@ class Service:
         """
         self._check_open()
         options = choices.read(self.options, given or {})
+        if upload.mask is not None:
+            options = replace(options, damage=str(upload.mask))
         self._worker.check(options)
         if upload.size is not None:
             check_size(sizes.result_size(options, upload.size), self.limits.pixels, result=True)
@@ -127,6 +140,7 @@ class Service:
             theirs = sum(each.client == upload.client for each in active)
             if len(active) >= self.limits.waiting or theirs >= self.limits.waiting_each:
                 raise BusyError("Too many photos are waiting already.", "Ask again later.", self._patience(len(active)))
+            job.attended = self._pages[job.client] > 0
             self._jobs[job.identity] = job
             self._drop_old([each for each in mine if each.is_over])
             self._queue.put(job)
@@ -179,6 +193,34 @@ class Service:
             self.end(job, "cancelled")
             self.tell_order()
 
+    def blended(self, job: Job, face: int, strength: float) -> tuple[tuple[int, int, int, int], bytes]:
+        """Return a face's part of a result with another strength; see `restorer.server.working.Worker.blended`."""
+        return self._worker.blended(job, face, strength)
+
+    @contextmanager
+    def attended(self, client: str) -> Iterator[None]:
+        """Count a client's page as open; when the last one is closed and stays so, what it waits for is given up."""
+        with self._lock:
+            self._pages[client] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pages[client] -= 1
+            timer = threading.Timer(self.limits.away, self._free, [client])
+            timer.daemon = True
+            timer.start()
+
+    def _free(self, client: str) -> None:
+        with self._lock:
+            if self._pages[client]:
+                return  # it was loaded anew, or there is another
+            del self._pages[client]
+            waiting = [each for each in self._jobs.values() if each.client == client and each.attended]
+        for job in waiting:
+            if not job.is_over:
+                self.cancel(job)
+
     def save(self, job: Job) -> Path:
         """Write a result into the folder of -o under a name that is free there, and return its path.
 
@@ -222,7 +264,9 @@ class Service:
         threading.Thread(target=self._worker.warm, name="warm", daemon=True).start()
 
     def close(self) -> None:
-        """End: what waits is cancelled, what is in hand gets a little time, and every file goes."""
+        """End: what waits is cancelled, what is in hand gets a little time, and every file goes; once."""
+        if self._closing:
+            return
         self._closing = True
         for job in self._queue.close():
             self.end(job, "cancelled")

@@ -19,12 +19,14 @@ from restorer.record import Record
 from restorer.server import looking
 from restorer.server.jobs import CancelledWork, Job, Upload
 from restorer.server.memory import Memory
+from restorer.server.refusals import NotReadyError
 from restorer.server.remembering import RememberingRestorer
 from restorer.storage.atomic import write_whole
 from restorer.storage.digest import sha256_of
 from restorer.weights.progress import Progress, announcement
 
 if TYPE_CHECKING:
+    from restorer.faces.blending import Box
     from restorer.pipeline.restorer import Restorer
 
 EVERY = 0.1
@@ -50,7 +52,7 @@ class Worker:
         notice: Callable[[str], None],
         opened: Callable[[Upload], Photo],
     ) -> None:
-        self._notice, self._opened = notice, opened
+        self._notice, self._opened, self._memory = notice, opened, memory
         self.restorer: Restorer = RememberingRestorer(
             memory, notify=notice, warn=notice, on_download=self._downloading, **options.values()
         )
@@ -81,6 +83,7 @@ class Worker:
 
     def look(self, upload: Upload) -> None:
         """See what a photo shows; what is found is written into it."""
+        from restorer.imaging import fading, screens
         from restorer.imaging.colour import looks_grey
 
         record = Record(upload.name)
@@ -89,6 +92,8 @@ class Worker:
             upload.size, upload.warnings = photo.size, list(photo.warnings)
             looking.write_small(photo, upload.thumbnail)
             upload.grey = bool(looks_grey(photo.pixels, None))
+            upload.faded = fading.measure(photo.pixels, photo.alpha).is_faded
+            upload.screened = bool(screens.find(photo.pixels, quick=True))
             found = looking.find_faces(self.restorer, photo, self.restorer.options)
             upload.faces = looking.faces_of(found)
         upload.error = record.error
@@ -101,6 +106,8 @@ class Worker:
             WeightsError: weights are missing.
             UsageError: the options cannot be met.
         """
+        from restorer.faces.blending import Blending
+
         upload, options = job.upload, job.options
         record = job.record = self.restorer.new_record(upload.name, options)
         course = _Course(job, tell)
@@ -111,7 +118,12 @@ class Worker:
             upload.size = photo.size
             format = output_format(photo.format, file_format(options), None)
             record.warn(substitution(photo.format, file_format(options)))
-            result = self.restorer.restore(photo, options=options, record=record, format=format, on_stage=course)
+            blending = Blending() if job.attended and not options.layers else None
+            result = self.restorer.restore(
+                photo, options=options, record=record, format=format, on_stage=course, blending=blending
+            )
+            if blending is not None and blending.faces:
+                self._memory.put(("blending", upload.identity), (job, blending), blending.bytes)
             course("write", 0.0)
             with record.timed("total"), record.timed("write"):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -121,6 +133,23 @@ class Worker:
             job.bytes, job.output = target.stat().st_size, target
             record.output = job.name
             upload.faces = looking.faces_of(record) if options.model != "none" else upload.faces
+
+    def blended(self, job: Job, face: int, strength: float) -> tuple[Box, bytes]:
+        """Return what a face's part of a result looks like with another strength: its box, and a picture's file.
+
+        Raises:
+            NotReadyError: what it takes is kept no longer; another job for the photo brings it again.
+        """
+        from restorer.faces.blending import Blending
+        from restorer.photo import color
+
+        kept = self._memory.peek(("blending", job.upload.identity))
+        blending: Blending | None = kept[1] if kept is not None and kept[0] is job else None
+        if blending is None or face not in blending.faces:
+            raise NotReadyError("This face cannot be shown in another way at the moment.", "Restore the photo anew.")
+        box, pixels = blending.again(face, strength)
+        profile = color.profile_meant(self._opened(job.upload))
+        return box, looking.as_file(pixels, profile)
 
     @staticmethod
     def save(source: Path, target: Path) -> Path:

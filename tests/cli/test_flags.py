@@ -50,6 +50,7 @@ TRIAL = "../report/test_trial.py"
 TESTS: dict[str, dict[str, tuple[str, str]]] = {
     "": {
         "-o/--out": (HERE_TOO, "test_out"),
+        "--adjust": ("../pipeline/test_adjusted.py", "test_one_face_in_its_own_way_as_it_is_typed"),
         "--always": (HERE_TOO, "test_always"),
         "--watch": ("test_inbox.py", "test_a_watch_goes_on_until_it_is_asked_to_stop"),
         "--prior": (SEARCHES, "test_what_makes_no_sense_is_wrong_usage"),

@@ -436,7 +436,7 @@ def test_the_interface_describes_itself(running: Running) -> None:
     assert set(told["paths"]) == routes
     about = client.get("/about").json
     fields = told["components"]["schemas"]["Form"]["properties"]
-    assert set(fields) == {"photo", *(option["name"] for option in about["options"])}
+    assert set(fields) == {"photo", "mask", *(option["name"] for option in about["options"])}
     assert fields["strength"]["maximum"] == 1
     page = client.get("/docs").body.decode()
     assert all(path in page for path in told["paths"])
@@ -451,3 +451,23 @@ def test_every_language_has_every_text() -> None:
         for key, text in told.items():
             fields = set(re.findall(r"\{\w+\}", text))
             assert fields == set(re.findall(r"\{\w+\}", texts["en"][key])), (language, key)
+
+
+def test_damage_is_drawn_by_http(running: Running) -> None:
+    _server, client = running.start()
+    body, kind = form(picture(), "a.png")
+    told = client.ask("POST", "/photos", body, content_type=kind).json
+    place = f"/photos/{told['photo']}/mask"
+    mask = io.BytesIO()
+    Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), ((20, 36), (30, 58)))).save(mask, "PNG")
+    assert client.ask("GET", place).status == 404
+    assert client.ask("PUT", place, mask.getvalue(), content_type="image/png").json["mask"] == "a_mask.png"
+    assert client.ask("GET", place).body == mask.getvalue()
+    job = client.ask("POST", f"/photos/{told['photo']}/jobs", b"{}", content_type="application/json").json
+    assert "--mask a_mask.png" in job["command"]
+    assert job["options"]["damage"] == "a_mask.png"
+    assert client.ask("PUT", place, picture((10, 10)), content_type="image/png").status == 422
+    foreign = client.ask("PUT", place, mask.getvalue(), content_type="image/png", origin="http://evil.example")
+    assert foreign.status == 403
+    assert client.ask("DELETE", place).status == 204
+    assert client.ask("GET", place).status == 404

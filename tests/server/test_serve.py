@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -146,6 +147,7 @@ def choose_files(browser: Browser, *paths: Path) -> None:
     browser._call("POST", f"/element/{element}/value", {"text": "\n".join(str(path) for path in paths)})
 
 
+SAYS = "return document.querySelector('#panel code').textContent."
 DONE = "return !document.querySelector('#strip .state:not(.done)') && document.querySelectorAll('#strip li').length"
 
 
@@ -205,6 +207,64 @@ def test_a_person_restores_chooses_and_saves(tmp_path: Path, restore: Restore, s
     assert bytes(fetched) == hashlib.sha256(saved).digest()
     restore(*wanted.split()[1:])
     assert (tmp_path / "family_restored.png").read_bytes() == saved
+
+
+@pytest.mark.slow
+def test_a_face_in_its_own_way_a_box_and_damage_are_what_the_command_makes(
+    tmp_path: Path, restore: Restore, shared: Path
+) -> None:
+    photo = tmp_path / "family.png"
+    with Image.open(shared / "data" / "photos" / "codeformer_whole_00.jpg") as whole:
+        whole.convert("RGB").resize((368, 232)).save(photo)
+    with (
+        serving(tmp_path, "serve", "--port", "0", "--model", "tiny", "--offline", "--out", "out") as (
+            _process,
+            address,
+        ),
+        Browser(tmp_path / "browser") as browser,
+    ):
+        visit(browser, address)
+        choose_files(browser, photo)
+        wait_for(browser, DONE, "the result")
+        wait_for(browser, "return document.querySelector('#after').naturalWidth === 736", "the result's picture")
+        # one face gets a strength of its own, and keeps it while another is looked at
+        browser.run("document.querySelector('#boxes button:nth-child(1)').click()")
+        browser.run("const s = document.querySelector('#own-1-strength'); s.value = 0.4;"
+                    "s.dispatchEvent(new Event('input'))")  # fmt: skip
+        wait_for(browser, SAYS + "includes('--adjust 1:strength=0.4')", "the face's strength")
+        # a box is drawn where nothing was found
+        browser.run("document.querySelector('#draw-face').click()")
+        left, top, right, _ = browser.place("#sheet")
+        unit = (right - left) / 368
+        browser.drag((left + 4 * unit, top + 180 * unit), (left + 54 * unit, top + 228 * unit))
+        wait_for(browser, SAYS + "includes('--face ')", "the box")
+        # what is damaged is painted, and some of it taken away again
+        browser.run("document.querySelector('#draw-damage').click()")
+        browser.drag((left + 150 * unit, top + 215 * unit), (left + 220 * unit, top + 220 * unit))
+        wait_for(browser, SAYS + "includes('--mask family_mask.png')", "the drawing")
+        browser.run("document.querySelector('#erase').click()")
+        browser.drag((left + 200 * unit, top + 219 * unit), (left + 222 * unit, top + 219 * unit))
+        browser.press("escape")
+        wait_for(browser, DONE, "the last result")
+        ready = "return document.querySelector('#panel a.main').hasAttribute('href')"
+        wait_for(browser, ready, "the link to save")
+        command = str(browser.run("return document.querySelector('#panel code').textContent"))
+        photo_id = browser.run("return document.querySelector('#before').src.split('/')[4]")
+        mask = browser.run_async(
+            f"fetch('/photos/{photo_id}/mask').then(a => a.arrayBuffer())"
+            ".then(b => arguments[arguments.length - 1]([...new Uint8Array(b)]))"
+        )
+        browser.run("document.querySelector('#panel .last button').click()")
+        wait_for(browser, "return document.querySelector('#notices').textContent.includes('family_restored.png')", "it")
+        assert browser.complaints() == []
+    (tmp_path / "family_mask.png").write_bytes(bytes(mask))
+    with Image.open(tmp_path / "family_mask.png") as drawn:
+        white = np.asarray(drawn.convert("L")) > 127
+        assert drawn.size == (368, 232)
+    assert white[217:219, 160:180].all()
+    assert not white[219, 205:220].any()
+    restore(*shlex.split(command)[1:])
+    assert (tmp_path / "family_restored.png").read_bytes() == (tmp_path / "out" / "family_restored.png").read_bytes()
 
 
 @pytest.mark.slow

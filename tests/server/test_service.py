@@ -398,8 +398,8 @@ def test_photos_that_are_removed_while_they_are_worked_on_go_once_and_wholly(sta
         thread.join(60)
     for upload in service.album.of("other"):
         service.forget(upload)
+    service.close()  # waits until all have been looked at
     assert service.album.store.bytes == 0
-    assert [each.name for each in service.album.store.folder.iterdir()] == ["lock"]
 
 
 def test_a_listener_that_fails_harms_nobody(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -411,3 +411,99 @@ def test_a_listener_that_fails_harms_nobody(start: Start, caplog: pytest.LogCapt
     service.exchange.listen("me", broken)
     done(service, send(service))
     assert "Event loop is closed" in caplog.text
+
+
+def drawing(size: tuple[int, int] = (96, 64)) -> bytes:
+    stream = io.BytesIO()
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    mask[20:30, 10:60] = 255
+    Image.fromarray(mask).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_what_is_drawn_as_damaged_is_filled_as_the_command_does(start: Start, tmp_path: Path) -> None:
+    service, data = start(), picture()
+    upload = send(service, data, "old.png")
+    plain = done(service, upload)
+    for wrong in (drawing((20, 20)), picture()[:200], b""):
+        with pytest.raises(RestorerError):
+            service.draw(upload, wrong)
+    assert upload.mask is None
+    service.draw(upload, drawing())
+    mended = done(service, upload)
+    assert mended.command == "restore old.png --model none --mask old_mask.png --background lanczos --offline"
+    assert str(tmp_path) not in str(mended.as_dict())
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "old.png").write_bytes(data)
+    (tmp_path / "work" / "old_mask.png").write_bytes(upload.mask.read_bytes() if upload.mask else b"")
+    record = Restorer(
+        "none", background="lanczos", offline=True, damage=str(tmp_path / "work" / "old_mask.png")
+    ).restore_file(tmp_path / "work" / "old.png", tmp_path / "by command.png")
+    assert record.status == "ok"
+    assert result_of(mended).read_bytes() == (tmp_path / "by command.png").read_bytes()
+    assert str(tmp_path).encode() not in result_of(mended).read_bytes()
+    assert result_of(mended).read_bytes() != result_of(plain).read_bytes()
+    service.draw(upload, None)
+    assert result_of(done(service, upload)).read_bytes() == result_of(plain).read_bytes()
+    service.forget(upload)
+    assert service.album.store.bytes == 0
+
+
+def test_one_face_is_changed_alone_and_without_any_network(start: Start, two_faces: Colour) -> None:
+    service = start(FACES)
+    upload = send(service, picture((160, 100)))
+    whole = done(service, upload)
+    worked = len(two_faces.batches)
+    half = done(service, upload, adjust=["2:strength=0.5"])
+    assert len(two_faces.batches) == worked
+    assert half.command.endswith("--adjust 2:strength=0.5 --always --background lanczos --offline")
+    before, after = (np.asarray(Image.open(result_of(job))).astype(int) for job in (whole, half))
+    assert np.array_equal(before[:, :140], after[:, :140])
+    assert not np.array_equal(before[:, 180:], after[:, 180:])
+    # and at once: its part of the picture alone is blended anew, to what the whole comes to
+    with service.attended("me"):
+        shown = done(service, upload)
+        box, file = service.blended(shown, 2, 0.5)
+        part, place = np.asarray(Image.open(io.BytesIO(file))), (slice(box[1], box[3]), slice(box[0], box[2]))
+        assert part.shape == (box[3] - box[1], box[2] - box[0], 3)
+        assert part.shape[0] < after.shape[0]
+        assert np.array_equal(part, after[place])
+        whole_again = np.asarray(Image.open(io.BytesIO(service.blended(shown, 2, 1.0)[1])))
+        assert np.array_equal(whole_again, before[place])
+        for face, job in ((3, shown), (2, half)):
+            with pytest.raises(NotReadyError):
+                service.blended(job, face, 0.5)
+    with pytest.raises(RestorerError, match="there is none"):
+        service.submit(upload, {"adjust": "2:model=tiny.safetensors"})
+
+
+def test_a_page_that_is_closed_frees_what_it_waits_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, gate = start(limits=Limits(away=0.05)), Gate(monkeypatch)
+    by_program = service.submit(send(service, client="program"))
+    assert gate.reached.wait(60)
+    with service.attended("me"):
+        with service.attended("me"):  # two windows
+            jobs = [service.submit(send(service)) for _ in range(3)]
+        assert not jobs[0].over.wait(0.5)
+        waiting = service.submit(send(service, client="program"))
+    for job in jobs:
+        assert job.over.wait(60)
+        assert job.state == "cancelled"
+    assert not waiting.is_over
+    gate.open.set()
+    assert by_program.over.wait(60)
+    assert waiting.over.wait(60)
+    assert result_of(waiting).exists()
+
+
+def test_a_print_that_has_faded_is_told_at_the_first_look(start: Start) -> None:
+    service, looked = start(), threading.Event()
+    service.exchange.listen("me", lambda _kind, facts: looked.set() if facts.get("looked") else None)
+    rng = np.random.default_rng(3)
+    pale = Image.fromarray(rng.integers(110, 170, (40, 60, 3)).astype(np.uint8)).resize((240, 160))
+    stream = io.BytesIO()
+    pale.save(stream, "PNG")
+    upload = send(service, stream.getvalue())
+    assert looked.wait(60)
+    assert upload.as_dict()["faded"] is True
+    assert upload.as_dict()["screened"] is False

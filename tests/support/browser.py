@@ -26,7 +26,8 @@ from PIL import Image
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key under which the protocol hands out elements (W3C WebDriver, 12.1)."""
-KEYS = {"left": "\ue012", "right": "\ue014", "home": "\ue011", "end": "\ue010", "tab": "\ue004", "enter": "\ue007"}
+KEYS = {"left": "\ue012", "right": "\ue014", "home": "\ue011", "end": "\ue010", "tab": "\ue004", "enter": "\ue007",
+        "escape": "\ue00c"}  # fmt: skip
 
 
 class Browser:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, cast
 from restorer.engine import memory
 from restorer.errors import FaceNotRestoredError, OutOfMemoryError, UsageError
 from restorer.imaging.layers import flattened
-from restorer.pipeline import fidelity, judging, personal, whose
+from restorer.pipeline import fidelity, judging, personal, single_faces, whose
 from restorer.pipeline.canvas import Canvas, Detection, Work
 from restorer.pipeline.events import BATCH_ON_GPU, Counted, Step
 from restorer.pipeline.searches import COLORIZE
 from restorer.pipeline.stages import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
 
@@ -41,8 +43,8 @@ class FacesStage(Stage):
     )
 
     def is_wanted(self, work: Work) -> bool:
-        """Whether a face is to be restored."""
-        return bool(work.detections)
+        """Whether a face is to be restored, or something is to be said of one that is not."""
+        return bool(work.detections) or bool(work.options.adjust)
 
     def run(self, canvas: Canvas, work: Work) -> Canvas:
         """Return the canvas with the faces in it.
@@ -51,7 +53,14 @@ class FacesStage(Stage):
             FaceNotRestoredError: a face that was to be restored was not; none left as it was may pass for restored.
             UsageError: the model takes aligned crops only.
         """
-        _Faces(canvas, work).restore()
+        parts = [_Faces(canvas, each) for each in single_faces.parts(work)] if work.detections else []
+        if work.blending is not None:
+            work.blending.begin(canvas.pixels)
+        for part in parts:
+            part.choose()
+        for part in parts:
+            part.restore([face for other in parts if other is not part for face, _ in other.faces])
+        single_faces.note(work)
         _check(work)
         for each in (canvas, *work.variants):
             if each.layers is not None:  # the picture is what its layers show, whose values and masks are rounded
@@ -60,9 +69,14 @@ class FacesStage(Stage):
 
 
 class _Faces:
-    """The faces of one photo on their way."""
+    """The faces of one photo that one model restores, on their way.
+
+    Attributes:
+        faces: those that are restored, with their places; there once they were chosen.
+    """
 
     def __init__(self, canvas: Canvas, work: Work) -> None:
+        self.faces: list[tuple[Detection, Placement]] = []
         self._canvas = self._first = canvas
         self._begun = False
         self._known: list[tuple[Match | None, np.ndarray]] = []
@@ -71,14 +85,22 @@ class _Faces:
         self._model: FaceRestorer = model if work.wrap is None else work.wrap(model)
         self._crop: CropSpec = self._model.crop
 
-    def restore(self) -> None:
-        """Restore all of them, batch by batch."""
+    def choose(self) -> None:
+        """Align them, and leave alone those that need nothing."""
+        size, crop = self._canvas.size, self._crop
+        self.faces = [each for each in self._aligned() if not judging.needs_nothing(self._work, size, crop, *each)]
+
+    def restore(self, others: Sequence[Detection] = ()) -> None:
+        """Restore all of them, batch by batch.
+
+        Args:
+            others: faces that other models restore, which may be their neighbours.
+        """
         import numpy as np
 
-        work = self._work
+        work, faces, crop = self._work, self.faces, self._crop
         work.record.warn(getattr(work.components.face_model(), "remark", None))
-        size, crop = self._canvas.size, self._crop
-        faces = [each for each in self._aligned() if not judging.needs_nothing(work, size, crop, *each)]
+        beside = [place for place in (judging.placed(work, crop, face) for face in others) if place is not None]
         batch = work.options.batch_size or (1 if work.components.device.kind == "cpu" else BATCH_ON_GPU)
         batch = 1 if work.components.is_search else batch
         for start in range(0, len(faces), batch):
@@ -97,7 +119,7 @@ class _Faces:
                 self._canvas = canvas
                 masks = self._masks(outputs, points, [face for face, _ in part])
                 for i, (face, placement) in enumerate(part):
-                    neighbours = [other for _, other in faces if other is not placement]
+                    neighbours = [*(other for _, other in faces if other is not placement), *beside]
                     seen = cut[i], crops[i]
                     self._put_back(face, placement, seen, outputs[i], masks[i], points[i], neighbours, known[i])
 
@@ -157,8 +179,7 @@ class _Faces:
 
     def _aligned(self) -> list[tuple[Detection, Placement]]:
         """Return the faces with their places; one whose landmarks allow no alignment is left, and named."""
-        from restorer.faces import align, select
-        from restorer.faces.placement import Placement
+        from restorer.faces import select
 
         work, template = self._work, self._crop.template
         if template is None and not work.options.aligned:
@@ -167,10 +188,7 @@ class _Faces:
             )
         found = []
         for face in work.detections:
-            placement = face.placement
-            if placement is None and face.landmarks is not None and template is not None:
-                matrix = align.estimate(face.landmarks, template, self._crop.align_size)
-                placement = None if matrix is None else Placement(work.photo.size, matrix, self._crop.align_size)
+            placement = judging.placed(work, self._crop, face)
             if placement is not None and self._is_touched(face, placement):
                 found.append((face, placement))
             if placement is not None:
@@ -248,6 +266,7 @@ class _Faces:
         """
         import numpy as np
 
+        from restorer.faces.blending import Pasted
         from restorer.faces.crops import to_picture
 
         work, canvas, (_, crop) = self._work, self._canvas, crops
@@ -256,7 +275,7 @@ class _Faces:
             return
         with work.record.timed("paste"):
             mask = mask * placement.ownership(neighbours, mask.shape[0])
-            picture = self._toned(to_picture(output, monochrome=work.stays_grey), crop, mask, placement)
+            picture = judging.toned(work, to_picture(output, monochrome=work.stays_grey), crop, mask, placement)
             picture = judging.kept(work, self._crop, face, placement, picture)
         if canvas is not self._first:
             resembles = face.entry.restored
@@ -271,25 +290,16 @@ class _Faces:
                 picture = work.colours.back(picture, *crops)
             kept: list[Layer] = []
             wanted = None if canvas.layers is None else kept
-            holding = judging.holding(work, canvas, face)
+            holding, strength = judging.holding(work, canvas, face), single_faces.strength(work, face)
             with canvas.only(work.hole):
-                placement.paste(canvas.pixels, picture, mask, work.options.strength, canvas.marks(), wanted, holding)
+                box = placement.paste(canvas.pixels, picture, mask, strength, canvas.marks(), wanted, holding)
+            if work.blending is not None and canvas is self._first and box is not None:
+                pasted = Pasted(placement, picture, mask, strength, holding, box)
+                work.blending.faces[work.number_of(face.entry)] = pasted
             if canvas.layers is not None:
                 named = f"Face {work.number_of(face.entry)}"
                 canvas.layers += [replace(canvas.within(layer, work.hole), name=named) for layer in kept]
         face.entry.restored = True
-
-    def _toned(self, face: np.ndarray, original: np.ndarray, mask: np.ndarray, placement: Placement) -> np.ndarray:
-        """Give a restored crop the colours of the crop it was made from, and its grain where that is asked for."""
-        from restorer.faces import tone
-
-        options = self._work.options
-        if self._work.keeps_colours:
-            face = tone.match_color(face, original, mask)
-        if options.grain:
-            pixel = placement.pixel(face.shape[0])
-            face = tone.add_grain(face, original, mask, pixel=pixel, seed=options.seed or 0)
-        return face
 
     def _resembles(self, face: Detection, before: np.ndarray, after: np.ndarray, points: np.ndarray) -> bool:
         """Return whether a restored crop is as like the photo's as asked for; if not, the face stays as it was."""

@@ -20,6 +20,8 @@ export class Photo {
     this.choices = {}; // by option, where it is not the default
     this.faces = new Map(); // by number, where somebody said so: true = restore it, false = leave it
     this.face = null; // the one that is looked at
+    this.adjust = new Map(); // by number, what is otherwise for that face: {model, strength, fidelity}
+    this.boxes = []; // of faces that nobody found, "x,y,width,height" in pixels of the photo
     this.error = null;
     this.sending = false;
   }
@@ -43,11 +45,43 @@ export class Photo {
     const known = this.baseline ?? this.found;
     if (this.faces.size && known.length) {
       const wanted = known.filter((face) => this.faces.get(face.number) ?? (face.restored || face.reason === null));
-      if (wanted.length) given.faces = wanted.map((face) => face.number).join(",");
-      else given.model = "none";
+      const drawn = this.boxes.map((_, i) => (this.plain ?? known).length + 1 + i);
+      const numbers = new Set([...wanted.map((face) => face.number), ...drawn.filter((each) => this.faces.get(each) ?? true)]);
+      if (numbers.size) given.faces = [...numbers].sort((a, b) => a - b).join(",");
+      else return { ...given, model: "none" };
     }
+    if (this.boxes.length) given.face = this.boxes;
+    const adjusted = [...this.adjust].map(([face, said]) => written(face, said)).filter(Boolean);
+    if (adjusted.length && given.model !== "none") given.adjust = adjusted;
     return given;
   }
+
+  // What holds for one face: what was said of it, else what holds for all.
+  valueFor(face, name) {
+    return this.adjust.get(face)?.[name] ?? valueOf(this, name);
+  }
+
+  adjustFace(face, name, value) {
+    const said = { ...this.adjust.get(face), [name]: value };
+    if (value === undefined || value === null || value === valueOf(this, name)) delete said[name];
+    if (Object.keys(said).length) this.adjust.set(face, said);
+    else this.adjust.delete(face);
+  }
+}
+
+const written = (face, said) => {
+  const parts = ["model", "strength", "fidelity"].filter((name) => said[name] !== undefined).map((name) => `${name}=${said[name]}`);
+  return parts.length ? `${face}:${parts.join(",")}` : null;
+};
+
+// What a job says of single faces, as `written` writes it.
+function read(photo, options) {
+  photo.boxes = [...(options.face ?? [])];
+  photo.adjust = new Map((options.adjust ?? []).map((text) => {
+    const [face, said] = [Number(text.split(":")[0]), text.slice(text.indexOf(":") + 1)];
+    const parts = said.split(",").map((part) => part.split("="));
+    return [face, Object.fromEntries(parts.map(([name, value]) => [name, name === "model" || value === "auto" ? value : Number(value)]))];
+  }));
 }
 
 export function defaultOf(name) {
@@ -129,7 +163,8 @@ export function hear(kind, facts) {
     photo.job = facts;
     if (facts.state === "done") {
       photo.shown = facts;
-      if (!photo.faces.size && facts.faces?.length) photo.baseline = facts.faces.map((face, i) => ({ number: i + 1, ...face }));
+      if (!photo.boxes.length && facts.faces) photo.plain = facts.faces;
+      if ((!photo.faces.size || photo.boxes.length) && facts.faces?.length) photo.baseline = facts.faces.map((face, i) => ({ number: i + 1, ...face }));
     }
   } else if (kind === "gone" && photo) {
     drop(photo);
@@ -151,7 +186,10 @@ export async function renew() {
     const { job, ...rest } = facts;
     hear("photo", rest);
     if (job) {
-      if (!photo.shown) photo.choices = own(job.options);
+      if (!photo.shown) {
+        photo.choices = own(job.options);
+        read(photo, job.options);
+      }
       hear("job", job);
     }
   }
@@ -161,7 +199,7 @@ export async function renew() {
 function own(options) {
   const known = new Set(album.about.options.map((each) => each.name));
   return Object.fromEntries(
-    Object.entries(options).filter(([name, value]) => known.has(name) && name !== "faces" && value !== defaultOf(name)),
+    Object.entries(options).filter(([name, value]) => known.has(name) && !["faces", "face", "adjust"].includes(name) && value !== defaultOf(name)),
   );
 }
 

@@ -8,8 +8,8 @@ export class Refusal extends Error {
   }
 }
 
-async function call(method, path, body, json) {
-  const headers = json ? { "Content-Type": "application/json" } : {};
+async function call(method, path, body, json, type) {
+  const headers = json ? { "Content-Type": "application/json" } : type ? { "Content-Type": type } : {};
   const answer = await fetch(path, { method, headers, body: json ? JSON.stringify(body) : body });
   if (answer.status === 204) return null;
   const told = await answer.json().catch(() => ({}));
@@ -21,14 +21,23 @@ async function call(method, path, body, json) {
 export const about = () => call("GET", "/about");
 export const photos = () => call("GET", "/photos");
 export const remove = (photo) => call("DELETE", `/photos/${photo}`);
+export const draw = (photo, drawing) => call("PUT", `/photos/${photo}/mask`, drawing, false, "image/png");
+export const wipe = (photo) => call("DELETE", `/photos/${photo}/mask`);
 export const cancel = (job) => call("DELETE", `/jobs/${job}`);
 export const save = (job) => call("POST", `/jobs/${job}/save`);
 export const again = (photo, options) => call("POST", `/photos/${photo}/jobs?instead=1`, options, true);
 
+// A face's part of a result with another strength: where it is, and its picture; null where that is kept no longer.
+export async function blended(job, face, strength) {
+  const answer = await fetch(`/jobs/${job}/faces/${face}?strength=${strength}`);
+  if (!answer.ok) return null;
+  return { box: answer.headers.get("X-Box").split(",").map(Number), picture: await answer.blob() };
+}
+
 export function send(file, options) {
   const form = new FormData();
   form.append("photo", file, file.name || "photo.png");
-  for (const [name, value] of Object.entries(options)) form.append(name, value ?? "");
+  for (const [name, value] of Object.entries(options)) form.append(name, Array.isArray(value) ? value.join(";") : (value ?? ""));
   return call("POST", "/photos", form);
 }
 

@@ -1,15 +1,25 @@
 // The page: photos come in here, and every part hears what has changed.
-import { add, album, hear, onChange, remove, renew, tell } from "./album.js";
+import { add, album, hear, onChange, remove, renew, restore, tell } from "./album.js";
 import * as api from "./api.js";
 import { make } from "./dom.js";
+import { Drawing } from "./drawing.js";
 import { Panel, stateOf } from "./panel.js";
 import { LANGUAGES, choose, language, load, t } from "./texts.js";
 import { Viewer } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
 const viewer = new Viewer({ onFace: lookAt });
-const panel = new Panel({ say, onFace: lookAt });
+const panel = new Panel({ say, onFace: lookAt, onStrength: (...given) => viewer.blend(...given) });
 const rows = new Map();
+new Drawing(viewer, {
+  say,
+  onMask: restore,
+  onBox: (photo, box) => {
+    photo.boxes.push(box);
+    tell(photo);
+    restore(photo);
+  },
+});
 
 // ------------------------------------------------------------------------------------------------------- telling
 
@@ -33,6 +43,7 @@ function lookAt(photo, number) {
 
 function rowOf(photo) {
   const picture = make("img", { alt: "", loading: "lazy" });
+  picture.onerror = () => picture.removeAttribute("src"); // no browser shows it, or it is none
   const name = make("span", { class: "name" }, photo.name);
   const state = make("span", { class: "state" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": t("progress") });
@@ -47,7 +58,7 @@ function rowOf(photo) {
 
 function drawRow(photo) {
   const row = rows.get(photo) ?? rows.set(photo, rowOf(photo)).get(photo);
-  if (photo.thumbnail && row.picture.getAttribute("src") !== photo.thumbnail) row.picture.src = photo.thumbnail;
+  if (photo.thumbnail && row.shown !== photo.thumbnail) row.picture.src = row.shown = photo.thumbnail;
   row.state.textContent = stateOf(photo);
   const state = photo.error || photo.facts.error ? "failed" : (photo.job?.state ?? "waiting");
   row.state.className = `state ${state}`;

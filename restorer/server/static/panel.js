@@ -7,11 +7,13 @@ import { has, number, t } from "./texts.js";
 const SIZES = [1, 2, 4, 8];
 const PRINT = ["repair", "tone", "colorize"]; // where they exist
 const FIRST = [...PRINT, "scale", "model", "strength", "fidelity", "match_color", "grain", "format", "quality"]; // shown on their own
-const HIDDEN = ["faces", "face"]; // chosen in the picture
+const HIDDEN = ["faces", "face", "adjust"]; // chosen in the picture
+const SEARCHES = ["pulse", "mganprior"]; // they search for minutes, and for whole photos
 const later = debounced((photo) => restore(photo), 150);
 
 export class Panel {
-  constructor({ say, onFace }) {
+  constructor({ say, onFace, onStrength }) {
+    this.onStrength = onStrength;
     this.root = document.getElementById("panel");
     this.say = say;
     this.onFace = onFace;
@@ -56,17 +58,19 @@ export class Panel {
     this.bar = make("progress", { max: 1, value: 0, "aria-label": t("progress") });
     this.stop = make("button", { type: "button", onclick: () => this.cancel() }, t("cancel"));
     this.warnings = make("div", { class: "actions" });
+    this.warningsDrawn = null;
     return make("section", {}, this.title, this.facts, this.state, this.bar, this.stop, this.warnings);
   }
 
   faceCard() {
     this.card = make("section", { "aria-label": t("faces") });
+    this.cardOf = null; // nothing is drawn in it yet
     return this.card;
   }
 
   drawCard(photo) {
     const faces = photo.found;
-    const drawn = JSON.stringify([faces.map((each) => [each.number, each.reason, photo.restores(each)]), photo.face]);
+    const drawn = JSON.stringify([faces.map((each) => [each.number, each.reason, photo.restores(each)]), photo.face, [...photo.adjust.keys()].filter((each) => each !== photo.face), photo.boxes, valueOf(photo, "model")]);
     if (this.cardOf === photo && this.cardDrawn === drawn) return;
     [this.cardOf, this.cardDrawn] = [photo, drawn];
     this.card.hidden = !faces.length;
@@ -84,13 +88,62 @@ export class Panel {
       row.onclick = (event) => {
         if (event.target === row) this.onFace(photo, face.number);
       };
-      if (photo.face === face.number) row.classList.add("face");
+      if (photo.adjust.has(face.number)) row.firstChild.append(make("span", { class: "mark" }, ` · ${t("own_way")}`));
+      if (photo.face !== face.number) return row;
+      row.classList.add("face");
+      if (photo.restores(face) && valueOf(photo, "model") !== "none") row.append(...this.ofFace(photo, face.number));
       return row;
     });
-    const reset = photo.faces.size
-      ? make("button", { type: "button", onclick: () => { photo.faces.clear(); tell(photo); later(photo); } }, t("faces_auto"))
-      : null;
+    const again = () => {
+      photo.faces.clear();
+      photo.adjust.clear();
+      photo.boxes = [];
+      tell(photo);
+      later(photo);
+    };
+    const chosen = photo.faces.size || photo.adjust.size || photo.boxes.length;
+    const reset = chosen ? make("button", { type: "button", onclick: again }, t("faces_auto")) : null;
+    const focused = document.activeElement?.id;
     this.card.replaceChildren(make("h3", {}, t("faces_which")), ...rows, ...(reset ? [reset] : []));
+    if (focused && this.card.querySelector(`#${CSS.escape(focused)}`)) document.getElementById(focused).focus();
+  }
+
+  // What can be chosen for the face that is looked at alone.
+  ofFace(photo, face) {
+    const model = this.option("model");
+    const names = Object.keys(model.controls).filter((name) => !SEARCHES.includes(name));
+    const shown = (value) => (has(`value.model.${value}`) ? t(`value.model.${value}`) : value);
+    const change = (name, value) => {
+      photo.adjustFace(face, name, value);
+      later(photo);
+    };
+    const select = make("select", { id: `own-${face}-model` }, make("option", { value: "" }, t("as_photo", { value: shown(valueOf(photo, "model")) })));
+    for (const name of names) select.append(make("option", { value: name }, shown(name)));
+    select.value = photo.adjust.get(face)?.model ?? "";
+    select.onchange = () => {
+      photo.adjustFace(face, "model", select.value || undefined);
+      photo.adjustFace(face, "fidelity", undefined);
+      tell(photo);
+      later(photo);
+    };
+    const rows = [make("div", { class: "row" }, make("label", { htmlFor: select.id }, t("option.model")), select)];
+    const slide = (name, least, most) => {
+      const value = make("output", { class: "value" });
+      const input = make("input", { type: "range", min: 0, max: 1, step: 0.05, id: `own-${face}-${name}` });
+      const now = photo.valueFor(face, name);
+      input.value = typeof now === "number" ? now : 0.5;
+      value.textContent = typeof now === "number" ? `${Math.round(100 * now)} %` : t("automatic");
+      input.oninput = () => {
+        value.textContent = `${Math.round(100 * input.value)} %`;
+        if (name === "strength") this.onStrength(photo, face, Number(input.value));
+        change(name, Number(input.value));
+      };
+      const ends = make("div", { class: "ends", "aria-hidden": "true" }, make("span", {}, least), make("span", {}, most));
+      rows.push(make("div", { class: "row" }, make("label", { htmlFor: input.id }, t(`option.${name}`)), value, input, ends));
+    };
+    slide("strength", t("weak"), t("strong"));
+    if ((model.controls[photo.valueFor(face, "model")] ?? []).includes("fidelity")) slide("fidelity", t("beautiful"), t("faithful"));
+    return [make("div", { class: "own", role: "group", "aria-label": t("face", { n: face }) }, ...rows)];
   }
 
   size() {
@@ -209,6 +262,9 @@ export class Panel {
     const input = make("input", { type: "range", min: 0, max: 1, step: 0.05 });
     input.oninput = () => {
       value.textContent = `${Math.round(100 * input.value)} %`;
+      const { drawn } = this;
+      const face = drawn.found.length === 1 && drawn.restores(drawn.found[0]) ? drawn.found[0].number : null;
+      if (name === "strength" && face && !drawn.adjust.get(face)?.strength) this.onStrength(drawn, face, Number(input.value));
       this.change(name, Number(input.value));
     };
     const row = this.row(option, input, value);
@@ -269,11 +325,25 @@ export class Panel {
     const lines = [];
     const error = photo.error ?? photo.facts.error ?? photo.job?.error;
     if (error) lines.push([`${error.message} ${error.remedy ?? ""}`, true]);
-    for (const line of photo.shown?.warnings ?? photo.facts.warnings ?? []) lines.push([line, false]);
-    const drawn = JSON.stringify(lines);
+    const { faded, screened } = photo.facts;
+    const told = [[faded && valueOf(photo, "tone") === "none", "tone", "faded"], [screened && valueOf(photo, "repair") === "none", "repair", "screened"]];
+    for (const line of photo.shown?.warnings ?? photo.facts.warnings ?? []) {
+      if (!/^The print has (faded|a screen)/.test(line)) lines.push([line, false]); // said here in the reader's language
+    }
+    const hints = told.filter(([is]) => is).map(([, name, key]) => [name, key]);
+    const drawn = JSON.stringify([lines, hints, photo.key]);
     if (this.warningsDrawn === drawn) return;
     this.warningsDrawn = drawn;
-    this.warnings.replaceChildren(...lines.map(([line, bad]) => make("p", { class: bad ? "warn bad" : "warn" }, line)));
+    const help = hints.map(([name, key]) => {
+      const mend = make("button", { type: "button" }, t(`hint.${name}`));
+      mend.onclick = () => {
+        this.change(name, "auto");
+        this.values(photo);
+      };
+      return make("div", { class: "warn hint" }, make("p", {}, t(`hint.${key}`)), mend);
+    });
+    const said = lines.map(([line, bad]) => make("p", { class: bad ? "warn bad" : "warn", role: bad ? "alert" : "note" }, line));
+    this.warnings.replaceChildren(...help, ...said);
   }
 
   cancel() {
@@ -293,6 +363,8 @@ export class Panel {
   reset() {
     this.drawn.choices = {};
     this.drawn.faces.clear();
+    this.drawn.adjust.clear();
+    this.drawn.boxes = [];
     this.values(this.drawn);
     tell(this.drawn);
     restore(this.drawn);

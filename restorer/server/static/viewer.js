@@ -1,4 +1,5 @@
 // The photo before and after, at full resolution: a divider between them, zoom and pan by wheel, fingers and keys.
+import * as api from "./api.js";
 import { t, number } from "./texts.js";
 
 const MOST = 16;
@@ -11,6 +12,7 @@ export class Viewer {
     this.sheet = byId("sheet");
     this.before = byId("before");
     this.after = byId("after");
+    this.patches = byId("patches");
     this.divider = byId("divider");
     this.size = [1, 1];
     this.place = { x: 0, y: 0, scale: 1 };
@@ -60,6 +62,7 @@ export class Viewer {
   }
 
   down(event) {
+    if (this.drawing?.begin(event)) return;
     if (event.button > 0 || event.target.closest("#boxes button")) return;
     this.dividing = Boolean(event.target.closest("#divider"));
     this.pointers.set(event.pointerId, this.at(event));
@@ -68,6 +71,7 @@ export class Viewer {
   }
 
   move(event) {
+    if (this.drawing?.go(event)) return;
     if (!this.pointers.has(event.pointerId)) return;
     const before = [...this.pointers.values()];
     this.pointers.set(event.pointerId, this.at(event));
@@ -86,6 +90,7 @@ export class Viewer {
   }
 
   up(event) {
+    if (this.drawing?.end(event)) return;
     this.pointers.delete(event.pointerId);
     if (!this.pointers.size) this.dividing = false;
   }
@@ -157,7 +162,7 @@ export class Viewer {
     const percent = Math.round(this.share * 100);
     this.divider.setAttribute("aria-valuenow", percent);
     this.divider.setAttribute("aria-valuetext", t("divided", { share: percent }));
-    byId("zoom-now").textContent = `${number(scale * devicePixelRatio * 100)} %`;
+    byId("zoom-now").textContent = this.viewer.classList.contains("nothing") ? "" : `${number(scale * devicePixelRatio * 100)} %`;
   }
 
   // Shows a photo; pictures that are there already are not loaded again, and what is shown stays until the new is here.
@@ -177,7 +182,9 @@ export class Viewer {
       if (first) this.before.src = first.src;
       else this.before.removeAttribute("src");
       this.after.src = second ? second.src : (first?.src ?? "");
+      this.patches.replaceChildren();
       this.both = Boolean(second);
+      this.viewer.classList.toggle("nothing", !first && !second);
       const wanted = size ?? (first ? [first.naturalWidth, first.naturalHeight] : [1, 1]);
       this.scaleTo(wanted, same);
       this.viewer.classList.toggle("alone", !this.both);
@@ -185,6 +192,45 @@ export class Viewer {
       this.after.alt = this.both ? t("alt_after", { name: photo.name }) : "";
     }
     this.boxes(photo);
+    this.drawing?.show(photo);
+  }
+
+  // Shows a face with another strength at once; the whole result with it follows. One question at a time, the last counts.
+  async blend(photo, face, strength) {
+    this.wish = { photo, face, strength };
+    if (this.asking) return;
+    this.asking = true;
+    try {
+      while (this.wish) {
+        const wish = this.wish;
+        this.wish = null;
+        const job = wish.photo.shown?.job;
+        const found = job ? await api.blended(job, wish.face, wish.strength) : null;
+        if (!found || this.photo !== wish.photo || wish.photo.shown?.job !== job) continue;
+        await this.patch(wish.face, found);
+      }
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  async patch(face, { box, picture }) {
+    const image = new Image();
+    const url = URL.createObjectURL(picture);
+    image.src = url;
+    await image.decode();
+    URL.revokeObjectURL(url);
+    const [width, height] = this.size;
+    const [x0, y0, x1, y1] = box;
+    image.alt = "";
+    image.draggable = false;
+    image.dataset.face = face;
+    Object.assign(image.style, {
+      left: `${(100 * x0) / width}%`, top: `${(100 * y0) / height}%`,
+      width: `${(100 * (x1 - x0)) / width}%`, height: `${(100 * (y1 - y0)) / height}%`,
+    });
+    this.patches.querySelector(`[data-face="${face}"]`)?.remove();
+    this.patches.append(image);
   }
 
   // Another size of the same photo shows the same part of it.
