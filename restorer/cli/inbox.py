@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from restorer.pipeline.restorer import Restorer
     from restorer.record import Record
 
-NOT_TOGETHER = ("files_from", "shard", "cluster", "dry_run", "report", "report_sample", "sheet", "open", "preview", "max_time",
-                "require_photos")  # fmt: skip
+NOT_TOGETHER = ("files_from", "shard", "cluster", "dry_run", "report", "report_sample", "sheet", "open", "preview",
+                "max_time", "require_photos")  # fmt: skip
 """Options of a run that ends, or of a list that is known from the beginning."""
 
 
