@@ -13,6 +13,8 @@ from restorer.pipeline import references
 from restorer.pipeline.decisions import Decisions, Given, Notify, alone
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
     from restorer.engine.network import Network
@@ -35,6 +37,11 @@ class Comparing(Decisions):
         self._likeness: Likeness | None = None
         self._people: People | None = None
         self._of_faces: dict[Options, Self] = {}
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """All tables of weights."""
+        return self._available.tables
 
     @alone
     def adjusted(self, options: Options) -> Self:

@@ -132,11 +132,6 @@ class Decisions:
         """Return the objects that hold also where a face is restored by other options."""
         return self.given if options.model == self.options.model else replace(self.given, face_model=None)
 
-    @property
-    def tables(self) -> Mapping[str, Table]:
-        """All tables of weights."""
-        return self._available.tables
-
     # ------------------------------------------------------------------------------------------------ names
 
     @alone

@@ -59,7 +59,7 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
 def _of_single_faces(of: Decisions, record: Record) -> dict[int, Table]:
     """Return the models that single faces were restored by, by the numbers of these."""
     named = {number: (face.adjusted or {}).get("model") for number, face in enumerate(record.faces, 1)}
-    return {number: table_of(name, of.tables) for number, name in named.items() if name is not None}
+    return {number: table_of(name, of._available.tables) for number, name in named.items() if name is not None}
 
 
 def _compared(face: FaceRecord) -> bool:
