@@ -1,8 +1,10 @@
 """How well searches reach what a prior itself drew, and how quickly: PULSE's goal, mGANprior's codes, steps a second.
 
     python -m restorer.bench inversion [--pulse N] [--codes 1 5 10 20] [--plot FILE] [--json]
+    python -m restorer.bench inversion --pulse 0 --codes --no-speed --faces PHOTO... [--side 16] [--sheet FILE]
 
-Everything is done on the built-in prior with pictures that it drew itself, so that an answer is known to be there.
+The first is done on the built-in prior with pictures that it drew itself, so that an answer is known to be there; the
+second on real faces, of which the prior can draw only what it can.
 """
 
 from __future__ import annotations
@@ -12,27 +14,31 @@ import copy
 import itertools
 import json
 import math
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from restorer.bench.tools import real_faces
 from restorer.engine.device import apply_threads, configure_threads
-from restorer.imaging.sheets import Picture
+from restorer.imaging.sheets import Picture, sheet
 from restorer.inversion.codes import StyleGAN2CodePrior
 from restorer.inversion.course import Limits
 from restorer.inversion.mganprior import CodeSearch, CodeSettings, draw_codes
-from restorer.inversion.mganprior_faces import LAYERS
+from restorer.inversion.mganprior_faces import MANNERS
 from restorer.inversion.operators import Reduction, whole
 from restorer.inversion.priors import StyleGAN2Prior
 from restorer.inversion.pulse import PulseSearch, PulseSettings, draw_start
 from restorer.models import load_network
 from restorer.networks.filters import fir_blur
 from restorer.networks.stylegan2 import StyledConv, StyleGAN2Generator
+from restorer.storage.pictures import save_picture
 
 FACTOR = 8
 BATCH = 4
@@ -70,7 +76,7 @@ def pulse_meets(network: StyleGAN2Generator, count: int, steps: int = 100) -> di
 
 
 def codes_reach(
-    network: StyleGAN2Generator, codes: int, pictures: int, steps: int = 300, layer: int = LAYERS["reconstruct"]
+    network: StyleGAN2Generator, codes: int, pictures: int, steps: int = 300, layer: int = MANNERS["reconstruct"].layer
 ) -> dict[str, Any]:
     """Return how near mGANprior comes to the prior's own pictures with so many codes, in dB, and a step's seconds."""
     prior = StyleGAN2CodePrior(network)
@@ -128,7 +134,7 @@ def steps_a_second(network: StyleGAN2Generator, steps: int = 4, rounds: int = 8)
     """Return what a step of PULSE takes for one picture: four side by side, one by one, and in the plain loop.
 
     The plain loop takes one picture after another through `PlainConv`. All three take turns, so that whatever else the
-    machine does meets them alike; the quickest of the rounds counts.
+    machine does meets them alike; the median of the rounds counts.
     """
     settings = PulseSettings()
 
@@ -146,20 +152,20 @@ def steps_a_second(network: StyleGAN2Generator, steps: int = 4, rounds: int = 8)
         "one_by_one": [begun(network, [seed]) for seed in range(BATCH)],
         "plain_loop": [begun(plain, [seed]) for seed in range(BATCH)],
     }
-    quickest = dict.fromkeys(manners, math.inf)
+    seconds: dict[str, list[float]] = {name: [] for name in manners}
     for _ in range(rounds):
         for name, searches in manners.items():
             begin = time.monotonic()
             for search in searches:
                 for _ in range(steps):
                     search.step()
-            quickest[name] = min(quickest[name], (time.monotonic() - begin) / steps / BATCH)
-    together = quickest["together"]
+            seconds[name].append((time.monotonic() - begin) / steps / BATCH)
+    usual = {name: statistics.median(each) for name, each in seconds.items()}
     return {
         "batch": BATCH,
-        **{name: round(seconds, 4) for name, seconds in quickest.items()},
-        "times_one_by_one": round(quickest["one_by_one"] / together, 2),
-        "times_plain_loop": round(quickest["plain_loop"] / together, 2),
+        **{name: round(each, 4) for name, each in usual.items()},
+        "times_one_by_one": round(usual["one_by_one"] / usual["together"], 2),
+        "times_plain_loop": round(usual["plain_loop"] / usual["together"], 2),
     }
 
 
@@ -194,6 +200,20 @@ def plot(rows: Sequence[dict[str, Any]]) -> Picture:
     return canvas
 
 
+def real_tasks(
+    faces: Sequence[tuple[str, Picture]], tasks: Sequence[str], steps: int | None, path: Path | None
+) -> list[dict[str, Any]]:
+    """Return a row for each real face and task of mGANprior's, and write a sheet of the pictures: a face a row."""
+    searcher, rows, pictures = real_faces.mganprior(), [], []
+    for name, face in faces if tasks else []:
+        figures, shown = real_faces.tasks_of(searcher, name, face, steps, tasks)
+        rows += figures
+        pictures.append(shown)
+        if path is not None:
+            save_picture(sheet(pictures, ["", *(word for task in tasks for word in (task, ""))]), path)
+    return rows
+
+
 def main(arguments: list[str]) -> int:
     """Run the measurement."""
     parser = argparse.ArgumentParser(
@@ -205,9 +225,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--codes", type=int, nargs="*", default=[1, 5, 10, 20], help="numbers of codes of mGANprior")
     parser.add_argument("--pictures", type=int, default=2, help="pictures for mGANprior")
     parser.add_argument("--steps", type=int, default=300, help="of mGANprior")
-    parser.add_argument("--layer", type=int, default=LAYERS["reconstruct"], help="behind which mGANprior joins codes")
+    parser.add_argument(
+        "--layer", type=int, default=MANNERS["reconstruct"].layer, help="behind which mGANprior joins codes"
+    )
     parser.add_argument("--speed", action=argparse.BooleanOptionalAction, default=True, help="time a step")
     parser.add_argument("--plot", type=Path, help="a picture of dB against codes")
+    parser.add_argument("--faces", type=Path, nargs="*", default=[], help="photos of real faces, or folders of them")
+    parser.add_argument("--count", type=int, default=6, help="faces of each folder")
+    parser.add_argument(
+        "--side", type=int, nargs="*", default=[16], help="PULSE: to which sides real faces are reduced"
+    )
+    parser.add_argument("--tasks", nargs="*", default=list(real_faces.TASKS), help="of mGANprior on real faces")
+    parser.add_argument("--face-steps", type=int, help="of mGANprior on real faces (default: its own)")
+    parser.add_argument("--sheet", type=Path, help="a picture of what mGANprior makes of real faces")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     given = parser.parse_args(arguments)
     configure_threads()
@@ -220,11 +250,11 @@ def main(arguments: list[str]) -> int:
     result["codes"] = [codes_reach(network, codes, given.pictures, given.steps, given.layer) for codes in given.codes]
     if given.speed:
         result["speed"] = steps_a_second(network)
+    if given.faces:
+        faces = list(real_faces.aligned_faces(given.faces, given.count, network.size))
+        result["real_faces"] = [real_faces.pulse_reaches(network, faces, side) for side in given.side]
+        result["tasks"] = real_tasks(faces, given.tasks, given.face_steps, given.sheet)
     if given.plot and result["codes"]:
-        from PIL import Image
-
-        from restorer.storage.pictures import save_picture
-
         save_picture(Image.fromarray(plot(result["codes"])), given.plot)
     print(json.dumps(result, indent=None if given.json else 2))
     return 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from restorer.inversion.priors import before_relu, normal_of
 from restorer.networks.dcgan import DCGANGenerator
 from restorer.networks.pggan import PGGANGenerator
 from restorer.networks.stylegan2 import StyleGAN2Generator, channels_last
@@ -45,6 +47,15 @@ class CodePrior(ABC):
     def rest(self, codes: Tensor) -> list[Tensor]:
         """Return what the back part takes beside features, to begin with: (n, ...) each."""
         return []
+
+    def unlikely(self, codes: Tensor, rest: list[Tensor], layer: int) -> tuple[Tensor, Tensor]:
+        """Return how far codes, and what the back part takes, lie from the middle of the prior's draws: (n,) each.
+
+        Mean squares in deviations of the draws: about 1 for a drawn one, 0 in the middle. Where nothing is known of it,
+        0.
+        """
+        nothing = codes.new_zeros(len(codes))
+        return nothing, nothing
 
     @abstractmethod
     def pictures(self, codes: Tensor, weights: Tensor, layer: int, rest: list[Tensor]) -> Tensor:
@@ -127,6 +138,10 @@ class DCGANPrior(CodePrior):
         """A tensor on its device, in its type."""
         return next(self._network.parameters())
 
+    def unlikely(self, codes: Tensor, rest: list[Tensor], layer: int) -> tuple[Tensor, Tensor]:
+        """Return the mean squares of the codes, which are drawn normal; see `CodePrior.unlikely`."""
+        return codes.square().mean((1, 2)), codes.new_zeros(len(codes))
+
 
 class StyleGAN2CodePrior(CodePrior):
     """StyleGAN2: each code is a latent of W, and the back part has latents of its own, one for each layer."""
@@ -153,6 +168,21 @@ class StyleGAN2CodePrior(CodePrior):
     def rest(self, codes: Tensor) -> list[Tensor]:
         """Return the mean latent for each layer, (n, num_latents, code_dim)."""
         return [self._mean.to(codes).repeat(len(codes), self._network.num_latents, 1)]
+
+    @cached_property
+    def spread(self) -> tuple[Tensor, Tensor]:
+        """The middle of W and what makes its spread even; see `normal_of`."""
+        return normal_of(self._mapping, self.code_dim)
+
+    def unlikely(self, codes: Tensor, rest: list[Tensor], layer: int) -> tuple[Tensor, Tensor]:
+        """Return how far latents lie from the middle of W where it is nearly normal; see `CodePrior.unlikely`.
+
+        The mapping's last leaky ReLU is undone, and the directions in which W hardly spreads count by their own spread
+        (Zhu et al., "Improved StyleGAN Embedding: Where are the Good Latents?", 2020).
+        """
+        mean, whiten = (each.to(codes) for each in self.spread)
+        first, last = ((before_relu(w) - mean) @ whiten for w in (codes, rest[0][:, layer:]))
+        return first.square().mean((1, 2)), last.square().mean((1, 2))
 
     def pictures(self, codes: Tensor, weights: Tensor, layer: int, rest: list[Tensor]) -> Tensor:
         """Return pictures; see `CodePrior.pictures`. What the front parts paint themselves is averaged."""

@@ -12,6 +12,15 @@ import torch
 from torch import Tensor
 
 
+def gradients_of(losses: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradient of the sum of losses (n) for each parameter; 0 where it takes no part."""
+    gradients = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
+    return [
+        torch.zeros_like(each) if gradient is None else gradient
+        for each, gradient in zip(parameters, gradients, strict=True)
+    ]
+
+
 class Descent:
     """Gradient descent, or Adam (Kingma and Ba, 2015) with its usual constants.
 

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from restorer.errors import InvalidTableError, UsageError
 from restorer.inversion.codes import CodePrior, code_prior
 from restorer.inversion.course import Found, Limits, OnStep
-from restorer.inversion.mganprior import CodeSearch, CodeSettings, draw_codes
+from restorer.inversion.holding import cleaned, coloured, enlarged, filled, noise_of
+from restorer.inversion.mganprior import CodeSearch, CodeSettings, Pulls, draw_codes
 from restorer.inversion.operators import Masked, Operator, Reduction, grey, whole
 from restorer.inversion.perceptual import features_of
 from restorer.inversion.searcher import FaceSearcher, Setup, Wish
 from restorer.models.mganprior import descends_plainly
 
-LAYERS = {"super-resolution": 6, "colorize": 4, "inpaint": 4, "denoise": 6, "reconstruct": 4}
-"""Behind which layer codes are joined: coarse where the prior shall decide more, fine where the picture shall."""
+FREE = Pulls()
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a task is searched for in a StyleGAN2.
+
+    Attributes:
+        codes: how many.
+        layer: behind which layer they are joined: coarse where the prior shall decide more, fine where the photo shall.
+        pulls: how strongly the search is held to what the prior would draw: most where the least is seen.
+    """
+
+    codes: int
+    layer: int
+    pulls: Pulls = FREE
+
+
+MANNERS = {
+    "super-resolution": Manner(8, 6, Pulls(codes=0.001, rest=0.003, weights=0.003)),
+    "colorize": Manner(8, 4, Pulls(codes=0.01, rest=0.05, weights=0.03)),
+    "inpaint": Manner(8, 4, Pulls(codes=0.01, rest=0.05, weights=0.03)),
+    "denoise": Manner(8, 6, Pulls(codes=0.003, rest=0.01, weights=0.01)),
+    "reconstruct": Manner(20, 4),
+}
+"""Of each task."""
+PLAIN_CODES = 20
+"""The authors' number, for their own descent."""
 RATE = 0.05
 """Of Adam."""
 LEAST_SIDE = 4
-WIDTHS = (1 / 48, 1 / 24, 1 / 12, 1 / 6, 1 / 3)
-"""Deviations of the filters that carry tones into a hole, as shares of the picture's side."""
-ENOUGH = 0.1
-"""How much of a filter's weight must lie on what is known."""
 
 
 class MGANPriorFaces(FaceSearcher):
@@ -61,22 +82,28 @@ class MGANPriorFaces(FaceSearcher):
 
     def search_once(self, wish: Wish, limits: Limits, on_step: OnStep | None) -> list[Found]:
         """Return what is found for each of the seeds."""
-        settings = self._settings(wish.task)
+        settings = self._settings(wish)
         seen, target = self._problem(wish)
         start = draw_codes(self._prior, wish.seeds, settings)
         search = CodeSearch(self._prior, target, seen, start, settings, self._features)
         return [_finished(each, wish, target.cpu()) for each in search.run(limits, on_step)]
 
-    def _settings(self, task: str) -> CodeSettings:
-        arguments, most = self.arguments, self._prior.layers - 1
-        layer = int(arguments["layer"]) or min(LAYERS[task], most)
+    def _settings(self, wish: Wish) -> CodeSettings:
+        arguments, most, manner = self.arguments, self._prior.layers - 1, MANNERS[wish.task]
+        layer = int(arguments["layer"]) or min(manner.layer, most)
         if not 1 <= layer <= most:
             raise InvalidTableError(
                 self.name, f"The argument layer is {layer}.", f"Use 1 to {most} with the prior {self.prior_name}."
             )
         rate = float(arguments["learning_rate"]) or (1.0 if self._plain else RATE)
         perceptual = float(arguments["perceptual_weight"]) if self._features is not None else 0.0
-        return CodeSettings(int(arguments["codes"]), layer, not self._plain, rate, perceptual)
+        codes = int(arguments["codes"]) or (PLAIN_CODES if self._plain else manner.codes)
+        pull = float(arguments["pull"])
+        if pull < 0:
+            raise InvalidTableError(self.name, f"The argument pull is {pull}.", "Use 0 (none), 1 (the usual) or more.")
+        enough = float(noise_of(wish.picture[None] * 2 - 1).square().mean()) / 4 if wish.task == "denoise" else 0.0
+        pulls = manner.pulls.times(pull)
+        return CodeSettings(codes, layer, not self._plain, rate, perceptual, pulls, enough)
 
     def _problem(self, wish: Wish) -> tuple[Operator, Tensor]:
         """Return what the photo shows of a picture, and what it shows, (1, c, h, w) in [-1, 1]."""
@@ -98,38 +125,17 @@ def _known(hole: Tensor) -> Tensor:
 
 
 def _finished(found: Found, wish: Wish, target: Tensor) -> Found:
-    """Return an answer with what the photo knows for sure: its brightness under the colours, its tones at the hole."""
+    """Return an answer that agrees with what is known of the photo; see `restorer.inversion.holding`."""
     picture = found.picture[None]
-    if wish.task == "colorize":
-        return replace(found, picture=(target + picture - grey(picture))[0])
-    if wish.task == "inpaint" and wish.hole is not None:
-        known = _known(wish.hole)
-        return replace(found, picture=(picture + _spread((target - picture) * known, known))[0])
-    return found
-
-
-def _spread(values: Tensor, known: Tensor) -> Tensor:
-    """Return values (1, c, s, s) where they are known, and elsewhere what lies around: smooth, so that no edge shows.
-
-    A search leaves a difference of a few levels all over the picture; cut off at the hole, it would be its outline. It
-    is carried inwards by wider and wider filters, each as far as it sees enough of what is known.
-    """
-    for share in WIDTHS:
-        weight = _smooth(known, share * values.shape[-1])
-        around = _smooth(values * known, share * values.shape[-1]) / weight.clamp_min(1e-6)
-        reached = (known == 0) & (weight > ENOUGH)
-        values = torch.where(reached, around, values * known)
-        known = known + reached.to(known)
-    return values
-
-
-def _smooth(x: Tensor, sigma: float) -> Tensor:
-    """Blur (1, c, s, s) with a Gaussian of that deviation in pixels, zeros around."""
-    reach, count = math.ceil(3 * sigma), x.shape[1]
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2).to(x)
-    taps = taps / taps.sum()
-    x = F.conv2d(x, taps.view(1, 1, -1, 1).expand(count, 1, -1, 1), padding=(reach, 0), groups=count)
-    return F.conv2d(x, taps.view(1, 1, 1, -1).expand(count, 1, 1, -1), padding=(0, reach), groups=count)
+    if wish.task == "super-resolution":
+        picture = enlarged(picture, target, Reduction(picture.shape[-1], target.shape[-1]))
+    elif wish.task == "colorize":
+        picture = coloured(picture, target)
+    elif wish.task == "inpaint" and wish.hole is not None:
+        picture = filled(picture, target, _known(wish.hole))
+    elif wish.task == "denoise":
+        picture = cleaned(picture, target)
+    return replace(found, picture=picture[0])
 
 
 SEARCHER = MGANPriorFaces

@@ -41,7 +41,7 @@ class Reduction:
         if not 0 < side <= size:
             raise ValueError(f"A picture of {size} px is not reduced to {side} px.")
         self.size, self.side = size, side
-        self._matrix = reduction_matrix(size, side)
+        self._exact = self._matrix = reduction_matrix(size, side)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return pictures (n, c, size, size) as (n, c, side, side)."""
@@ -49,6 +49,14 @@ class Reduction:
             return pictures
         self._matrix = self._matrix.to(pictures)
         return self._matrix @ pictures @ self._matrix.t()
+
+    def undone(self, small: Tensor) -> Tensor:
+        """Return the least picture (n, c, size, size) whose reduction is a small one (n, c, side, side)."""
+        if self.side == self.size:
+            return small
+        exact = self._exact
+        back: Tensor = (exact.t() @ torch.linalg.inv(exact @ exact.t())).to(small)
+        return back @ small @ back.t()
 
 
 def reduction_matrix(size: int, side: int) -> Tensor:

@@ -16,6 +16,8 @@ SLOPE = 0.2
 """Of the leaky ReLU that ends every mapping network here."""
 FIT_SAMPLES, FIT_BATCH = 1 << 16, 1 << 12
 """Draws of z from which the spread of W is measured; the mean is then known to 0.4 % of a deviation."""
+NORMAL_SAMPLES = 1 << 14
+"""The same for the spread in all directions together."""
 
 
 class StylePrior(ABC):
@@ -62,13 +64,33 @@ def spread_of(mapping: nn.Module, style_dim: int) -> tuple[Tensor, Tensor]:
     squares = torch.zeros(style_dim, dtype=torch.float64)
     for _ in range(FIT_SAMPLES // FIT_BATCH):
         z = torch.randn(FIT_BATCH, style_dim, generator=generator).to(weight)
-        # W = leaky ReLU of nearly normal numbers; a slope of 1 / 0.2 below zero undoes it.
-        before = F.leaky_relu(mapping(z), 1 / SLOPE).double().cpu()
+        before = before_relu(mapping(z)).double().cpu()
         total += before.sum(0)
         squares += before.square().sum(0)
     mean = total / FIT_SAMPLES
     std = (squares / FIT_SAMPLES - mean.square()).clamp_min(1e-12).sqrt()
     return mean.to(weight), std.to(weight)
+
+
+def before_relu(w: Tensor) -> Tensor:
+    """Return what the mapping's last leaky ReLU made latents of W (..., style_dim) of: nearly normal numbers."""
+    return F.leaky_relu(w, 1 / SLOPE)
+
+
+@torch.no_grad()
+def normal_of(mapping: nn.Module, style_dim: int) -> tuple[Tensor, Tensor]:
+    """Return the mean of W before the last leaky ReLU, and the matrix that makes its spread even, from seeded draws.
+
+    Returns:
+        The mean (style_dim,), and a matrix (style_dim, style_dim): draws less the mean, times it, have about the
+        deviation 1 in each direction, and do not go along with each other.
+    """
+    weight = next(mapping.parameters())
+    z = torch.randn(NORMAL_SAMPLES, style_dim, generator=torch.Generator().manual_seed(0)).to(weight)
+    before = torch.cat([before_relu(mapping(part)) for part in torch.split(z, FIT_BATCH)]).double().cpu()
+    variances, directions = torch.linalg.eigh(torch.cov(before.t()))
+    # A direction of next to no spread would forbid what hardly shows.
+    return before.mean(0).to(weight), (directions / variances.clamp_min(1e-4 * variances.max()).sqrt()).to(weight)
 
 
 class StyleGAN1Prior(StylePrior):

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from restorer.inversion.course import Best, Found, Limits, OnStep, Stopped
-from restorer.inversion.descent import Descent, Spheres
+from restorer.inversion.descent import Descent, Spheres, gradients_of
 from restorer.inversion.operators import Operator
 from restorer.inversion.priors import StylePrior
+from restorer.inversion.sharing import at_once, shares
 
 
 @dataclass(frozen=True)
@@ -145,24 +146,27 @@ class PulseSearch:
 
     def step(self) -> None:
         """Look at the pictures of now, and take one step; afterwards `errors` and `crosses` tell of these pictures."""
-        latent, *trained = self._descent.parameters
-        w = self._prior.latents(latent)
-        layers = w if w.shape[1] > 1 else w.expand(-1, self._prior.num_latents, -1)
-        pictures = self._prior.picture(layers, [*trained, *self._fixed])
-        small, settings = self._seen((pictures + 1) / 2), self._settings
-        errors, crosses = (small - self.target).square().mean((1, 2, 3)), geodesic_cross(w)
-        # Below eps an error is as good as none: only the latents' distance from each other counts there.
-        losses = settings.likeness * errors.clamp_min(settings.eps) + settings.cross * crosses
-        gradients = torch.autograd.grad(losses.sum(), self._descent.parameters, allow_unused=True)
-        given = [
-            torch.zeros_like(each) if gradient is None else gradient
-            for each, gradient in zip(self._descent.parameters, gradients, strict=True)
-        ]
-        self.small, self.errors, self.crosses = small.detach(), errors.detach(), crosses.detach()
-        self.best.look(self.items, pictures, self.errors, losses.detach(), self.taken)
-        self._descent.step(given, settings.rate * rate_at(self.taken, self.steps))
+        looks = at_once(self._look, shares(self.items, self.target))
+        pictures, small, errors, crosses, losses, *given = (torch.cat(each) for each in zip(*looks, strict=True))
+        self.small, self.errors, self.crosses = small, errors, crosses
+        self.best.look(self.items, pictures, errors, losses, self.taken)
+        self._descent.step(given, self._settings.rate * rate_at(self.taken, self.steps))
         self._spheres.restore(self._descent.parameters)
         self.taken += 1
+
+    def _look(self, part: slice) -> list[Tensor]:
+        """Return what some items show now: pictures, what is seen, errors, crosses, losses, a gradient a parameter."""
+        parameters = [each.detach()[part].requires_grad_() for each in self._descent.parameters]
+        latent, *trained = parameters
+        w = self._prior.latents(latent)
+        layers = w if w.shape[1] > 1 else w.expand(-1, self._prior.num_latents, -1)
+        pictures = self._prior.picture(layers, [*trained, *(each[part] for each in self._fixed)])
+        small, settings = self._seen((pictures + 1) / 2), self._settings
+        errors, crosses = (small - self.target[part]).square().mean((1, 2, 3)), geodesic_cross(w)
+        # Below eps an error is as good as none: only the latents' distance from each other counts there.
+        losses = settings.likeness * errors.clamp_min(settings.eps) + settings.cross * crosses
+        gradients = gradients_of(losses, parameters)
+        return [*(each.detach() for each in (pictures, small, errors, crosses, losses)), *gradients]
 
     def keep(self, items: Tensor) -> None:
         """Go on with these items only."""

@@ -13,7 +13,8 @@ class MGANPriorArchitecture(SearchArchitecture):
 
     `codes` is N, `layer` where they are joined, `optimization` "GD" or "Adam", `perceptual_weight` the weight of the
     features of `perceptual`: a table of a face recogniser, or the checkpoint of a training, whose discriminator is
-    taken. `least_factor` is for super-resolution, as PULSE's.
+    taken. `pull` is how many times as strongly as usual a search is held to what the prior would draw. `least_factor`
+    is for super-resolution, as PULSE's.
     """
 
     name = "mganprior"
@@ -22,8 +23,8 @@ class MGANPriorArchitecture(SearchArchitecture):
     steps = 300
     defaults: ClassVar = {
         **SearchArchitecture.searching,
-        "codes": 20, "layer": 0, "optimization": "", "learning_rate": 0.0, "perceptual": "", "perceptual_weight": 0.1,
-        "least_factor": 4,
+        "codes": 0, "layer": 0, "optimization": "", "learning_rate": 0.0, "perceptual": "", "perceptual_weight": 0.1,
+        "pull": 1.0, "least_factor": 4,
     }  # fmt: skip
 
     def steps_of(self, arguments: Mapping[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from restorer.inversion.codes import DCGANPrior, PGGANPrior, StyleGAN2CodePrior, code_prior
 from restorer.inversion.course import Limits
-from restorer.inversion.mganprior import CodeSearch, CodeSettings, CodeStart, draw_codes
+from restorer.inversion.mganprior import CodeSearch, CodeSettings, CodeStart, Pulls, draw_codes
 from restorer.inversion.operators import grey, whole
 from restorer.models import REGISTRY, load_network
 from restorer.networks.dcgan import DCGANGenerator, init_weights
@@ -141,3 +142,57 @@ def test_features_take_part_in_the_loss() -> None:
 def test_what_is_no_prior_with_codes() -> None:
     assert code_prior(torch.nn.Linear(1, 1)) is None
     assert code_prior(StyleGAN2Generator(8, style_dim=4, n_mlp=0, narrow=0.01)) is None
+
+
+# ------------------------------------------------------------------------------------------------- held to the prior
+
+
+def test_how_far_from_the_draws() -> None:
+    """A drawn latent is 1 deviation away in each direction, the middle none."""
+    prior = stylegan2()
+    z = torch.randn(1, 400, prior.code_dim, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        w = prior._mapping(z[0])[None]
+    first, last = prior.unlikely(w, [w[:, : prior.layers + 1]], 2)
+    assert first.item() == pytest.approx(1, rel=0.25)
+    assert last.item() == pytest.approx(1, rel=0.4)
+    middle = torch.nn.functional.leaky_relu(prior.spread[0], 0.2)[None, None]
+    assert prior.unlikely(middle, [middle.expand(1, prior.layers + 1, -1)], 2)[0].item() < 1e-3
+    normal = dcgan().draw(300, torch.Generator().manual_seed(4))
+    assert dcgan().unlikely(normal, [], 2)[0].item() == pytest.approx(1, rel=0.1)
+
+
+def test_a_pull_keeps_a_search_near_the_draws() -> None:
+    """Free codes go many deviations away for a picture that no code draws; held ones do not, and agree a bit less."""
+    prior = stylegan2()
+    noise = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(5))
+    target = torch.nn.functional.interpolate(noise, (128, 128), mode="bilinear") * 0.5
+    errors, away = [], []
+    for pulls in (Pulls(), Pulls(codes=0.05, rest=0.05, weights=0.05)):
+        settings = CodeSettings(codes=2, layer=4, pulls=pulls)
+        search = CodeSearch(prior, target, grey, draw_codes(prior, [1], settings), settings)
+        for _ in range(15):
+            search.step()
+        errors.append(search.errors.item())
+        away.append(prior.unlikely(search.codes, search._descent.parameters[2:], 4)[0].item())
+    assert away[0] > 4 * away[1]
+    assert errors[0] < errors[1]
+
+
+def test_items_end_at_what_is_enough() -> None:
+    """Each for itself: what one found does not depend on how long another goes on."""
+    prior = dcgan()
+    settings = CodeSettings(codes=2, layer=2, rate=0.02)
+    target = _own(prior, settings)
+    start = draw_codes(prior, [1, 2], settings)
+    free = [CodeSearch(prior, target, whole, draw_codes(prior, [seed], settings), settings) for seed in (1, 2)]
+    ways = [search.run(Limits(30))[0].error for search in free]
+    enough = (1.2 * max(ways) / 255) ** 2
+    stopping = replace(settings, enough=enough)
+    both = CodeSearch(prior, target, whole, start, stopping).run(Limits(30))
+    for seed, each in zip((1, 2), both, strict=True):
+        alone = CodeSearch(prior, target, whole, draw_codes(prior, [seed], settings), stopping).run(Limits(30))[0]
+        assert each.steps < 30
+        assert (each.steps, each.step) == (alone.steps, alone.step)
+        assert (each.picture - alone.picture).abs().max() < 0.02
+        assert each.error <= 255 * enough**0.5

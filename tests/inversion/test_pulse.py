@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from restorer.inversion import pulse
+from restorer.inversion import pulse, sharing
 from restorer.inversion.course import Glimpse, Limits
 from restorer.inversion.operators import Masked, Reduction, grey, whole
 from restorer.inversion.priors import StyleGAN1Prior, StyleGAN2Prior, spread_of
@@ -247,3 +248,46 @@ def test_a_ragged_batch_and_one_shared_latent(prior: StyleGAN2Prior, target: Ten
     assert running.latent.shape == (3, 1, prior.style_dim)
     assert len(found) == 3
     assert float(running.crosses.abs().max()) < 1e-3
+
+
+# ---------------------------------------------------------------------------------------------------- several cores
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_shares_come_out_even(two_threads: None) -> None:
+    place = torch.zeros(1)
+    assert sharing.shares(torch.arange(4), place) == [slice(0, 2), slice(2, 4)]
+    assert sharing.shares(torch.arange(3), place) == [slice(0, 3)]
+    assert sharing.shares(torch.arange(1), place) == [slice(0, 1)]
+    assert sharing.shares(torch.arange(4), torch.zeros(1, device="meta")) == [slice(0, 4)]
+
+
+def test_shared_items_go_the_same_way(two_threads: None, prior: StyleGAN2Prior, target: Tensor) -> None:
+    shared, alone = search(prior, target, [1, 2, 3, 4], 3), search(prior, target, [1, 2, 3, 4], 3)
+    for _ in range(3):
+        shared.step()
+        assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    for _ in range(3):
+        alone.step()
+    assert (shared.latent - alone.latent).abs().max() < 1e-2
+    assert shared.errors.tolist() == pytest.approx(alone.errors.tolist(), rel=1e-2)
+
+
+def test_what_a_share_raises_is_raised(two_threads: None) -> None:
+    def look(part: slice) -> int:
+        if part.start:
+            raise MemoryError("too much")
+        return torch.get_num_threads()
+
+    with pytest.raises(MemoryError, match="too much"):
+        sharing.at_once(look, [slice(0, 1), slice(1, 2)])
+    assert torch.get_num_threads() == 2
+    assert sharing.at_once(look, [slice(0, 1), slice(0, 2)]) == [1, 1]
