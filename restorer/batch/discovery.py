@@ -85,6 +85,7 @@ def find_photos(
     *,
     listed: Sequence[Path] = (),
     only: Collection[Path] | None = None,
+    elsewhere: Sequence[Entry] = (),
 ) -> Discovery:
     """Return a job for each photo that the arguments and a list name.
 
@@ -98,12 +99,14 @@ def find_photos(
         out: the output folder, or the picture to write; None = beside each photo.
         listed: the entries of a list (`read_list`); what is missing among them is a failure of that photo alone.
         only: the files inside of folders that count; None = all.
+        elsewhere: photos that were found where no disk is.
 
     Raises:
         UsageError: an argument names nothing, or `out` names a file for several photos, or no place for a result.
     """
     named = out is not None and names_picture(out)
     finder = Finder(out, only)
+    finder.take(elsewhere)
     for argument in arguments:
         finder.add(argument)
     finder.add_list(listed)

@@ -140,6 +140,12 @@ class Finder:
                 self._places[path] = place
                 self._take(self._walk.below(path))
 
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Take photos that were found elsewhere."""
+        self.folders += dict.fromkeys(entry.folder for entry in entries if entry.folder is not None)
+        for entry in entries:
+            self._put(entry)
+
     def add_links(self) -> None:
         """Take what links to folders lead to, once all arguments are known: what is there without one comes first."""
         self._take(self._walk.linked())

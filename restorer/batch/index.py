@@ -66,6 +66,16 @@ class Index:
         found = self._done.get(place)
         return found is not None and found.finished and found.fingerprint == fingerprint
 
+    def lines(self, place: str) -> bytes:
+        """Return the lines about a result: the last that says it was made, and that of an attempt that failed since."""
+        found = [each for each in (self._done.get(place), self._failed.get(place)) if each is not None]
+        lines = b""
+        for each in found:
+            with each.path.open("rb") as stream:
+                stream.seek(each.offset)
+                lines += stream.read(each.length)
+        return lines
+
     def results(self) -> list[str]:
         """Return all results."""
         return list(self._done)

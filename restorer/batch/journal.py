@@ -46,12 +46,15 @@ class Journal:
         folder: the output folder; it is made with the first line.
         worker: a name for what writes, which then has a file of its own; None = the file that all share.
         part: of the results, those that are ever asked for; None = all.
+        targets: the folder of the results, where these journals are copies that lie elsewhere; None = `folder`.
     """
 
-    def __init__(self, folder: Path, worker: str | None = None, part: Part | None = None) -> None:
+    def __init__(
+        self, folder: Path, worker: str | None = None, part: Part | None = None, *, targets: Path | None = None
+    ) -> None:
         self.folder = folder
         self.path = folder / (NAME if worker is None else f"{BEGIN}-{worker}{END}")
-        self._root = Path(os.path.realpath(folder))
+        self._root = Path(os.path.realpath(targets or folder))
         self._roots: dict[str, str] = {}
         self._index = Index(folder, self.path, part)
         self._descriptor: int | None = None
@@ -105,6 +108,12 @@ class Journal:
         with self._guard:
             self._refresh()
             return {self._root / place for place in self._index.results()}
+
+    def lines(self, target: Path) -> bytes:
+        """Return the lines that tell of `target` what any run has to know, as they stand there."""
+        with self._guard:
+            self._refresh()
+            return self._index.lines(self._place(target))
 
     def look_again(self) -> None:
         """Look for journals that others have begun since, and read what is new in those that are known."""

@@ -95,6 +95,8 @@ class Results:
         self.photos: frozenset[Identity] | None = frozenset()
         """What the photos of the run are on their disks: none of them is ever replaced. None where they are too many to
         be known; then nothing is replaced that is no result of this tool."""
+        self.mirrors: dict[Path, Path] = {}
+        """Folders that are on no disk, each with one that holds a copy of its journals."""
         self._part = part
         self._worker = worker
         self._claims = Claims(part)
@@ -112,7 +114,8 @@ class Results:
         if job.journal not in self._journals:
             worker = self._worker if self._part is None else self._part.worker
             own = self._part if self._split else None
-            self._journals.setdefault(job.journal, Journal(job.journal, worker, own))
+            place = self.mirrors.get(job.journal, job.journal)
+            self._journals.setdefault(job.journal, Journal(place, worker, own, targets=job.journal))
         return self._journals[job.journal]
 
     def follow_plan(self) -> None:
@@ -140,7 +143,10 @@ class Results:
         target, journal = target_of(job), self.journal(job)
         if not self.rules.resume:
             return False
-        if not self.rules.overwrite and os.path.lexists(target):
+        there = os.path.lexists(target) or (
+            job.journal in self.mirrors and journal is not None and journal.entry(target) is not None
+        )
+        if not self.rules.overwrite and there:
             return not (self.rules.redo and self.is_outdone(job))
         return journal is not None and not self.rules.retry_failed and journal.failure(target) is not None
 

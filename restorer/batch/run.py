@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
-from restorer.batch.discovery import Job, shard
+from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import load_of
 from restorer.batch.existing import Survey
 from restorer.batch.naming import NameTemplate, assign
@@ -82,6 +83,10 @@ class Batch:
         self._results = Results(restorer, Rules(overwrite, dry_run, resume, retry_failed, redo), part)
         self.summary = Summary()
         self.passed_over = 0
+
+    def find(self, arguments: Sequence[str], out: Path | None, listed: Sequence[Path]) -> Discovery:
+        """Find the photos of a run; see `restorer.batch.discovery.find_photos`."""
+        return find_photos(arguments, out, listed=listed)
 
     def join(self) -> int:
         """Make ready for the run, before it is said how long it takes; return how many share its photos."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from restorer.batch.parts import Part
@@ -12,10 +14,15 @@ from restorer.cli.console import say
 from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
 from restorer.cli.said import plural
+from restorer.engine.device import ALL_GPUS, gpu_count
 from restorer.errors import UsageError
 
 if TYPE_CHECKING:
+    from restorer.options import Options
     from restorer.pipeline.restorer import Restorer
+
+
+_STORE = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 @contextmanager
@@ -36,6 +43,9 @@ def made(request: PhotosRequest, restorer: Restorer) -> Iterator[Batch]:
         "resume": request.resume,
         "retry_failed": request.retry_failed,
     }
+    stores = _in_stores(request)
+    if request.cluster is None and stores:
+        raise UsageError(f"{stores[0]} is in a store, which only a cluster opens.", "Add --cluster local.")
     if request.cluster is None:
         given = [name for name in ("workers", "worker_cpus", "worker_gpus") if getattr(request, name) is not None]
         if given:
@@ -49,6 +59,12 @@ def made(request: PhotosRequest, restorer: Restorer) -> Iterator[Batch]:
             raise UsageError(
                 f"--{name} does not go with --cluster, which shares the photos out itself.", "Leave it out."
             )
+    for name in ("report", "report_sample", "sheet", "pages"):
+        if stores and getattr(request, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} reads photos again, which are in a store here.", f"Leave {flag} out.")
+    if stores and request.split != "none":
+        raise UsageError("--split reads photos first, which are in a store here.", "Leave it out.")
     from restorer.cluster.order import Order
     from restorer.cluster.run import ClusterBatch
 
@@ -58,6 +74,23 @@ def made(request: PhotosRequest, restorer: Restorer) -> Iterator[Batch]:
         yield batch
     finally:
         batch.leave()
+
+
+def on_all_gpus(options: Options, request: PhotosRequest) -> tuple[Options, PhotosRequest]:
+    """Return what `--device cuda:all` means: a worker with a GPU of its own for each; a single GPU needs no cluster."""
+    if options.device != ALL_GPUS:
+        return options, request
+    options = replace(options, device="cuda")
+    if request.cluster is None and gpu_count() < 2:
+        return options, request
+    gpus = 1.0 if request.worker_gpus is None else request.worker_gpus
+    return options, replace(request, cluster=request.cluster or "local", worker_gpus=gpus)
+
+
+def _in_stores(request: PhotosRequest) -> list[str]:
+    """Return what was named in stores, as it was typed or read from a list."""
+    named = [*request.photos, *([] if request.out is None else [str(request.out)])]
+    return [each for each in named if _STORE.match(each)]
 
 
 def joined(request: PhotosRequest, batch: Batch, screen: Screen, *, quiet: bool) -> int:

@@ -16,6 +16,8 @@ from restorer.errors import UsageError
 def out_path(text: str | Path) -> Path:
     """Return what -o names; a slash at its end says that it is a folder, and "-" alone is stdout."""
     spelled = str(text)
+    if "://" in spelled:  # in a store; as a path it keeps one of its slashes
+        return Path(spelled)
     if spelled.endswith(("/", os.sep)):
         return FolderPath(spelled)
     return Path(spelled).absolute() if spelled != "-" == str(Path(spelled)) else Path(spelled)

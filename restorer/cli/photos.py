@@ -52,6 +52,7 @@ def restore(
     if not photos and request.files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
     from restorer.cli import viewer
+    from restorer.cli.batches import on_all_gpus
     from restorer.cli.downloads import ProgressBar
     from restorer.cli.progress import Screen
     from restorer.cli.run import PhotosCommand, interrupted
@@ -62,7 +63,7 @@ def restore(
 
     configure_threads(request.threads)
     hear_signals()
-    request = replace(request, photos=photos or [])
+    options, request = on_all_gpus(options, replace(request, photos=photos or []))
     # Also when quiet nothing is downloaded without a word.
     with watched(request, typed) as watch, Screen(quiet=manner.quiet) as screen, ProgressBar(messages) as on_download:
         restorer = Restorer(
@@ -71,7 +72,7 @@ def restore(
             on_download=on_download,
             **options.values(),
         )
-        if options.device not in ("auto", "cpu"):
+        if options.device not in ("auto", "cpu") and request.cluster is None:
             restorer.components.device  # noqa: B018 - one that is not there is said before anything else
         command = PhotosCommand(
             restorer,

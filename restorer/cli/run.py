@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.text import Text
 
-from restorer.batch.discovery import Discovery, Job, find_photos
+from restorer.batch.discovery import Discovery, Job
 from restorer.batch.estimate import HASHING, Estimate
 from restorer.batch.existing import Difference, Survey
 from restorer.batch.outlook import MEASURED, RunEstimate, estimate_run
@@ -143,13 +143,11 @@ class PhotosCommand:
         until = None if request.max_time is None else time.monotonic() + seconds(request.max_time)
         self._screen.doing("Looking for photos")
         plan = _planned(request, self._restorer.options)
-        found = (
-            Discovery()
-            if plan is not None
-            else find_photos(request.photos, request.out, listed=listed(request.files_from))
-        )
-        found.jobs = on_prints(on_pages(found.jobs, request.pages), request.split)
         with made(request, self._restorer) as batch:
+            found = Discovery()
+            if plan is None:
+                found = batch.find(request.photos, request.out, listed(request.files_from))
+            found.jobs = on_prints(on_pages(found.jobs, request.pages), request.split)
             return self._run(request, found, plan, batch, until)
 
     def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ _RARE = ("named", "problem", "page", "part", "number", "parts", "remark")
 """Fields of a job that few photos have; they travel as one."""
 
 
-def table(block: int, jobs: Sequence[tuple[int, Job]]) -> pa.Table:
+def table(block: int, jobs: Sequence[tuple[int, Job]], lines: Callable[[Job], bytes] = lambda _job: b"") -> pa.Table:
     """Return a block of photos, each with its number in the run, as a table.
 
     Paths are bytes: a name need not be text. They are as the user named them, so that records are the same everywhere.
+    `lines` tells what the journal says of a photo, for workers that cannot read it themselves.
     """
     import pyarrow as pa
 
@@ -41,14 +42,15 @@ def table(block: int, jobs: Sequence[tuple[int, Job]]) -> pa.Table:
             "format": job.format,
             "journal": None if job.journal is None else os.fsencode(job.journal),
             "more": _rare(job),
+            "lines": lines(job) or None,
         }
         for name, value in row.items():
             columns[name].append(value)
     return pa.table(columns, schema=_schema())
 
 
-def jobs(rows: pa.Table) -> Iterator[tuple[int, Job]]:
-    """Yield the photos of a block, each with its number in the run."""
+def jobs(rows: pa.Table) -> Iterator[tuple[int, Job, bytes | None]]:
+    """Yield the photos of a block, each with its number in the run and what journals say of it."""
     for row in rows.to_pylist():
         size = None if row["width"] is None else (row["width"], row["height"])
         source, target = _path(row["path"]), _path(row["result"])
@@ -65,6 +67,7 @@ def jobs(rows: pa.Table) -> Iterator[tuple[int, Job]]:
                 journal=None if row["journal"] is None else _path(row["journal"]),
                 **more,
             ),
+            row["lines"],
         )
 
 
@@ -93,5 +96,6 @@ def _schema() -> pa.Schema:
         "format": pa.string(),
         "journal": pa.binary(),
         "more": pa.binary(),
+        "lines": pa.binary(),
     }
     return pa.schema(list(kinds.items()))

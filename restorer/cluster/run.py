@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restorer.batch.discovery import Job
+from restorer.batch.discovery import Discovery, Job, find_photos
 from restorer.batch.estimate import Load, load_of
 from restorer.batch.existing import Survey
 from restorer.batch.outlook import Outlook
@@ -22,6 +22,8 @@ from restorer.cluster.blocks import blocks, weight
 from restorer.cluster.ledger import Outcome
 from restorer.cluster.link import Link, SessionLink
 from restorer.cluster.order import Order, check_installed
+from restorer.cluster.remote import Remote, header_of
+from restorer.cluster.stores import is_store
 from restorer.cluster.worker import Wish, unpacked
 from restorer.errors import RestorerError
 from restorer.pipeline.restorer import Restorer
@@ -67,9 +69,25 @@ class ClusterBatch(Batch):
         self._threads = threads
         self._connect = connect
         self._link: Link | None = None
+        self._remote: Remote | None = None
         self._loads: Sequence[Load] | None = None
         self.workers = 0
         self.machines = 0
+
+    def find(self, arguments: Sequence[str], out: Path | None, listed: Sequence[Path]) -> Discovery:
+        """Find the photos of a run, on disks and in stores; see `restorer.batch.discovery.find_photos`."""
+        if any(map(is_store, (*arguments, *listed, *(() if out is None else (out,))))):
+            self._remote = Remote(out)
+        away = [] if self._remote is None else self._remote.found(arguments, listed)
+        here = [argument for argument in arguments if not is_store(argument)]
+        return find_photos(here, out, listed=[path for path in listed if not is_store(path)], elsewhere=away)
+
+    def plan(self, jobs: Sequence[Job], name: str = "{stem}_restored") -> list[Job]:
+        """See `Batch.plan`; what the journals in stores say is brought here."""
+        for folder in {job.journal for job in jobs if job.journal is not None and is_store(job.journal)}:
+            assert self._remote is not None
+            self._results.mirrors[folder] = self._remote.mirror(folder)
+        return super().plan(jobs, name)
 
     def join(self) -> int:
         """Join the cluster, and return how many workers there will be.
@@ -94,6 +112,9 @@ class ClusterBatch(Batch):
         if self._link is not None:
             self._link.kill()
             self._link = None
+        if self._remote is not None:
+            self._remote.close()
+            self._remote = None
 
     def _course(self, listeners: Listeners) -> Course:
         self.join()
@@ -106,7 +127,9 @@ class ClusterBatch(Batch):
             knows_photos=knows,
             threads=self._threads,
         )
-        return _ClusterCourse(self._link, self.workers, wish, self._results, self._loads, self.summary, listeners)
+        return _ClusterCourse(
+            self._link, self.workers, wish, self._results, self._loads, self.summary, listeners, self._remote
+        )
 
 
 class _ClusterCourse:
@@ -120,6 +143,7 @@ class _ClusterCourse:
         loads: what each photo is expected to cost; None = nobody has looked yet.
         summary: takes in the records.
         listeners: are told of each photo, as it ends.
+        remote: the stores of the run; None = it has none.
     """
 
     def __init__(
@@ -131,7 +155,9 @@ class _ClusterCourse:
         loads: Sequence[Load] | None,
         summary: Summary,
         listeners: Listeners,
+        remote: Remote | None = None,
     ) -> None:
+        self._remote = remote
         self._link = link
         self._workers = workers
         self._wish = wish
@@ -170,6 +196,8 @@ class _ClusterCourse:
         finally:
             for folder in self._folders:
                 temporary.remove_abandoned(folder)
+            if self._remote is not None:
+                self._remote.merge()
 
     def _drain(self) -> None:
         """Stop, and take in what is finished until the workers are through with what they have in hand."""
@@ -197,11 +225,18 @@ class _ClusterCourse:
         found = blocks(photos, sum(map(weight, loads)), self._workers)
         for number, block in enumerate(found):
             self._folders.update(target_of(job).parent for _, job in block.items)
-            yield rows.table(number, [(place, self._guarded(job)) for place, job in block.items]), block.weight
+            photos_of = [(place, self._guarded(job)) for place, job in block.items]
+            yield rows.table(number, photos_of, self._lines), block.weight
+
+    def _lines(self, job: Job) -> bytes:
+        """Return what the journal of a store says of a photo; a worker reads those of disks itself."""
+        journal = self._results.journal(job) if job.journal in self._results.mirrors else None
+        return b"" if journal is None else journal.lines(target_of(job))
 
     def _guarded(self, job: Job) -> Job:
         """Return a job that says so where its result would take the place of one of the photos."""
         photos, target = self._results.photos, target_of(job)
-        if photos and job.problem is None and (there := identity(target)) is not None and there in photos:
+        there = header_of(target, 0).identity if is_store(target) else identity(target)
+        if photos and job.problem is None and there is not None and there in photos:
             return replace(job, problem=is_original(target))
         return job

@@ -81,7 +81,7 @@ def drive(pipe: Connection, order: Order, log: Path) -> None:
             workers, machines = _room(ray, order, cpus, gpus)
             pipe.send(Ready(workers, machines))
             wish = pipe.recv()
-            tables = _tables(pipe)
+            tables = received(pipe)
             if tables:
                 _Run(ray, pipe, wish).go(tables, order, workers, cpus, gpus)
         last = Over(None)
@@ -96,7 +96,7 @@ def drive(pipe: Connection, order: Order, log: Path) -> None:
         pipe.send(last)
 
 
-def _tables(pipe: Connection) -> list[pa.Table]:
+def received(pipe: Connection) -> list[pa.Table]:
     """Return the blocks of the run in the order in which they are handed out; none where it is stopped before."""
     found: list[tuple[tuple[bool, float], pa.Table]] = []
     while (message := pipe.recv()) is not None:

@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from restorer.errors import MissingPackageError, UsageError
 from restorer.formatting import install_line
 
 T = TypeVar("T")
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/+(?P<rest>[^/].*)?")
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/+(?P<rest>[^/].*)?", re.DOTALL)
 TRIES = 6
 """How often a store is asked that throttles, or answers that it cannot just now."""
 WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "memory"})
@@ -36,7 +37,8 @@ def url(place: Path | str) -> str:
     """Return the URL that a path stands for, or that was given."""
     found = _URL.fullmatch(str(place))
     assert found is not None, f"{place} is in no store"
-    return f"{found['scheme']}://{found['rest'] or ''}"
+    slashes = ":///" if found["scheme"] in ("file", "local") else "://"  # a disk's paths begin at its root
+    return f"{found['scheme']}{slashes}{found['rest'] or ''}"
 
 
 def opened(place: Path | str) -> tuple[Any, str]:
@@ -131,7 +133,7 @@ def write_bytes(place: Path | str, data: bytes, *, replace: bool) -> None:
             mode = "overwrite" if replace else "create"
             patiently(lambda: _create(system, path, data, mode))
         else:
-            patiently(lambda: _write_beside(system, path, data, replace=replace))
+            _write_beside(system, path, data, replace=replace)
     except FileExistsError:
         if patiently(lambda: system.cat_file(path)) != data:  # our own, whose answer was lost, or another worker's
             raise
@@ -150,13 +152,13 @@ def _create(system: Any, path: str, data: bytes, mode: str) -> None:
 def _write_beside(system: Any, path: str, data: bytes, *, replace: bool) -> None:
     parent = path.rpartition("/")[0]
     beside = f"{parent}/.restorer-{uuid.uuid4().hex}.part"
-    system.makedirs(parent, exist_ok=True)
-    if not replace and system.exists(path):
+    patiently(lambda: system.makedirs(parent, exist_ok=True))
+    if not replace and patiently(lambda: system.exists(path)):
         raise FileExistsError(path)
     try:
-        system.pipe_file(beside, data)
-        system.mv(beside, path)
+        patiently(lambda: system.pipe_file(beside, data))
+        patiently(lambda: system.mv(beside, path))
     except BaseException:
-        if system.exists(beside):
+        with suppress(FileNotFoundError):
             system.rm_file(beside)
         raise

@@ -20,6 +20,8 @@ from restorer.batch.one import OnePhoto
 from restorer.batch.results import Results, Rules
 from restorer.cluster import rows
 from restorer.cluster.ledger import LIMIT, Book, Outcome
+from restorer.cluster.staging import Staging
+from restorer.cluster.stores import is_store
 from restorer.engine.device import configure_threads
 from restorer.errors import ProcessKilledError, RestorerError, UsageError, command_words
 from restorer.options import Options
@@ -122,6 +124,7 @@ class RestorePhotos:
         self._wish = wish
         self._book = book
         self._worker = uuid.uuid4().hex[:12]
+        self._staging: Staging | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Restore a block; return a row for each photo that was begun with: its number, its status."""
@@ -139,41 +142,53 @@ class RestorePhotos:
             schema=pa.schema([("number", pa.int64()), ("status", pa.string())]),
         )
 
-    def _restore(self, block: int, jobs: list[tuple[int, Job]]) -> list[tuple[int, str]]:
+    def _restore(self, block: int, jobs: list[tuple[int, Job, bytes | None]]) -> list[tuple[int, str]]:
         begun = self._book.start(block, self._worker, _node())
         told: list[tuple[int, str]] = []
         last: Outcome | None = None
-        for number, job in jobs:
+        for number, job, lines in jobs:
             if number in begun.done:
                 told.append((number, "done"))
                 continue
             if not self._book.begin(block, self._worker, number, last):
                 last = None
                 break
-            record = self._take(job, begun.deaths.get(number, 0.0))
+            record = self._take(block, job, lines, begun.deaths.get(number, 0.0))
             told.append((number, record.status))
             last = number, packed(record, number)
+        if self._staging is not None:
+            self._staging.through(block)
         self._book.end(block, self._worker, last)
         return told
 
-    def _take(self, job: Job, deaths: float) -> Record:
+    def _take(self, block: int, job: Job, lines: bytes | None, deaths: float) -> Record:
+        """Restore a photo, wherever it is; one that has killed processes is refused."""
+        remote = any(place is not None and is_store(place) for place in (job.source, job.target))
+        if remote and self._staging is None:
+            self._staging = Staging(self._results, self._worker)
+        staging = self._staging if remote else None
         if deaths >= LIMIT:
             error = ProcessKilledError(
                 job.source,
                 f"{job.source} killed the process that restored it, again and again: it ran out of memory, or crashed.",
                 "Restore it alone, on a machine with more memory.",
             )
-            return self._one.refuse(job, error)
-        return self._one.take(job)
+            return self._one.refuse(job, error) if staging is None else staging.refuse(self._one, job, error)
+        return self._one.take(job) if staging is None else staging.take(self._one, job, block, lines)
 
     @cached_property
     def _one(self) -> OnePhoto:
-        """What restores a photo; made with the first block, so that what is wrong is told to the ledger."""
+        """What restores a photo."""
+        return OnePhoto(self._results)
+
+    @cached_property
+    def _results(self) -> Results:
+        """What is known of the results; made with the first block, so that what is wrong is told to the ledger."""
         self._wish.apply()
         restorer = Restorer(**self._wish.options.values())
         results = Results(restorer, self._wish.rules, worker=self._worker)
         results.photos = frozenset() if self._wish.knows_photos else None
-        return OnePhoto(results)
+        return results
 
 
 def packed(record: Record, number: int) -> bytes:

@@ -12,6 +12,8 @@ from typing import cast
 from restorer.errors import DeviceUnavailableError, UsageError
 from restorer.models.base import Precision
 
+ALL_GPUS = "cuda:all"
+"""What stands for a process on each GPU, which are a run's to start and not a network's to use."""
 _threads: list[int] = []
 """How many threads torch shall use, once someone has asked for that; empty where it is left as it is."""
 
@@ -120,10 +122,15 @@ def _device_name(device: str) -> str:
         if not t.backends.mps.is_available():
             raise DeviceUnavailableError("This machine has no MPS device.", "Use --device auto or --device cpu.")
         return "mps"
+    if device == ALL_GPUS:
+        raise DeviceUnavailableError(
+            f"--device {device} is for a run of the command, which starts a process for each GPU.",
+            "Use --device cuda:0 here, or one Restorer in each of several processes.",
+        )
     kind, _, number = device.partition(":")
     if kind == "cuda" and (number.isdecimal() or device == "cuda"):
         index = int(number or 0)
-        count = t.cuda.device_count() if t.cuda.is_available() else 0
+        count = gpu_count()
         if index >= count:
             seen = f"only {count} CUDA device{'s' if count > 1 else ''}" if count else "no CUDA device"
             raise DeviceUnavailableError(
@@ -132,6 +139,13 @@ def _device_name(device: str) -> str:
             )
         return f"cuda:{index}"
     raise UsageError(f"--device {device} is not known.", "Use auto, cpu, cuda, cuda:N or mps.")
+
+
+def gpu_count() -> int:
+    """Return how many CUDA devices torch sees."""
+    import torch as t
+
+    return t.cuda.device_count() if t.cuda.is_available() else 0
 
 
 def computes_in_bf16(name: str) -> bool:

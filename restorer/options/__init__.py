@@ -195,11 +195,11 @@ class Options:
     )  # fmt: skip
     device: str = option(
         "auto",
-        help="auto, cpu, cuda, cuda:N or mps.",
+        help="auto, cpu, cuda, cuda:N, cuda:all (the command: a process for each GPU) or mps.",
         panel=RUN,
         values=("auto", "cpu", "cuda", "cuda:0", "mps"),
-        others=lambda text: re.fullmatch(r"cuda:\d+", text) is not None,  # which of them there are, torch knows
-        advice="Use auto, cpu, cuda (a GPU by NVIDIA or AMD), cuda:N, or mps (the GPU of a Mac).",
+        others=lambda text: re.fullmatch(r"cuda:(\d+|all)", text) is not None,  # which of them there are, torch knows
+        advice="Use auto, cpu, cuda (a GPU by NVIDIA or AMD), cuda:N, cuda:all, or mps (the GPU of a Mac).",
         decides=False,
     )
     precision: str = option(

@@ -59,6 +59,29 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, capsys: 
         assert wanted in restore(capsys, str(photo), "--model", "none", "--offline", *words, code=2).err
 
 
+def test_all_gpus_are_a_worker_on_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    from restorer.cli import batches
+    from restorer.cli.request import PhotosRequest
+    from restorer.options import Options
+
+    for count, cluster, gpus in ((4, "local", 1.0), (1, None, None), (0, None, None)):
+        monkeypatch.setattr(batches, "gpu_count", lambda count=count: count)
+        options, request = batches.on_all_gpus(Options(device="cuda:all"), PhotosRequest())
+        assert (options.device, request.cluster, request.worker_gpus) == ("cuda", cluster, gpus)
+    _, request = batches.on_all_gpus(Options(device="cuda:all"), PhotosRequest(cluster="auto", worker_gpus=0.5))
+    assert (request.cluster, request.worker_gpus) == ("auto", 0.5)
+    plain = Options(device="cuda:1"), PhotosRequest()
+    assert batches.on_all_gpus(*plain) == plain
+
+
+def test_all_gpus_are_nothing_that_a_network_runs_on() -> None:
+    from restorer.engine.device import choose
+    from restorer.errors import DeviceUnavailableError
+
+    with pytest.raises(DeviceUnavailableError, match="a process for each GPU"):
+        choose("cuda:all")
+
+
 def test_nothing_of_a_cluster_is_imported_without_one() -> None:
     """Neither by the package nor by a run on one machine; Ray Data takes seconds to import."""
     code = (
