@@ -16,8 +16,8 @@ from restorer.engine.device import allowed_cores
 
 # The same examples at each run, so that a test that passed yesterday fails today only for a change of the code.
 # New ones are looked for by `pytest -m hypothesis --hypothesis-profile=explore`.
-settings.register_profile("same", derandomize=True)
-settings.register_profile("explore", print_blob=True)
+settings.register_profile("same", derandomize=True, deadline=None)  # seconds are nobody's fault on a busy machine
+settings.register_profile("explore", print_blob=True, deadline=None)
 settings.load_profile("same")
 
 # Tests side by side (pytest -n) share the cores: each process, and each command that it starts, takes its part.
