@@ -55,7 +55,7 @@ class _Fourier(nn.Module):
         self.local_norm, self.global_norm = nn.BatchNorm2d(local), nn.BatchNorm2d(whole)
 
     def forward(self, local: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
-        """Map local and global features to the same shapes."""
+        """Map local features (n, `local`, h, w) and global ones (n, `whole`, h, w) to the same shapes."""
         near, far = _reflected(local, 1), _reflected(whole, 1)
         new_local = self.local_to_local(near) + self.global_to_local(far)
         new_whole = self.local_to_global(near) + self.spectral(whole)
@@ -70,7 +70,7 @@ class _Block(nn.Module):
         self.first, self.second = _Fourier(local, whole), _Fourier(local, whole)
 
     def forward(self, local: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
-        """Map local and global features to the same shapes."""
+        """Map local features (n, `local`, h, w) and global ones (n, `whole`, h, w) to the same shapes."""
         new_local, new_whole = self.second(*self.first(local, whole))
         return local + new_local, whole + new_whole
 

@@ -96,9 +96,9 @@ def test_a_single_photo_knows_its_time_from_the_second_run_on(capsys: Capsys, mo
     priors: list[Rates] = []
     original = Estimate.__init__
 
-    def spied(self: Estimate, loads: Any, prior: Rates, now: float) -> None:
+    def spied(self: Estimate, loads: Any, prior: Rates, *rest: Any) -> None:
         priors.append(prior)
-        original(self, loads, prior, now)
+        original(self, loads, prior, *rest)
 
     monkeypatch.setattr(Estimate, "__init__", spied)
     picture(Path("a.png"), (300, 200))

@@ -294,8 +294,9 @@ def ending() -> list[str]:
     found = []
     for path in sorted(root.rglob("*.py")):
         part = path.relative_to(root).as_posix()
-        # What the command starts with, what is measured, and the processes that make a training's batches.
-        if part.startswith(("cli/", "bench/")) or part in ("__main__.py", "training/workers.py"):
+        # What the command starts with, what is measured, and processes of their own: those that make a training's
+        # batches, and the one that speaks to Ray, once the run that started it is gone.
+        if part.startswith(("cli/", "bench/")) or part in ("__main__.py", "training/workers.py", "cluster/session.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
