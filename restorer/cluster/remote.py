@@ -21,6 +21,7 @@ from restorer.cluster.stores import is_store, opened, patiently, read_bytes, url
 from restorer.errors import UsageError
 from restorer.photo import FORMATS, PICTURE_SUFFIXES
 from restorer.photo.header import Header
+from restorer.storage.atomic import write_atomic
 
 
 class Remote:
@@ -106,7 +107,7 @@ class Remote:
             here.mkdir(parents=True)
             self._mirrors[folder] = here
             for name in _journals(folder):
-                (here / name).write_bytes(read_bytes(folder / name))
+                write_atomic(here / name, read_bytes(folder / name), durable=False)
         return self._mirrors[folder]
 
     def merge(self) -> None:

@@ -26,6 +26,7 @@ from restorer.cluster.stores import is_store, opened, patiently, read_bytes, url
 from restorer.errors import PhotoError, RestorerError, StoreUnavailableError, UnreadablePhotoError
 from restorer.photo.header import Header
 from restorer.record import Record
+from restorer.storage.atomic import write_atomic
 
 
 class Staging:
@@ -125,8 +126,7 @@ class Staging:
         """
         if is_store(job.source):
             data = _asked(job.source, lambda: read_bytes(job.source))
-            staged.source.parent.mkdir(parents=True, exist_ok=True)
-            staged.source.write_bytes(data)
+            write_atomic(staged.source, data, durable=False)
         assert job.target is not None
         assert staged.target is not None
         if not is_store(job.target):
@@ -135,8 +135,7 @@ class Staging:
         system, path = opened(where)
         there = bool(_asked(where, lambda: patiently(lambda: system.exists(path))))
         if there:
-            staged.target.parent.mkdir(parents=True, exist_ok=True)
-            staged.target.write_bytes(_asked(where, lambda: read_bytes(where)))
+            write_atomic(staged.target, _asked(where, lambda: read_bytes(where)), durable=False)
         return there
 
     def _tell(self, staged: Job, lines: bytes | None) -> None:

@@ -21,6 +21,7 @@ from restorer.server.limits import Limits
 from restorer.server.memory import Memory
 from restorer.server.refusals import BusyError, TooLargeError, UnknownThingError
 from restorer.server.storeroom import Storeroom
+from restorer.storage.atomic import write_atomic
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Album:
         try:
             folder.mkdir(mode=0o700)
             path = folder / f"{Path(upload.name).stem}_mask.png"
-            path.write_bytes(drawing)
+            write_atomic(path, drawing, durable=False)
             read_hole(path, size, "mask")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -20,8 +20,8 @@ ELSEWHERE = frozenset({
     "cli/man.py",  # a page for `man`, in a folder that is gone afterwards
     "training/checkpoints.py", "training/packing.py",  # into a folder that gets its name when all of it is there
     "training/curves.py",  # a line is added to the losses
-    "server/storeroom.py", "server/album.py",  # uploads and drawings, in a folder of its own that goes with the server
-    "cluster/remote.py", "cluster/staging.py",  # copies of what a store holds, in a folder that goes with the run
+    "server/storeroom.py",  # uploads, in a folder of its own that goes with the server
+    "cluster/staging.py",  # lines are added to a journal, in a folder that goes with the run
     "weights/mirror.py",  # a download that goes on where it was cut
     "storage/atomic.py", "storage/temporary.py",
 })  # fmt: skip
