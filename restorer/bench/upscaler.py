@@ -38,7 +38,8 @@ def measure_pairs(
         degradation: what happens to them; None reduces cleanly.
     """
     from restorer.evaluation.metrics import psnr
-    from restorer.training.upscaling import read, reduce
+    from restorer.training.mild import reduce
+    from restorer.training.upscaling import read
 
     found: dict[int, dict[str, float]] = {}
     for factor in (2, 4):
@@ -104,8 +105,8 @@ def main(arguments: list[str]) -> int:
     from restorer.engine import device as devices
     from restorer.engine.pool import POOL
     from restorer.training.datasets import picture_files
+    from restorer.training.mild import MILD, MildDegradation
     from restorer.training.recipe import load_recipe
-    from restorer.training.upscaling import MILD, MildDegradation
     from restorer.upscaling.tiles import NetworkUpscaler
 
     parser = argparse.ArgumentParser(prog="python -m restorer.bench upscaler", description=__doc__)

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,90 +27,22 @@ from restorer.training.degradations import to_grey
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
 from restorer.training.losses import texture_loss
+from restorer.training.mild import JPEG_BLOCK, MILD, MildDegradation, to_bytes
 from restorer.training.recipe import Recipe, Values
+from restorer.training.wear import decoys
 
 FACTORS = (2, 4)
-_REDUCTIONS = (cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LINEAR)
-
-MILD: Values = {
-    "clean": 0.25,
-    "blur": [0.0, 0.8],
-    "noise": [0.0, 8.0],
-    "grey_noise": 0.4,
-    "jpeg": [60, 97],
-    "jpeg_share": 0.75,
-    "grey": 0.15,
-    "shifted": 0.25,
+_VARIED: Values = {
+    "reduced": [1.0, 1.0],
+    "tone": 0.0,
+    "sharpened": 0.0,
+    "best_of": 1,
+    "as_they_come": 0.0,
+    "lettering": 0.0,
 }
-"""What photographs suffer before they are enlarged. `clean`: how often nothing happens but the reduction; blur: sigma
-in pixels of the reduced photo; noise: sigma in levels of 255, one for all channels as often as `grey_noise` says;
-`grey`: how often they are black and white; `shifted`: how often JPEG's blocks do not begin at the picture's corner."""
-
-_JPEG_BLOCK = 8  # pixels
-
-_VARIED: Values = {"reduced": [1.0, 1.0], "tone": 0.0, "sharpened": 0.0, "best_of": 1}
 
 LOSSES: Values = {"l1": 1.0, "l2": 0.0, "texture": 0.0}
 """Weights of the mean absolute difference, of the mean squared one, and of `texture_loss`."""
-
-
-@dataclass(frozen=True)
-class MildDegradation:
-    """Blur, reduction, noise and JPEG of random strength; the attributes are those of `MILD`."""
-
-    clean: float
-    blur: tuple[float, float]
-    noise: tuple[float, float]
-    grey_noise: float
-    jpeg: tuple[int, int]
-    jpeg_share: float
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> MildDegradation:
-        """Return the degradation of a recipe's table; raises `UsageError` for a range that falls."""
-        for name in ("blur", "noise", "jpeg"):
-            if len(values[name]) != 2 or not 0 <= values[name][0] <= values[name][1]:
-                raise UsageError(f"The degradation's {name} is {values[name]}.", "Give a range, [lowest, highest].")
-        pairs = {name: (values[name][0], values[name][1]) for name in ("blur", "noise", "jpeg")}
-        return cls(
-            values["clean"], pairs["blur"], pairs["noise"], values["grey_noise"], pairs["jpeg"], values["jpeg_share"]
-        )
-
-    def __call__(self, picture: Picture, factor: int, rng: np.random.Generator) -> Picture:
-        """Return a picture (h, w, 3), whose sides the factor divides, reduced by it and degraded."""
-        x = picture.astype(np.float32)
-        clean = bool(rng.random() < self.clean)
-        sigma = rng.uniform(*self.blur) * factor
-        if not clean and sigma > 0.3:
-            x = np.asarray(cv2.GaussianBlur(x, (0, 0), sigma), np.float32)
-        x = reduce(x, factor, _REDUCTIONS[int(rng.integers(len(_REDUCTIONS)))])
-        if clean:
-            return _bytes(x)
-        strength = np.float32(rng.uniform(*self.noise))
-        channels = 1 if rng.random() < self.grey_noise else 3
-        x = x + strength * rng.standard_normal((*x.shape[:2], channels), dtype=np.float32)
-        if rng.random() >= self.jpeg_share:
-            return _bytes(x)
-        quality = int(rng.integers(self.jpeg[0], self.jpeg[1] + 1))
-        encoded = cv2.imencode(".jpg", _bytes(x)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        assert decoded is not None
-        return np.ascontiguousarray(decoded[..., ::-1], np.uint8)
-
-
-def reduce(picture: NDArray[np.float32], factor: int, interpolation: int) -> NDArray[np.float32]:
-    """Return a picture reduced by a whole factor; what is no area average is taken of one of half the factor."""
-    height, width = picture.shape[:2]
-    if interpolation != cv2.INTER_AREA and factor > 2:
-        # OpenCV's other reductions look at a fixed number of pixels: from twice the size down they miss none.
-        picture = np.asarray(
-            cv2.resize(picture, (2 * width // factor, 2 * height // factor), None, 0, 0, cv2.INTER_AREA)
-        )
-    return np.asarray(cv2.resize(picture, (width // factor, height // factor), None, 0, 0, interpolation), np.float32)
-
-
-def _bytes(x: NDArray[np.float32]) -> Picture:
-    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
 
 
 class PhotoSet:
@@ -129,6 +58,8 @@ class PhotoSet:
             network soon knows them by heart; this makes them more.
         sharpened: a square is sharpened by up to this share of what a blur of 1 px takes, as cameras and scanners do.
         best_of: of so many squares the one with the most detail is taken; much of a good photograph is out of focus.
+        as_they_come: share of squares for which this is left out, so that what is soft is seen as well.
+        lettering: share of squares that letters or handwriting are put on.
     """
 
     def __init__(
@@ -141,24 +72,31 @@ class PhotoSet:
         tone: float = 0.0,
         sharpened: float = 0.0,
         best_of: int = 1,
+        as_they_come: float = 0.0,
+        lettering: float = 0.0,
     ) -> None:
         self.reduced, self.tone, self.sharpened, self.best_of = reduced, tone, sharpened, best_of
+        self.as_they_come, self.lettering = as_they_come, lettering
         with ThreadPoolExecutor(2) as pool:
             self.photos = list(pool.map(lambda path: _sized(read(path), side, longest), files))
 
     def draw(self, side: int, rng: np.random.Generator, grey: float) -> Picture:
         """Return a random square, mirrored, turned, sharpened and toned at random, now and then grey."""
-        square = max((self._square(side, rng) for _ in range(self.best_of)), key=_detail)
+        count = 1 if self.as_they_come and rng.random() < self.as_they_come else self.best_of
+        square = max((self._square(side, rng) for _ in range(count)), key=_detail)
         if self.sharpened:
             share = float(rng.uniform(0, self.sharpened))
             blurred = cv2.GaussianBlur(square, (0, 0), 1)
             square = np.asarray(cv2.addWeighted(square, 1 + share, blurred, -share, 0), np.uint8)
+        if self.lettering and rng.random() < self.lettering:
+            kind = ("letters", "handwriting")[int(rng.integers(2))]
+            square = to_bytes(decoys.KINDS[kind](square.astype(np.float32), rng))
         if self.tone:
             gamma, *gains = np.exp(rng.uniform(-self.tone, self.tone, 4))
             levels = (np.arange(256) / 255)[:, None] ** gamma * np.array(gains) * 255
             square = np.asarray(cv2.LUT(square, np.clip(np.rint(levels), 0, 255).astype(np.uint8)[:, None]), np.uint8)
         if rng.random() < grey:
-            square = _bytes(to_grey(square.astype(np.float32)))
+            square = to_bytes(to_grey(square.astype(np.float32)))
         return square
 
     def _square(self, side: int, rng: np.random.Generator) -> Picture:
@@ -185,7 +123,7 @@ def read(path: Path) -> Picture:
     from restorer.photo import read_photo
 
     pixels = read_photo(path).pixels
-    return pixels if pixels.dtype == np.uint8 else _bytes(pixels.astype(np.float32) / np.float32(257))
+    return pixels if pixels.dtype == np.uint8 else to_bytes(pixels.astype(np.float32) / np.float32(257))
 
 
 def _sized(photo: Picture, side: int, longest: int) -> Picture:
@@ -241,7 +179,7 @@ class UpscalerTrainer(Trainer):
         if pattern := self.values["data"]["leave_out"]:
             files = [file for file in files if not file.match(pattern)]
         training, kept = split(files, self.values["data"]["validation"], recipe.seed)
-        side = (self.values["side"] + _JPEG_BLOCK) * FACTORS[-1]
+        side = (self.values["side"] + JPEG_BLOCK) * FACTORS[-1]
         longest, varied = self.values["data"]["longest"], {name: self.values["data"][name] for name in _VARIED}
         reduced = varied["reduced"]
         if len(reduced) != 2 or not 1 <= reduced[0] <= reduced[1]:
@@ -331,8 +269,8 @@ class UpscalerTrainer(Trainer):
         if rng.random() >= degradation["shifted"]:
             clean = photos.draw(side * factor, rng, degradation["grey"])
             return self.degradation(clean, factor, rng), clean
-        wide = photos.draw((side + _JPEG_BLOCK) * factor, rng, degradation["grey"])
-        top, left = (int(offset) for offset in rng.integers(1, _JPEG_BLOCK, 2))
+        wide = photos.draw((side + JPEG_BLOCK) * factor, rng, degradation["grey"])
+        top, left = (int(offset) for offset in rng.integers(1, JPEG_BLOCK, 2))
         seen = self.degradation(wide, factor, rng)[top : top + side, left : left + side]
         return seen, wide[top * factor :, left * factor :][: side * factor, : side * factor]
 

@@ -15,8 +15,9 @@ from restorer.errors import UsageError
 from restorer.imaging.tensors import to_tensor
 from restorer.models import REGISTRY
 from restorer.training.loop import Place, run
+from restorer.training.mild import MILD, MildDegradation, reduce
 from restorer.training.recipe import load_recipe, parse_recipe
-from restorer.training.upscaling import MILD, MildDegradation, PhotoSet, UpscalerTrainer, reduce
+from restorer.training.upscaling import PhotoSet, UpscalerTrainer
 from restorer.upscaling.tiles import NetworkUpscaler
 from tests.support.networks import at_work
 from tests.training.test_runs import rows
@@ -174,6 +175,25 @@ def test_of_several_squares_the_most_detailed_is_taken(photos: Path) -> None:
     assert 0.3 < share(1) < 0.7 < share(4)
 
 
+def test_now_and_then_a_square_is_taken_as_it_comes(photos: Path) -> None:
+    flat, rough = np.full((40, 40, 3), 100, np.uint8), np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+
+    def share(as_they_come: float) -> float:
+        drawn = squares(set_of(photos, flat, rough, best_of=8, as_they_come=as_they_come))
+        return float(np.mean([square.std() > 0 for square in drawn]))
+
+    assert share(1.0) < 0.7 < share(0.0)
+
+
+def test_letters_are_put_on_as_often_as_is_asked(photos: Path) -> None:
+    flat = np.full((90, 90, 3), 100, np.uint8)
+    drawn = PhotoSet([photos / "0.png"], 64, 400, lettering=1.0)
+    drawn.photos = [flat]
+    written = [drawn.draw(64, np.random.default_rng(seed), 0.0) for seed in range(30)]
+    assert np.mean([square.std() > 1 for square in written]) > 0.5  # some words begin beyond the border
+    assert not any(square.std() for square in squares(set_of(photos, flat)))
+
+
 def test_what_is_left_out_is_not_seen(photos: Path) -> None:
     text = f"{RECIPE}[data]\nleave_out = '1.*'\n"
     assert len(trainer(text, photos).photos.photos) == 1
@@ -189,8 +209,9 @@ def test_slips_in_the_recipe_are_errors(photos: Path) -> None:
             trainer(f"{RECIPE}[data]\nreduced = {slip}\n", photos)
 
 
-def test_the_recipe_of_the_package_is_complete(photos: Path) -> None:
-    values = load_recipe("tiny-upscaler").complete({**UpscalerTrainer.defaults, **dict.fromkeys(COMMON, None)})
+@pytest.mark.parametrize("name", ["tiny-upscaler", "tiny-upscaler-free"])
+def test_the_recipe_of_the_package_is_complete(name: str) -> None:
+    values = load_recipe(name).complete({**UpscalerTrainer.defaults, **dict.fromkeys(COMMON, None)})
     assert values["network"]["widths"] == weights.resolve("tiny-upscaler").arguments["widths"]
 
 
@@ -216,6 +237,24 @@ def test_the_degradation_keeps_position_and_colour(factor: int) -> None:
         degradation(picture, factor, np.random.default_rng(5)),
     )
     assert np.array_equal(*same)
+
+
+def test_grain_is_strongest_in_middle_tones_and_a_print_has_its_screen() -> None:
+    """The truth of both is the picture without them."""
+    plain = {**MILD, "clean": 0.0, "blur": [0.0, 0.0], "noise": [0.0, 0.0], "jpeg_share": 0.0}
+    grained = MildDegradation.of({**plain, "film": 1.0, "grain": [8.0, 8.0]})
+
+    def rough(degradation: MildDegradation, level: int) -> float:
+        flat = np.full((128, 128, 3), level, np.uint8)
+        return float(np.mean([degradation(flat, 2, np.random.default_rng(seed)).std() for seed in range(6)]))
+
+    assert rough(grained, 128) == pytest.approx(8, abs=1)
+    assert rough(grained, 5) < 4
+    assert rough(MildDegradation.of(plain), 128) == 0
+    assert rough(MildDegradation.of({**plain, "print": 1.0}), 128) > 2
+    assert rough(MildDegradation.of({**plain, "print": 1.0, "screen": 0.1}), 128) < rough(
+        MildDegradation.of({**plain, "print": 1.0}), 128
+    )
 
 
 def test_a_square_cut_out_after_jpeg_stays_where_its_truth_is(photos: Path) -> None:
