@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import struct
+import subprocess
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from restorer import Restorer
 from restorer.errors import UsageError
@@ -82,6 +88,34 @@ def test_the_layers_show_together_what_the_result_is(tmp_path: Path, dtype: type
     assert np.abs(flattened(layers).astype(int) - result.image).max() <= 1
     plain = restored(photo, faces="99")
     assert (layers[0].pixels == plain.image).all()  # without its faces it is the plain enlargement
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_editor_opens_it_with_its_layers_names_and_masks(tmp_path: Path, dtype: type) -> None:
+    """Krita shows what the result is, with a mask for each face."""
+    xvfb, krita = shutil.which("xvfb-run"), shutil.which("krita")
+    if not xvfb or not krita:
+        pytest.skip("needs Krita and a virtual screen (krita, xvfb-run)")
+    result = restored(photo_from_array(smooth_photo(220, 300, dtype)), strength=0.6)
+    assert result.save(tmp_path / "a.tif") == []
+    command = [xvfb, "-a", krita, "--export", "--export-filename", "a.kra", "a.tif"]
+    others = {name: value for name, value in os.environ.items() if not name.startswith("QT_")}  # OpenCV's own Qt
+    surroundings = {**others, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    subprocess.run(command, cwd=tmp_path, env=surroundings, check=True, capture_output=True, timeout=300)
+    with zipfile.ZipFile(tmp_path / "a.kra") as document:
+        shown = np.asarray(Image.open(io.BytesIO(document.read("mergedimage.png"))).convert("RGB"))
+        described = document.read("maindoc.xml")
+    levels = result.image.astype(float) / (np.iinfo(dtype).max / 255)
+    assert np.abs(shown - levels).max() <= 1.5
+    every = [element for element in ElementTree.fromstring(described).iter() if element.get("nodetype")]
+    mask = ("transparencymask", "Transparency Mask")
+    assert [(element.get("nodetype"), element.get("name")) for element in every] == [
+        *(("paintlayer", "Face 2"), mask),
+        *(("paintlayer", "Face 1"), mask),
+        ("paintlayer", "Enlarged"),
+    ]
+    assert {element.get("visible") for element in every} == {"1"}
 
 
 def test_pixels_of_a_layer_go_on_beyond_its_mask(tmp_path: Path) -> None:
