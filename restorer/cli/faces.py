@@ -60,6 +60,7 @@ def faces(
     from restorer.engine.device import configure_threads
     from restorer.faces import select
     from restorer.faces.outlined import joined
+    from restorer.faces.turned import lies, lies_by
     from restorer.photo import read_photo
     from restorer.pipeline.components import Components
     from restorer.pipeline.pointed import outlined
@@ -99,6 +100,8 @@ def faces(
         return
     for line in _table(found, [each or how.get(i) for i, each in enumerate(reasons)], opened.size):
         results.print(shown(line))
+    if angle := lies_by(found):
+        results.print(lies(angle))
     _explain(photo, target, reasons, options, boxes)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from restorer.faces.turned import look_again
 from restorer.imaging.boxes import NMS_IOU, area, intersection, iou, nms
 from restorer.models.base import TILE, TILE_UP_TO, DetectorArchitecture, Face, View
 
@@ -48,6 +49,8 @@ class FaceDetector:
     def detect(self, pixels: np.ndarray) -> list[Face]:
         """Return the faces of a photo from left to right (by the middle of their boxes).
 
+        Where nothing is found, or only faces that lie, the photo is looked at from its other sides as well.
+
         Args:
             pixels: (h, w), or (h, w, c) with 1, 3 (RGB) or 4 channels (alpha is not scanned), uint8 or uint16.
 
@@ -55,6 +58,11 @@ class FaceDetector:
             ValueError: pixels of another shape or type.
         """
         photo = _three_channels(pixels)
+        faces = look_again(self._look(photo), photo, self._look)
+        return sorted(faces, key=lambda face: (face.box[0] + face.box[2], face.box[1] + face.box[3], -face.score))
+
+    def _look(self, photo: np.ndarray) -> list[Face]:
+        """Return the faces of a photo (h, w, 3) as it is, in any order."""
         height, width = photo.shape[:2]
         faces: list[Face] = []
         for view in self._architecture.views(max(width, height), self.min_face):
@@ -63,7 +71,7 @@ class FaceDetector:
         for face in sorted((_within(face, width, height) for face in faces), key=lambda face: -face.score):
             if not any(self._architecture.same_face(face, other) for other in kept):
                 kept.append(face)
-        return sorted(kept, key=lambda face: (face.box[0] + face.box[2], face.box[1] + face.box[3], -face.score))
+        return kept
 
     def _scan(self, photo: np.ndarray, view: View) -> Iterator[Face]:
         """Yield the faces that one view shows, in pixels of the photo."""

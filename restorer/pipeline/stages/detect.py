@@ -35,9 +35,13 @@ class DetectStage(Stage):
 
     def run(self, canvas: Canvas, work: Work) -> Canvas:
         """Return the canvas as it is; the faces are in `work.detections` and in the record."""
+        from restorer.faces.turned import lies, lies_by
+
         with work.record.timed("detect"):
             seen = canvas.pixels if work.colours is None else work.colours.picture(canvas.pixels)
             faces = [_whole(canvas)] if work.options.aligned else self._found(seen, work)
+            if angle := lies_by(faces):
+                work.record.warn(lies(angle))
             pointed = outlined(work.components, work.options.face, seen, faces) if work.options.face else []
             if not faces and not pointed and work.faces is None:
                 work.record.warn("No face was found; only the picture as a whole was enlarged.")
