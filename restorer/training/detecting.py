@@ -34,6 +34,7 @@ from restorer.networks.tinydetector import (
 )
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, backward, follow, placed
+from restorer.training.people import PAPERS
 from restorer.training.pieces import Picture
 from restorer.training.recipe import Recipe, Values
 from restorer.training.scenery import Scenery
@@ -51,8 +52,10 @@ class DetectorTrainer(Trainer):
         "data": {
             "folder": "",
             "validation": 100,
+            **PAPERS,
+            "turned": 0.0,
             "backgrounds": "",
-            "without": [],
+            "backgrounds_without": [],
             "others": "",
             "teacher": "retinaface-r50",
             "teacher_sizes": [1.0],

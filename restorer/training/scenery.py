@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,10 +13,15 @@ import numpy as np
 from restorer.errors import UsageError
 from restorer.models.base import Detector
 from restorer.training.datasets import picture_files, read_picture, split
+from restorer.training.heads import turn_head
 from restorer.training.labelling import LOWEST, AugmentedTeacher, Labels, known_faces
+from restorer.training.people import Part, Rules, chosen, read_manifest
 from restorer.training.pieces import SIDE, Picture
 from restorer.training.recipe import Recipe, Values
 from restorer.training.scenes import Composer
+
+YAW = (15.0, 75.0)
+"""Degrees by which a head is turned to either side."""
 
 
 class Scenery:
@@ -40,18 +47,15 @@ class Scenery:
     def composers(self) -> tuple[Composer, Composer]:
         """Return what composes scenes of the faces for training, and of those that are kept for validation."""
         data = self._data
-        files = picture_files(self._folder)
+        training, kept = self._parts()
         labels = self._recipe.path(data["labels"]) if data["labels"] else None
-        known = known_faces(files, self._folder, labels, self._teacher)
-        # A crop with a second face would teach that the second one is none.
-        alone = [path for path in files if len(known[path].scores) and known[path].scores[0] > 0.9]
-        alone = [path for path in alone if not (known[path].scores[1:] > 0.5).any()]
-        if not alone:
+        known = known_faces([*training, *kept], self._folder, labels, self._teacher)
+        training, kept = _alone(training, known), _alone(kept, known)
+        if not training:
             raise UsageError(
-                f"The teacher finds a single face in none of the {len(files)} pictures of {self._folder}.",
+                f"The teacher finds a single face in none of the pictures of {self._folder}.",
                 "Give crops of one face each.",
             )
-        training, kept = split(alone, data["validation"], self._recipe.seed)
         backgrounds = self._backgrounds()
         others = [read_picture(path) for path in picture_files(self._given("others"))] if data["others"] else []
         training_backgrounds = backgrounds if len(backgrounds) < 8 else backgrounds[len(backgrounds) // 8 :]
@@ -61,6 +65,16 @@ class Scenery:
             self._composer(kept or training[:8], known, kept_backgrounds, others),
         )
 
+    def _parts(self) -> tuple[list[Path], list[Path]]:
+        """Return the crops to learn from, and those that are kept: of other persons, where the folder names them."""
+        data = self._data
+        if data["grades"]:
+            rows, rules = read_manifest(self._folder), Rules.of(data)
+            parts: tuple[Part, Part] = ("training", "choosing")
+            training, kept = ([row.file for row in chosen(rows, rules, part)] for part in parts)
+            return training, kept
+        return split(picture_files(self._folder), data["validation"], self._recipe.seed)
+
     def _composer(
         self,
         files: list[Path],
@@ -68,12 +82,21 @@ class Scenery:
         backgrounds: list[tuple[Picture, Labels]],
         others: list[Picture],
     ) -> Composer:
-        faces, boxes, landmarks = [], [], []
+        faces: list[Any] = []
+        boxes: list[Any] = []
+        landmarks: list[Any] = []
         for path in files:
             picture, factor = _crop(path)
             faces.append(picture)
             boxes.append(known[path].boxes[0] * factor)
             landmarks.append(known[path].landmarks[0] * factor)
+        for number in range(len(files)):
+            rng = np.random.default_rng([self._recipe.seed, number])
+            if rng.random() < self._data["turned"]:
+                yaw = float(rng.choice([-1, 1]) * rng.uniform(*YAW))
+                turned = turn_head(faces[number], boxes[number], landmarks[number], yaw)
+                for held, value in zip((faces, boxes, landmarks), turned, strict=True):
+                    held.append(value)
         return Composer(faces, np.stack(boxes), np.stack(landmarks), backgrounds, others, self._size, self._smallest)
 
     def _backgrounds(self) -> list[tuple[Picture, Labels]]:
@@ -81,11 +104,11 @@ class Scenery:
         data = self._data
         if not data["backgrounds"]:
             return []
-        folder = self._given("backgrounds")
+        folder, left_out = self._given("backgrounds"), data["backgrounds_without"]
         files = [
             path
             for path in picture_files(folder)
-            if not any(fnmatch.fnmatch(path.name, pattern) for pattern in data["without"])
+            if not any(fnmatch.fnmatch(path.name, pattern) for pattern in left_out)
         ]
         labels = self._recipe.path(data["background_labels"]) if data["background_labels"] else None
         known = known_faces(files, folder, labels, self._teacher)
@@ -114,6 +137,12 @@ class Scenery:
             )
         options = Options(model="none", detector=name, min_score=LOWEST, device=self._device)
         return AugmentedTeacher(Components(options).detector(), self._data["teacher_sizes"])
+
+
+def _alone(files: list[Path], known: Mapping[Path, Labels]) -> list[Path]:
+    """Return the crops that surely have one face; a second one would be learnt to be none."""
+    found = [path for path in files if len(known[path].scores) and known[path].scores[0] > 0.9]
+    return [path for path in found if not (known[path].scores[1:] > 0.5).any()]
 
 
 def _crop(path: Path) -> tuple[Picture, float]:

@@ -28,7 +28,9 @@ from restorer.training.ageing import Ageing
 from restorer.training.detecting import DetectorTrainer, calibrate
 from restorer.training.labelling import AugmentedTeacher, Labels, known_faces
 from restorer.training.loop import LOSSES, Place, run
+from restorer.training.people import COLUMNS, part_of
 from restorer.training.recipe import load_recipe, parse_recipe
+from restorer.training.scenery import Scenery
 from restorer.training.scenes import Composer, Scene, _put, mirrored
 from restorer.training.targets import FACE, NOTHING, UNKNOWN, assign, overlaps
 from restorer.training.train import train
@@ -62,6 +64,10 @@ teacher = ""
 widths = [8, 8, 16, 16, 16]
 head = 16
 """
+
+
+COMMON = ("precision", "sample_every", "log_every", "checkpoint_minutes")
+"""What every recipe has."""
 
 
 def drawn_face() -> np.ndarray:
@@ -102,6 +108,43 @@ def trainer_of(faces: Path, steps: int = 6, workers: int = 0, **changes: str) ->
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / LOSSES).open(newline="", encoding="utf-8") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+# -------------------------------------------------------------------------------------------------- faces with papers
+
+
+def test_faces_with_papers_are_held_apart_by_person_and_turned(faces: Path, tmp_path: Path) -> None:
+    """What may not be learnt from is in no scene; persons for reporting are in none either."""
+    named = {part: [f"n{i}" for i in range(200) if part_of(f"n{i}") == part] for part in ("training", "choosing")}
+    persons = [*named["training"][:4], *named["choosing"][:2]]
+    lines, known = [",".join(COLUMNS)], {}
+    for number, person in enumerate([*persons, named["training"][5]]):
+        file = f"{number}.png"
+        (tmp_path / file).write_bytes((faces / "0.png").read_bytes())
+        values = {
+            "file": file,
+            "source": "a",
+            "person": person,
+            "grade": "C" if number == 6 else "A",
+            "native_px": "256",
+        }
+        lines.append(",".join(values.get(column, "") for column in COLUMNS))
+        known[file] = [[*BOX.tolist(), *POINTS.ravel().tolist(), 0.99]]
+    (tmp_path / "MANIFEST.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "faces.json").write_text(json.dumps(known), encoding="utf-8")
+    text = SMALL.format(steps=2, workers=0).replace("[data]", '[data]\ngrades = ["A"]\nturned = {}')
+
+    def composers(turned: float) -> tuple[Composer, Composer]:
+        recipe = parse_recipe(text.format(turned), tmp_path, "test")
+        values = recipe.complete(DetectorTrainer.defaults | dict.fromkeys(COMMON, None))["data"]
+        return Scenery(recipe, values, tmp_path, 96, 10.0, "cpu").composers()
+
+    training, kept = composers(0.0)
+    assert (len(training._faces), len(kept._faces)) == (4, 2)
+    training, kept = composers(1.0)
+    assert (len(training._faces), len(kept._faces)) == (8, 4)
+    asides = [points[2, 0] - points[[0, 1], 0].mean() for points in training._landmarks]
+    assert [abs(aside) > 3 for aside in asides] == [False] * 4 + [True] * 4
 
 
 # --------------------------------------------------------------------------------------------------- labels
