@@ -99,7 +99,7 @@ def moved_away(record: Record) -> list[int]:
 
 DONE_EARLIER = (
     *("model", "detector", "clean", "background", "mask", "mask_name", "components", "scale"),
-    *("input_size", "output_size", "device", "precision", "faces", "repair", "tone", "change"),
+    *("input_size", "output_size", "device", "precision", "faces", "repair", "tone", "colorize", "change"),
 )
 """Fields that the record of a photo which was found to be done has from the run that did it."""
 
@@ -152,6 +152,8 @@ class Record:
         tone: what was measured of the photo's tones: where the darkest and brightest places of each channel lie, the
             contrast that is left, whether the photo is of one tone, and the part of it inside a plain border that this
             was measured in; whether anything was "done", and then the "levels" that did it. None = nobody asked.
+        colorize: whether colours were guessed ("done"), "by" which model and how strong ("strength"), that they are
+            "guesses", or the "reason" why there are none. None = nobody asked.
         cause: what several photos fail by for the same reason; not in the JSON form.
         number: which photo of a run it is, from 0, where they end in another order than they stand in; None = the next
             one; not in the JSON form.
@@ -190,6 +192,7 @@ class Record:
     print: dict[str, Any] | None = None
     repair: dict[str, Any] | None = None
     tone: dict[str, Any] | None = None
+    colorize: dict[str, Any] | None = None
     cause: str | None = None
     number: int | None = None
 
@@ -292,6 +295,7 @@ class Record:
             "print": self.print,
             "repair": self.repair,
             "tone": self.tone,
+            "colorize": self.colorize,
             "error": self.error,
             "reason": self.reason,
             "failed_before": self.failed_before,

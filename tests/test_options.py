@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "min_score": 0.8, "min_likeness": 0.5, "reference": ("refs",), "aligned": True, "prior": "tiny-prior",
     "task": "inpaint", "hole": "hole.png", "variants": 3, "steps": 7, "time_limit": 60.0, "always": True,
     "repair": "auto", "damage": "mask.png", "save_mask": True, "tone": "auto",
+    "colorize": "auto", "color_strength": 0.5,
     "detector": "tiny-detector", "background": "lanczos", "clean": "1x-DeJPG-realplksr-otf",
     "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
@@ -255,7 +256,8 @@ def test_results_of_earlier_versions_are_recognised() -> None:
         '"adjust": ["2:strength=0.5"], "min_face": 30.0, "max_faces": 3, '
         '"min_score": 0.8, "min_likeness": 0.5, "aligned": true, "task": "inpaint", "hole": "hole.png", "variants": 3, '
         '"steps": 7, "time_limit": 60.0, "always": true, "repair": "auto", '
-        '"damage": "mask.png", "save_mask": true, "tone": "auto", "precision": "fp32", "match_color": false, '
+        '"damage": "mask.png", "save_mask": true, "tone": "auto", "colorize": "auto", "color_strength": 0.5, '
+        '"precision": "fp32", "match_color": false, '
         '"grain": true, "seed": 3, "format": "png", "quality": 80, "strip_metadata": true, "layers": true, '
         '"license": "commercial"}'
     )

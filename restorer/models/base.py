@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Role = Literal[
     "face restorer", "prior", "face detector", "face parser", "face recogniser", "upscaler", "damage finder",
-    "inpainter",
+    "inpainter", "colorizer",
 ]  # fmt: skip
 Control = Literal["fidelity", "seed"]
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -17,7 +17,7 @@ class DamageUNetArchitecture(DamageArchitecture):
     """A small U-Net at the photograph's own resolution."""
 
     name = "damageunet"
-    defaults: ClassVar = {"widths": [32, 64, 96, 128], "blocks": [1, 1, 1, 1]}
+    defaults: ClassVar = {"stem": 16, "widths": [64, 96, 128], "blocks": [1, 1, 1]}
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Read widths and depths from the residual blocks of the way down."""
@@ -27,7 +27,10 @@ class DamageUNetArchitecture(DamageArchitecture):
             if parts[0] == "down" and parts[-2:] == ["first", "weight"]:
                 levels[int(parts[1])] = (shape[0], max(levels.get(int(parts[1]), (0, 0))[1], int(parts[2]) + 1))
         found = [levels[i] for i in sorted(levels)]
-        return {"widths": [width for width, _ in found], "blocks": [count for _, count in found]} if found else {}
+        if not found or "head.weight" not in shapes:
+            return {}
+        widths, blocks = [width for width, _ in found], [count for _, count in found]
+        return {"stem": shapes["head.weight"][1], "widths": widths, "blocks": blocks}
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
         """Keep the names: there is no upstream."""

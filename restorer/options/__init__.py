@@ -135,11 +135,9 @@ class Options:
         files=True, by_weights=True,
     )  # fmt: skip
     task: str | None = option(
-        None,
-        help="super-resolution, colorize, inpaint, denoise or reconstruct; for models that have it.",
-        panel=FACES,
-        values=TASKS,
-    )
+        None, help="super-resolution, colorize, inpaint, denoise or reconstruct; for models that have it.",
+        panel=FACES, values=TASKS,
+    )  # fmt: skip
     # White where the picture is missing; in pixels of the photo.
     hole: str | None = option(
         None, help="Picture of the hole that --task inpaint fills: white = missing.", panel=FACES, metavar="FILE",
@@ -172,11 +170,14 @@ class Options:
         False, help="Write a picture of the damage beside the result; with --dry-run, that alone.", panel=PRINT
     )
     tone: str = option(
-        "none",
-        help="auto brings back faded contrast and colours; good photos and sepia stay as they are.",
-        panel=PRINT,
-        values=("none", "auto"),
-    )
+        "none", help="auto brings back faded contrast and colours; good photos and sepia stay as they are.",
+        panel=PRINT, values=("none", "auto"),
+    )  # fmt: skip
+    colorize: str = option(
+        "none", help="Guess the colours of black-and-white photos: none, auto (if weights are here), {names}, a file.",
+        panel=PRINT, role="colorizer", files=True, words=(("none", "guess none"), ("auto", "by weights that are here")),
+    )  # fmt: skip
+    color_strength: float = option(1.0, help="How strong guessed colours are: 0 to 1.", panel=PRINT, least=0, most=1)
     detector: str = option(
         "auto", help="Face detector: auto, {names}.", panel=FACES, role="face detector", words=(AUTO,), by_weights=True
     )

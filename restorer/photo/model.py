@@ -87,6 +87,7 @@ class Note:
             digits of its weights' hash; None where there are no weights) and "named", whether it was asked for by name.
         faces: what was found in the photo, as in the record, without landmarks.
         input: sha256 of the photo's bytes; "" in notes of versions that did not tell it.
+        colours: where they are guesses, by what they were guessed; "" = they are the photo's.
         settings: hex digest of all that the fingerprint is made of but the photo; "" likewise.
     """
 
@@ -100,6 +101,7 @@ class Note:
     faces: Sequence[Mapping[str, Any]] = ()
     input: str = ""
     settings: str = ""
+    colours: str = ""
 
     def options_json(self) -> str:
         """Return the options as JSON that is the same for the same options, in ASCII."""

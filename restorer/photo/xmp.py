@@ -149,10 +149,14 @@ def _more(note: Note) -> dict[str, str]:
         "faces": compact_json(list(note.faces)) if note.faces else "",
         "input": note.input,
         "settings": note.settings,
+        "colours": note.colours,
     }
 
 
-_TEXTS = ("tool", "version", "model", "fingerprint", "options", "license", "components", "faces", "input", "settings")
+_TEXTS = (
+    *("tool", "version", "model", "fingerprint", "options", "license", "components", "faces", "input", "settings"),
+    "colours",
+)
 
 
 _WRITTEN = re.compile(rb"<restorer:(\w+)>([^<]*)</restorer:\1>")
@@ -196,7 +200,7 @@ def note_of(data: bytes) -> Note | None:
     named = {name: part for name, part in components.items() if isinstance(part, dict)}
     found = tuple(face for face in faces if isinstance(face, dict))
     tool, version, model, fingerprint = (texts[name] for name in _TEXTS[:4])
-    more = {name: texts[name] for name in ("license", "input", "settings")}
+    more = {name: texts[name] for name in ("license", "input", "settings", "colours")}
     return Note(tool, version, model, fingerprint, options, components=named, faces=found, **more)
 
 

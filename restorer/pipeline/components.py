@@ -20,9 +20,9 @@ from restorer.models.base import Detector, FaceRestorer
 from restorer.pipeline import adjusted, fallbacks, searches
 from restorer.pipeline import choice as choices
 from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
-from restorer.pipeline.comparing import Comparing
 from restorer.pipeline.decisions import Given, Mask, Notify, alone
 from restorer.pipeline.fallbacks import Replacement
+from restorer.pipeline.mending import Mending
 from restorer.upscaling import RESAMPLERS
 from restorer.upscaling.lanczos import Background
 
@@ -33,14 +33,13 @@ if TYPE_CHECKING:
     from restorer.engine.network import Network
     from restorer.inversion.searcher import FaceSearcher
     from restorer.options import Options
-    from restorer.repairing.finding import Finder
     from restorer.weights import Table
 
 
 _log = logging.getLogger(__name__)
 
 
-class Components(Comparing):
+class Components(Mending):
     """What one set of options works with.
 
     Args:
@@ -74,7 +73,6 @@ class Components(Comparing):
         self._face_model = self.given.face_model
         self._mask = self.given.mask
         self._mask_warning: str | None = None
-        self._finder: Finder | None = None
         self._backgrounds: dict[str, Background] = {}
 
     def _like(self, options: Options) -> Self:
@@ -154,26 +152,6 @@ class Components(Comparing):
             options = self.options
             self._detector = FaceDetector(network, min_score=options.min_score, min_face=options.min_face)
         return self._detector
-
-    def finder_table(self) -> Table | None:
-        """Return the table of what finds damage: the one that --repair names, else the first that is built in.
-
-        None where neither is to be had.
-        """
-        if self.options.repair not in (AUTO, NONE):
-            return weights.resolve(self.options.repair)
-        tables = self._available.usable.values()
-        return next((t for t in tables if t.builtin and REGISTRY.architecture_of(t).role == "damage finder"), None)
-
-    @alone
-    def finder(self) -> Finder | None:
-        """Return what finds damage in a print; None where nothing can be had that does."""
-        table = self.finder_table()
-        if table is not None and self._finder is None:
-            from restorer.repairing.finding import NetworkFinder
-
-            self._finder = NetworkFinder(self.network(table))
-        return self._finder
 
     @alone
     def face_model(self) -> FaceRestorer:

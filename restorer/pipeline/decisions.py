@@ -17,10 +17,9 @@ from restorer.errors import LicenseForbidsError, UnknownTableError, UsageError, 
 from restorer.formatting import nearest
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, DetectorArchitecture, FaceRestorer, UpscalerArchitecture
-from restorer.models.finders import DamageArchitecture
 from restorer.models.importer.named import upscaler_named
 from restorer.options import Options, declared, sizes
-from restorer.pipeline import adjusted, cleaning, fallbacks, searches
+from restorer.pipeline import adjusted, cleaning, fallbacks, printed, searches
 from restorer.pipeline import choice as choices
 from restorer.pipeline.choice import AUTO, NONE, Available, Choice
 from restorer.pipeline.fallbacks import Replacement
@@ -359,10 +358,7 @@ def _check_parts(options: Options, given: Given, tables: Mapping[str, Table]) ->
         table = _named("background", options.background)
         REGISTRY.of_role(UpscalerArchitecture, table, f"--background {options.background}")
         choices.check_license(options, table, "upscaler", tables)
-    if options.repair not in (AUTO, NONE):
-        table = _named("repair", options.repair)
-        REGISTRY.of_role(DamageArchitecture, table, f"--repair {options.repair}")
-        choices.check_license(options, table, "damage finder", tables)
+    printed.check(options, tables)
     cleaner = cleaning.check(options, tables)
     if cleaner is not None:
         choices.check_license(options, cleaner, "upscaler", tables)

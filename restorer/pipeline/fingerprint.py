@@ -63,6 +63,9 @@ def note_of(
     finder = components.finder_table() if chosen.repair != NONE and chosen.damage is None else None
     if finder is not None:
         more["finder"] = finder.wanted_hash
+    colourer = components.colourer_table()
+    if colourer is not None:
+        more["colorizer"] = colourer.wanted_hash
     if faces is not None:
         more["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
     of_run = _of_run(__version__, chosen, model, components.model_hash(), json.dumps(more))
@@ -144,4 +147,6 @@ def _completed(note: Note, record: Record) -> Note:
     faces = [face.as_dict() for face in record.faces]
     for face in faces:
         del face["landmarks"]
-    return replace(note, options=options, components=record.components, faces=faces)
+    guessed = record.colorize is not None and record.colorize["done"]
+    colours = f"guessed by {record.colorize['by']}" if guessed and record.colorize is not None else ""
+    return replace(note, options=options, components=record.components, faces=faces, colours=colours)

@@ -36,6 +36,8 @@ class OptionFields(TypedDict, total=False):
     damage: str | None
     save_mask: bool
     tone: str
+    colorize: str
+    color_strength: float
     clean: str | None
     device: str
     precision: str

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from restorer.pipeline import choice as choices
-from restorer.pipeline import cleaning
+from restorer.pipeline import cleaning, printed
 from restorer.pipeline.adjusted import table_of
 from restorer.pipeline.choice import AUTO, NONE
 from restorer.upscaling import RESAMPLERS
@@ -45,6 +45,10 @@ def described(of: Decisions, record: Record) -> dict[str, dict[str, Any]]:
         cleaner = cleaning.table_of(options)
         assert cleaner is not None
         tell("clean", record.clean, lambda: cleaner, True)
+    if record.colorize is not None and record.colorize["done"]:
+        coloured = printed.colourer(options, of._available.usable)
+        assert coloured is not None
+        tell("colorize", coloured.name, lambda: coloured, options.colorize != AUTO)
     name = record.background
     own = given.background is not None
     plain = own or name is None or name in RESAMPLERS
@@ -88,6 +92,8 @@ def limits(of: Decisions, record: Record) -> dict[str, str]:
         used.append(of.background_table(str(record.background)))
     if record.clean is not None:
         used.append(cleaning.table_of(of.options))
+    if record.colorize is not None and record.colorize["done"]:
+        used.append(printed.colourer(of.options, of._available.usable))
     if any(_compared(face) for face in record.faces):
         used.append(tables[choices.recogniser(tables)])
     return {

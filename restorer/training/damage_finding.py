@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +20,8 @@ from restorer.imaging.sheets import Picture, sheet
 from restorer.imaging.tensors import to_tensor
 from restorer.networks.damageunet import DamageUNet, folded
 from restorer.training.export import write_model
-from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
+from restorer.training.loop import Place, Trainer, backward, follow, placed
+from restorer.training.muon import Muon
 from restorer.training.prints import DATA, PRINT, PrintSet
 from restorer.training.recipe import Recipe
 from restorer.training.wear.prints import Damaged
@@ -40,15 +40,17 @@ class DamageTrainer(Trainer):
         "print": PRINT,
         "network": {},
         "losses": {"entropy": 1.0, "overlap": 0.5},
-        "missed": 2.0,
+        "missed": 1.0,
         "wide": 0.05,
+        "rim": 0.5,
         "again": 2,
-        "steps": 30000,
+        "steps": 8000,
         "batch": 8,
-        "side": 256,
-        "lr": 5e-3,
-        "lr_end": 5e-5,
-        "warmup": 100,
+        "side": 192,
+        "lr": 0.02,
+        "lr_adam": 3e-3,
+        "warmup": 50,
+        "falls": 0.4,
         "betas": [0.9, 0.99],
         "ema_steps": 80.0,
         "license": "",
@@ -66,7 +68,11 @@ class DamageTrainer(Trainer):
         self.network = placed(DamageUNet(**self.arguments, norm=True), place.device)
         nn.init.constant_(self.network.get_parameter("head.bias"), -3.0)  # one pixel in twenty
         self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.optimiser = adam(self.network, self.values["lr"], (self.values["betas"][0], self.values["betas"][1]))
+        inner = [value for name, value in self.network.named_parameters() if _is_inner(name, value)]
+        rest = [value for name, value in self.network.named_parameters() if not _is_inner(name, value)]
+        self.optimiser = Muon(inner, self.values["lr"])
+        betas = self.values["betas"][0], self.values["betas"][1]
+        self.optimiser_of_rest = torch.optim.Adam(rest, self.values["lr_adam"], betas)
         self.batch, side = self.per_process(self.values["batch"]), int(self.values["side"])
         if side % 16:
             raise UsageError(f"Squares of {side} px do not fit.", "Give a multiple of 16.")
@@ -81,11 +87,15 @@ class DamageTrainer(Trainer):
         return int(self.values["steps"])
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
+        optimisers = {"optimiser": self.optimiser, "optimiser_of_rest": self.optimiser_of_rest}
+        return {"network": self.network, "average": self.average_network, **optimisers}
 
     def step(self, step: int) -> dict[str, Tensor]:
         pictures, wanted, asked = (tensor.to(self.place.device) for tensor in self._batch(step))
-        set_rate(self.optimiser, self._rate(step))
+        for optimiser, rate in ((self.optimiser, "lr"), (self.optimiser_of_rest, "lr_adam")):
+            for group in optimiser.param_groups:
+                group["lr"] = self.values[rate] * self._rate(step)
+            optimiser.zero_grad(set_to_none=True)
         with self.autocast():
             logits = self.network(pictures.contiguous(memory_format=torch.channels_last)).float()
         missed = logits.new_tensor(self.values["missed"])
@@ -95,11 +105,11 @@ class DamageTrainer(Trainer):
         both, either = (found * wanted).sum(), found.sum() + (wanted * asked).sum()
         overlap = 1 - (2 * both + 1) / (either + 1)
         weights = self.values["losses"]
-        self.optimiser.zero_grad(set_to_none=True)
         backward(weights["entropy"] * entropy + weights["overlap"] * overlap)
         self.average(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
+        self.optimiser_of_rest.step()
         half_life = min(self.values["ema_steps"], 0.1 * step)
         follow(self.average_network, self.network, 0.5 ** (1 / max(half_life, 1e-8)))
         with torch.no_grad():
@@ -122,7 +132,7 @@ class DamageTrainer(Trainer):
         )
 
     def export(self, out: Path) -> list[Path]:
-        network = folded(self.average_network, self.arguments["widths"], self.arguments["blocks"])
+        network = folded(self.average_network, **self.arguments)
         state, values = network.state_dict(), self.values
         return write_model(
             out, self.recipe, self.architecture, self.arguments, state, values["license"], values["trained_for"]
@@ -145,27 +155,42 @@ class DamageTrainer(Trainer):
         """Return pictures (n, 3, s, s), what is wanted (n, 1, s, s), 1 = damaged, and 1 where it is asked for."""
         rng = self.rng(number)
         made = [self.prints.draw(rng) for _ in range(self.batch)]
-        wanted = np.stack([print_.mask for print_ in made])[:, None].astype(np.float32)
+        wanted = np.stack([_grown(print_.mask) for print_ in made])[:, None].astype(np.float32)
         asked = np.stack([self._asked(print_) for print_ in made])[:, None]
         return to_tensor([print_.picture for print_ in made]), torch.from_numpy(wanted), torch.from_numpy(asked)
 
     def _asked(self, print_: Damaged) -> NDArray[np.float32]:
-        """Return how much each pixel counts: nothing where it is unsure, little within a wide place.
+        """Return how much each pixel counts: nothing where it is unsure, little within a wide place, half on its rim.
 
-        A piece of tape has the pixels of a hundred scratches, and would be all that is learnt.
+        A piece of tape has the pixels of a hundred scratches, and would be all that is learnt. The rim, a pixel around
+        what is damaged, is to be found as well: what is filled has to reach so far, and a line of three pixels is
+        easier to learn than where exactly one of a single pixel lies.
         """
         asked = 1 - print_.unsure.astype(np.float32)
+        asked[(_grown(print_.mask) > 0) & ~print_.mask] = self.values["rim"]
         inside = cv2.morphologyEx(print_.mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((WIDE, WIDE), np.uint8))
         asked[inside > 0] = self.values["wide"]
         return asked
 
     def _rate(self, step: int) -> float:
-        """Return the learning rate of a step: a linear warm-up, then half a cosine from `lr` to `lr_end`."""
-        values = self.values
-        if step <= values["warmup"]:
-            return float(values["lr"] * step / values["warmup"])
-        along = (step - values["warmup"]) / max(values["steps"] - values["warmup"], 1)
-        return float(values["lr_end"] + (values["lr"] - values["lr_end"]) * 0.5 * (1 + math.cos(math.pi * along)))
+        """Return by what the learning rates are multiplied: a linear warm-up, then 1, at the end a linear fall to 0.
+
+        A run can be made longer or shorter until the fall begins.
+        """
+        steps, falls = self.values["steps"], self.values["falls"]
+        return float(min(1.0, step / self.values["warmup"], (steps + 1 - step) / max(falls * steps, 1)))
+
+
+_OUTER = ("stem.", "first.", "spread.", "join.", "head.")
+
+
+def _is_inner(name: str, value: Tensor) -> bool:
+    """Whether a parameter is a convolution's weight between the first and the last: what Muon is for."""
+    return value.ndim == 4 and not name.startswith(_OUTER)
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))), np.uint8)
 
 
 def _drawn(print_: Damaged) -> Picture:

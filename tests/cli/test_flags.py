@@ -64,6 +64,11 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--long-side": (SIZES, "test_a_folder_a_dry_run_a_second_run_and_another_size"),
         "--megapixels": (SIZES, "test_a_plan_is_followed_at_any_size"),
         "--print": (SIZES, "test_photos_through_a_pipe"),
+        "--color-strength": ("../upscaling/test_colouring.py", "test_strength_tone_and_colours_of_its_own"),
+        "--colorize": (
+            "../upscaling/test_colouring.py",
+            "test_the_photo_keeps_its_lightness_and_says_that_colours_are_guesses",
+        ),
         "--repair": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
         "--mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),
         "--save-mask": (PRINTS, "test_a_mask_is_filled_and_saved_and_nothing_else_changes"),

@@ -102,14 +102,15 @@ def test_a_finder_by_its_file_repairs_and_others_are_refused(
 ) -> None:
     """A network that calls bright pixels damaged stands for a trained one."""
     monkeypatch.chdir(tmp_path)
-    arguments = {"widths": [8], "blocks": [0]}
-    network = DamageUNet([8], [0])
+    arguments = {"stem": 4, "widths": [8], "blocks": [0]}
+    network = DamageUNet(4, [8], [0])
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        for place in range(4):  # a cell's four pixels: their red channel goes straight through
-            network.first.weight[place, place, 1, 1] = 1.0
-            network.head.weight[place, place, 1, 1] = 40.0
+        for conv in network.stem:  # the red channel goes straight through, and past the cells
+            conv.get_parameter("weight")[0, 0, 1, 1] = 1.0
+        network.join.weight[0, 8, 1, 1] = 1.0
+        network.head.weight[0, 0, 1, 1] = 40.0
         network.get_parameter("head.bias").sub_(20.0)
     recipe = parse_recipe('recipe = "damage"\nname = "bright"\n', tmp_path, "test")
     write_model(tmp_path, recipe, "damageunet", arguments, network.state_dict())

@@ -139,10 +139,11 @@ checkpoint_minutes = 9.0
 steps = 60
 batch = 4
 side = 64
-lr = 4e-3
+lr = 0.02
 warmup = 5
 ema_steps = 5.0
 [network]
+stem = 8
 widths = [16, 16]
 blocks = [1, 1]
 [print]
@@ -184,7 +185,10 @@ def test_it_learns_what_is_damaged(photos: Path, tmp_path: Path) -> None:
     file, table = made.export(tmp_path)
     header = native_file.read(file)
     assert header is not None
-    assert (header.architecture, header.arguments) == ("damageunet", {"widths": [16, 16], "blocks": [1, 1]})
+    assert (header.architecture, header.arguments) == (
+        "damageunet",
+        {"stem": 8, "widths": [16, 16], "blocks": [1, 1]},
+    )
     assert 'architecture = "damageunet"' in table.read_text("utf-8")
     assert list((tmp_path / "samples").glob("*.jpg"))
 
@@ -206,22 +210,22 @@ def test_squares_that_the_network_cannot_take_are_refused(photos: Path) -> None:
 
 def test_the_network_takes_pictures_of_any_size_and_its_shapes_tell_what_it_is() -> None:
     model = REGISTRY["damageunet"]
-    network = model.build({"widths": [8, 12, 16], "blocks": [1, 2, 1]}).eval()
+    network = model.build({"stem": 8, "widths": [8, 12, 16], "blocks": [1, 2, 1]}).eval()
     with torch.no_grad():
         assert network(torch.zeros(2, 3, 37, 50)).shape == (2, 1, 37, 50)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    assert model.infer(shapes) == {"widths": [8, 12, 16], "blocks": [1, 2, 1]}
+    assert model.infer(shapes) == {"stem": 8, "widths": [8, 12, 16], "blocks": [1, 2, 1]}
 
 
 def test_a_network_with_its_normalisation_folded_in_computes_the_same() -> None:
     torch.manual_seed(0)
-    network = DamageUNet([8, 12], [1, 1], norm=True)
+    network = DamageUNet(6, [8, 12], [1, 1], norm=True)
     pictures = torch.rand(2, 3, 32, 48) * 2 - 1
     for _ in range(3):
         network(pictures)  # in training: moves the means and deviations that count outside of it
     with torch.no_grad():
         wanted = network.eval()(pictures)
-        found = folded(network, [8, 12], [1, 1])(pictures)
+        found = folded(network, 6, [8, 12], [1, 1])(pictures)
     assert torch.allclose(found, wanted, atol=1e-4)
 
 

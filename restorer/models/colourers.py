@@ -1,0 +1,18 @@
+"""What an architecture that colours black-and-white photos is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from restorer.models.base import Architecture
+
+
+class ColourArchitecture(Architecture):
+    """An architecture whose role is colorizer: it maps grey pictures (n, 3, h, w) in [-1, 1] to a and b of Lab.
+
+    Attributes:
+        side: of the square that it looks at, pixels; whatever the photo's shape.
+    """
+
+    role = "colorizer"
+    side: ClassVar[int] = 512
