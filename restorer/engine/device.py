@@ -14,6 +14,8 @@ from restorer.models.base import Precision
 
 ALL_GPUS = "cuda:all"
 """What stands for a process on each GPU, which are a run's to start and not a network's to use."""
+_SPINNING = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+"""How long threads of OpenMP spin before they sleep: GNU's, which torch brings on Linux, and LLVM's and Intel's."""
 _threads: list[int] = []
 """How many threads torch shall use, once someone has asked for that; empty where it is left as it is."""
 
@@ -75,6 +77,18 @@ def configure_threads(count: int | None = None) -> None:
         raise UsageError(f"{count} threads compute nothing.", "Use at least 1.")
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is for nested teams
     _threads[:] = [count or (int(given) if given.isdecimal() else 0) or allowed_cores()]
+    wait_without_spinning()
+
+
+def wait_without_spinning() -> None:
+    """Let torch's threads sleep while they wait for each other, where nobody asked for anything else.
+
+    They are told so by the environment, which they read when torch is imported: later it has no effect. A thread that
+    spins keeps a core from whatever else the machine does, which may be the very thread that it waits for.
+    """
+    if "torch" in sys.modules or any(name in os.environ for name in ("OMP_WAIT_POLICY", *_SPINNING)):
+        return
+    os.environ.update(_SPINNING)
 
 
 def apply_threads() -> None:

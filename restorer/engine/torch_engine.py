@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.engine import memory
+from restorer.engine.arithmetic import capability, quicken
 from restorer.engine.device import Device
 from restorer.errors import OutOfMemoryError
 from restorer.models import REGISTRY
@@ -46,6 +47,8 @@ class TorchNetwork:
             import torch
 
             loaded.network.to(memory_format=torch.channels_last)
+        if self.precision == "fp32" and device.kind == "cpu":
+            quicken(loaded.network, capability())
         if self.precision == "bf16":
             import torch
 

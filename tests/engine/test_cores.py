@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,22 @@ def test_bf16_is_for_gpus_that_compute_in_it(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     assert devices.choose("cuda").precision == precision
     assert devices.choose("cuda", "fp16").precision == "fp16"
+
+
+def test_threads_wait_asleep_unless_someone_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    devices.wait_without_spinning()
+    assert not any(name in os.environ for name in names), "torch is here already, and would not hear it"
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    devices.wait_without_spinning()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    devices.configure_threads()
+    assert os.environ["GOMP_SPINCOUNT"] == os.environ["KMP_BLOCKTIME"] == "0"
 
 
 @pytest.mark.usefixtures("threads")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from restorer.engine.arithmetic import quicken
 from restorer.engine.casting import cast_weights
 from restorer.engine.device import Device
 from restorer.engine.torch_engine import TorchNetwork
@@ -90,6 +91,22 @@ def test_record_of_this_repository(tmp_path: Path) -> None:
 )
 def test_record_of_official_size(name: str, shared: Path, tmp_path: Path) -> None:
     check(Record.read(shared / f"golden/{name}.json"), tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "least"), [("gfpgan_clean_512", 10), pytest.param("glean_in128out1024", 10, marks=pytest.mark.slow)]
+)
+def test_fewer_multiplications_give_the_same_picture(name: str, least: int, shared: Path, tmp_path: Path) -> None:
+    """As a run in fp32 on a CPU does, by the rule of the commonest processors, whatever this one is."""
+    record = Record.read(shared / f"golden/{name}.json")
+    record.write(tmp_path / "file.pth")
+    network = load(ARCHITECTURES[name], tmp_path / "file.pth").network
+    assert quicken(network, "AVX512") >= least
+    inputs, expected = record.tensors()
+    with torch.inference_mode():
+        found = network(inputs[:1])[..., :: record.stride, :: record.stride]
+    assert difference(found, expected[:1]) < TOLERANCE
 
 
 @pytest.mark.shared

@@ -88,7 +88,7 @@ def export(loaded: LoadedNetwork, target: Path, *, side: int | None = None, over
         OutputExistsError, UnwritableOutputError: as `write_whole`.
     """
     check_packages()
-    traced = _Traced.of(loaded, side)
+    traced = Traced.of(loaded, side)
     # Before the trace, in which what a network keeps between runs (a filter) would be made of no numbers.
     wanted = [traced.run(traced.example(seed)) for seed in SEEDS]
     data = _written(traced, loaded, len(wanted[0]))
@@ -139,7 +139,7 @@ def shape_of(architecture: Architecture, arguments: Mapping[str, Any], side: int
 
 
 @dataclass(frozen=True)
-class _Traced:
+class Traced:
     """A network with the shapes and controls that it is traced with."""
 
     network: nn.Module
@@ -147,7 +147,7 @@ class _Traced:
     controls: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, loaded: LoadedNetwork, side: int | None) -> _Traced:
+    def of(cls, loaded: LoadedNetwork, side: int | None) -> Traced:
         architecture = loaded.architecture
         shape = shape_of(architecture, loaded.arguments, side)
         controls: tuple[str, ...] = ()
@@ -196,7 +196,7 @@ def _called(network: nn.Module, controls: tuple[str, ...], fixed: Mapping[str, A
     return Called().eval()
 
 
-def _written(traced: _Traced, loaded: LoadedNetwork, outputs: int) -> bytes:
+def _written(traced: Traced, loaded: LoadedNetwork, outputs: int) -> bytes:
     """Return the ONNX file of a network with so many outputs."""
     import torch
 
@@ -239,7 +239,7 @@ def _written(traced: _Traced, loaded: LoadedNetwork, outputs: int) -> bytes:
 
 
 def _checked(
-    traced: _Traced, data: bytes, wanted: Sequence[Sequence[np.ndarray]]
+    traced: Traced, data: bytes, wanted: Sequence[Sequence[np.ndarray]]
 ) -> tuple[float, dict[str, tuple[int, ...]]]:
     """Return the largest difference between ONNX Runtime and torch, and the outputs' shapes by name.
 
