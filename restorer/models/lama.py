@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from restorer.models.base import StateDict
 
-_PREFIX = re.compile(r"generator\.model\.")
+_PREFIX = re.compile(r"(?:.+\.)?generator\.model\.")
 _NAMES = (
     (r"1\.ffc\.convl2l\.", "first."),
     (r"1\.bn_l\.", "first_norm."),
@@ -54,6 +54,9 @@ class LaMaArchitecture(Architecture):
             inner = _PREFIX.match(key)
             if inner is not None:
                 renamed[_name(key[inner.end() :])] = value
+        for key in [key for key in renamed if key.endswith("running_mean")]:  # a program need not count batches
+            counted = key.replace("running_mean", "num_batches_tracked")
+            renamed.setdefault(counted, renamed[key].new_zeros(1)[0].long())
         return renamed
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:

@@ -158,8 +158,8 @@ class Options:
     )
     repair: str = option(
         "none", help="auto takes out dots, weave and moire, and fills what a built-in damage finder finds if there is "
-        "one; or a finder's name or file.", panel=PRINT, role="damage finder", files=True,
-        words=(("none", "mend nothing"), ("auto", "take out screens, and fill what the built-in finder finds")),
+        "one; or the name or file of a finder, a filler, or FINDER,FILLER.", panel=PRINT, role="damage finder",
+        files=True, words=(("none", "mend nothing"), ("auto", "take out screens, fill what the built-in finder finds")),
     )  # fmt: skip
     # In pixels of the upright photo; `mask` of a Restorer is the one that faces are pasted with.
     damage: str | None = option(

@@ -63,6 +63,9 @@ def note_of(
     finder = components.finder_table() if chosen.repair != NONE and chosen.damage is None else None
     if finder is not None:
         more["finder"] = finder.wanted_hash
+    filler = components.filler_table()
+    if filler is not None:
+        more["filler"] = filler.wanted_hash
     colourer = components.colourer_table()
     if colourer is not None:
         more["colorizer"] = colourer.wanted_hash

@@ -13,8 +13,10 @@ from restorer.pipeline.decisions import Given, Notify, alone
 if TYPE_CHECKING:
     from restorer.engine.device import Device
     from restorer.engine.network import Network
+    from restorer.imaging.profiles import Colours
     from restorer.options import Options
     from restorer.repairing.finding import Finder
+    from restorer.repairing.network_filling import NetworkPainter
     from restorer.upscaling.colouring import Colourer
     from restorer.weights import Table
 
@@ -53,6 +55,27 @@ class Mending(Comparing):
 
             self._finder = NetworkFinder(self.network(table))
         return self._finder
+
+    def filler_table(self) -> Table | None:
+        """Return the table of what fills damage; None = no network does."""
+        return printed.repairers(self.options).get(printed.FILLER)
+
+    @alone
+    def painter(self, colours: Colours | None) -> NetworkPainter | None:
+        """Return the network that fills damage; None where none was named.
+
+        Args:
+            colours: what the photo's values mean; None = sRGB.
+
+        Raises:
+            WeightsError: its weights cannot be had.
+        """
+        table = self.filler_table()
+        if table is None:
+            return None
+        from restorer.repairing.network_filling import NetworkPainter
+
+        return NetworkPainter(self.network(table), colours)
 
     def colourer_table(self) -> Table | None:
         """Return the table of what guesses colours; None where nothing does."""

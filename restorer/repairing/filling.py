@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from restorer.imaging.libraries import cv2, np
 
 RADIUS = 3
 """Pixels around a place that its colour is made of, by Navier and Stokes: Telea drifts in large holes."""
-MARGIN = 12
-"""Pixels around a hole that are looked at."""
-PART = 512
-"""Side in pixels of the parts in which a large hole is filled."""
 
 
-def fill(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+class Painter(Protocol):
+    """What fills a part of a picture.
+
+    Attributes:
+        margin: pixels around a hole that it looks at.
+        part: side in pixels of the parts in which a large hole is filled.
+        near: holes that are nearer to each other than twice so many pixels are filled together.
+    """
+
+    margin: int
+    part: int
+    near: int
+
+    def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        """Return a part (h, w, 3) of which some is known, filled where its hole (h, w) is not 0; that alone is used."""
+        ...
+
+
+class Diffusion:
+    """Colours that flow in from around a hole: OpenCV's, by Navier and Stokes."""
+
+    margin = 12
+    part = 512
+    near = 2
+
+    def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        """Return a part with its hole filled; see `Painter.paint`."""
+        return _inpainted(pixels, hole)
+
+
+def fill(pixels: np.ndarray, mask: np.ndarray, painter: Painter | None = None) -> np.ndarray:
     """Return a picture with its holes filled; all other pixels stay as they are, to the last bit.
 
     The picture is gone through in parts; memory beyond the result is that of one part.
@@ -20,18 +48,21 @@ def fill(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Args:
         pixels: (h, w, 3) RGB, uint8 or uint16.
         mask: (h, w), not 0 where the picture is to be filled.
+        painter: fills the parts; None = `Diffusion`.
     """
+    painter = painter or Diffusion()
+    margin = painter.margin
     result, unknown = pixels.copy(), (mask > 0).astype(np.uint8)
-    waiting = _boxes(unknown)
+    waiting = _boxes(unknown, painter.part, painter.near)
     while waiting:
         later = []
         for top, bottom, left, right in waiting:
-            area = slice(max(top - MARGIN, 0), bottom + MARGIN), slice(max(left - MARGIN, 0), right + MARGIN)
+            area = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
             hole = np.ascontiguousarray(unknown[area])
             if hole.all():  # in the midst of a large one: its turn comes when something around it is filled
                 later.append((top, bottom, left, right))
                 continue
-            filled = _inpainted(result[area], hole)
+            filled = painter.paint(result[area], hole)
             inner = (
                 slice(top - area[0].start, bottom - area[0].start),
                 slice(left - area[1].start, right - area[1].start),
@@ -64,19 +95,19 @@ def _inpainted(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.stack(planes, axis=2)
 
 
-def _boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
+def _boxes(mask: np.ndarray, part: int, near_by: int) -> list[tuple[int, int, int, int]]:
     """Return the parts that holes lie in: top, bottom, left, right.
 
-    A hole of up to `PART` pixels is filled in one piece, its own box; a longer one part by part, each part going on
+    A hole of up to `part` pixels is filled in one piece, its own box; a longer one part by part, each part going on
     where the one before it stopped.
     """
-    near = cv2.dilate(mask, np.ones((5, 5), np.uint8))
+    near = cv2.dilate(mask, np.ones((2 * near_by + 1,) * 2, np.uint8))
     count, _, boxes, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
     found = []
     for left, top, width, height, _ in boxes[1:count].tolist():
-        for row in range(top, top + height, PART):
-            for column in range(left, left + width, PART):
-                bottom, right = min(row + PART, top + height), min(column + PART, left + width)
+        for row in range(top, top + height, part):
+            for column in range(left, left + width, part):
+                bottom, right = min(row + part, top + height), min(column + part, left + width)
                 if mask[row:bottom, column:right].any():
                     found.append((row, bottom, column, right))
     return found

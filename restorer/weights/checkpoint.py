@@ -2,6 +2,7 @@
 
 Files are recognised by their content. safetensors hold nothing but tensors. PyTorch's files are pickles, which could
 run any code; they are read with `weights_only=True`, which builds tensors and plain values and refuses the rest unrun.
+Of TorchScript, which is a program, the tensors are taken and nothing is run (`restorer.weights.program_file`).
 Large files are mapped, not read: a page comes from the disk when it is used.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.errors import CheckpointLayoutError, UnsafeCheckpointError
+from restorer.weights import program_file
 from restorer.weights.native_file import ALIGNMENT, header
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ WRAPPERS = (
 """Where upstream projects put the state dict, best first: the running average (EMA) is the one to use."""
 
 _PREFIX_EMA = "generator_ema."  # mmagic keeps both generators in one state dict, told apart by this prefix
+_DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError)
+"""What reading a damaged file may raise."""
 _HARMLESS = re.compile(
     r"collections\.OrderedDict|torch\.\w+Storage|torch\._utils\._rebuild_\w+|torch\.Size|torch\.device"
 )
@@ -156,8 +160,13 @@ def _read(path: Path, table_name: str) -> Any:
         except SafetensorError as error:
             raise _damaged(path, table_name, error) from error
     zipped = zipfile.is_zipfile(path)
-    if zipped and _is_program(path):
-        raise _unsafe(path, table_name, "a compiled program (TorchScript)")
+    if zipped and program_file.is_program(path):
+        try:
+            return program_file.read(path)
+        except pickle.UnpicklingError as error:
+            raise _unsafe(path, table_name, f"a compiled program (TorchScript) with {error}") from error
+        except (*_DAMAGED, zipfile.BadZipFile, RecursionError) as error:
+            raise _damaged(path, table_name, error) from error
     import torch
 
     # Newer versions of torch.load judge a path by its suffix, which says nothing here; a handle has none.
@@ -171,14 +180,8 @@ def _read(path: Path, table_name: str) -> Any:
         if wanted:
             raise _unsafe(path, table_name, f"a call of {', '.join(dict.fromkeys(wanted))}") from error
         raise _damaged(path, table_name, error) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except _DAMAGED as error:
         raise _damaged(path, table_name, error) from error
-
-
-def _is_program(path: Path) -> bool:
-    """Tell whether a zip file is TorchScript, which carries code."""
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _imports(path: Path) -> Iterator[str]:

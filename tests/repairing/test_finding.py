@@ -11,11 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
+from restorer.imaging.profiles import colours_of
 from restorer.models import REGISTRY
 from restorer.models.scratchunet import ScratchUNetArchitecture
+from restorer.networks import lama
 from restorer.networks.damageunet import DamageUNet
 from restorer.photo import read_photo
+from restorer.photo.color import adobe_rgb_profile
+from restorer.repairing.filling import fill
 from restorer.repairing.finding import find
+from restorer.repairing.network_filling import NetworkPainter
 from restorer.training.export import write_model
 from restorer.training.recipe import parse_recipe
 from tests.support.golden import Record, difference, load
@@ -97,11 +102,8 @@ def test_the_scratch_net_is_shown_the_grey_photo_and_its_negative() -> None:
     assert torch.equal(found, torch.maximum(seen[0], seen[1]))
 
 
-def test_a_finder_by_its_file_repairs_and_others_are_refused(
-    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A network that calls bright pixels damaged stands for a trained one."""
-    monkeypatch.chdir(tmp_path)
+def bright(folder: Path) -> None:
+    """Write a network that calls bright pixels damaged, which stands for a trained one."""
     arguments = {"stem": 4, "widths": [8], "blocks": [0]}
     network = DamageUNet(4, [8], [0])
     with torch.no_grad():
@@ -112,8 +114,15 @@ def test_a_finder_by_its_file_repairs_and_others_are_refused(
         network.join.weight[0, 8, 1, 1] = 1.0
         network.head.weight[0, 0, 1, 1] = 40.0
         network.get_parameter("head.bias").sub_(20.0)
-    recipe = parse_recipe('recipe = "damage"\nname = "bright"\n', tmp_path, "test")
-    write_model(tmp_path, recipe, "damageunet", arguments, network.state_dict())
+    recipe = parse_recipe('recipe = "damage"\nname = "bright"\n', folder, "test")
+    write_model(folder, recipe, "damageunet", arguments, network.state_dict())
+
+
+def test_a_finder_by_its_file_repairs_and_others_are_refused(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bright(tmp_path)
     picture, mask = scratched(120, 100)
     Image.fromarray(picture).save("old.png")
     done = restore(capsys, "old.png", *PLAIN, "--repair", "bright.safetensors", "--save-mask", "--json")
@@ -131,3 +140,76 @@ def test_a_finder_by_its_file_repairs_and_others_are_refused(
     assert "Did you mean scratch-unet?" in unknown
     away = restore(capsys, "old.png", *PLAIN, "--repair", "scratch-unet", "--overwrite", code=3).err
     assert "scratch-unet" in away
+
+
+def test_a_filler_by_its_file_fills_what_a_finder_or_a_mask_says(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small LaMa that answers in grey, of 128 levels: holes are filled by it, and by nothing else."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lama, "WIDTH", 8)
+    monkeypatch.setattr(lama, "BLOCKS", 1)
+    torch.manual_seed(0)
+    network = lama.LaMa()
+    with torch.no_grad():
+        network.last.weight.zero_()
+        network.last.get_parameter("bias").fill_(0.01)
+    recipe = parse_recipe('recipe = "damage"\nname = "grey"\n', tmp_path, "test")
+    write_model(tmp_path, recipe, "lama", {}, network.state_dict())
+    bright(tmp_path)
+    picture, mask = scratched(120, 100)
+    Image.fromarray(picture).save("old.png")
+    Image.fromarray(mask).save("drawn.png")
+    for given in (
+        ("--repair", "bright.safetensors,grey.safetensors"),
+        ("--repair", "grey.safetensors, bright.safetensors"),
+        ("--repair", "grey.safetensors", "--mask", "drawn.png"),
+    ):
+        done = restore(capsys, "old.png", *PLAIN, *given, "--json", "--overwrite")
+        told = json.loads(done.out)["repair"]
+        assert (told["filler"], told["done"]) == ("grey", True)
+        after = read_photo(Path("old_restored.png")).pixels
+        assert np.array_equal(after[mask == 0], picture[mask == 0])
+        assert np.abs(after[mask > 0].astype(int) - 128).max() <= 1
+    told = json.loads(restore(capsys, "old.png", *PLAIN, "--repair", "grey.safetensors", "--json", "--overwrite").out)
+    assert (told["repair"]["finder"], told["repair"]["done"]) == (None, False)  # nothing says where
+    plain = restore(capsys, "old.png", *PLAIN, "--mask", "drawn.png", "--json", "--overwrite")
+    assert json.loads(plain.out)["repair"]["filler"] == "opencv"
+    both = restore(capsys, "old.png", *PLAIN, "--repair", "bright.safetensors,scratch-unet", code=2).err
+    assert "two of one kind: bright, scratch-unet" in both
+    for wrong in ("none,lama", "lama,", "auto,tiny"):
+        assert f"--repair {wrong}" in restore(capsys, "old.png", *PLAIN, "--repair", wrong, code=2).err
+
+
+def test_a_network_fills_a_deep_picture_in_parts_and_in_its_own_colours() -> None:
+    """The stand-in continues what it sees: the mean of what is known around a hole."""
+
+    class Mean:
+        architecture = REGISTRY["lama"]
+        name = "mean"
+
+        def __init__(self) -> None:
+            self.sizes: list[tuple[int, ...]] = []
+
+        def __call__(self, *tensors: torch.Tensor, **_controls: object) -> torch.Tensor:
+            pictures, hole = tensors
+            self.sizes.append(tuple(pictures.shape[2:]))
+            known = 1 - hole
+            mean = (pictures * known).sum((2, 3), keepdim=True) / known.sum()
+            return mean.expand_as(pictures)
+
+    network = Mean()
+    ground = np.full((700, 900, 3), (26000, 30000, 36000), np.uint16)
+    mask = np.zeros((700, 900), np.uint8)
+    mask[30:670, 60:860] = 1
+    worn = np.where(mask[..., None] > 0, 65535, ground).astype(np.uint16)
+    colours = colours_of(adobe_rgb_profile())
+    filled = fill(worn, mask, NetworkPainter(network, colours))  # type: ignore[arg-type]
+    assert np.array_equal(filled[mask == 0], ground[mask == 0])
+    assert np.abs(filled.astype(int) - ground).max() <= 20
+    most = NetworkPainter.part + 2 * NetworkPainter.margin
+    assert len(network.sizes) > 1
+    assert max(max(size) for size in network.sizes) <= most
+    network.architecture = REGISTRY["scratch-unet"]
+    with pytest.raises(TypeError, match="fills no holes"):
+        NetworkPainter(network)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import struct
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -95,13 +96,73 @@ def test_a_program_in_a_checkpoint_is_refused_unrun(
     assert marker.exists(), "it would have run elsewhere"
 
 
-def test_a_whole_module_and_a_compiled_program_are_refused(tmp_path: Path) -> None:
+def test_a_whole_module_is_refused(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
     with pytest.raises(UnsafeCheckpointError, match="Linear"):
         weights.load_state_dict(tmp_path / "module.pth", "thing")
-    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "program.pt")  # type: ignore[no-untyped-call]
-    with pytest.raises(UnsafeCheckpointError, match="TorchScript"):
+
+
+class Wrapped(torch.nn.Module):
+    """A network inside an object, as authors wrap theirs for a program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 3, 1).half().float()
+        self.model = torch.nn.Sequential(*layers)
+        self.register_buffer("seen", torch.arange(6).reshape(2, 3).T)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.model(x) + self.seen.sum()  # type: ignore[operator]
+        return result
+
+
+@pytest.mark.parametrize("how", ["trace", "script"])
+def test_of_a_compiled_program_the_tensors_are_taken_and_nothing_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    module = Wrapped().eval()
+    trace: Any = torch.jit.trace
+    program = trace(module, torch.ones(1, 3, 8, 8)) if how == "trace" else torch.jit.script(module)
+    save: Any = torch.jit.save
+    save(program, tmp_path / "program.pt")
+    monkeypatch.setattr(torch.jit, "load", lambda *_: pytest.fail("it was run"))
+    found = weights.load_state_dict(tmp_path / "program.pt", "thing")
+    wanted = module.state_dict()
+    assert set(found) == set(wanted)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    os.truncate(tmp_path / "program.pt", (tmp_path / "program.pt").stat().st_size // 2)
+    with pytest.raises(CheckpointLayoutError, match=r"program\.pt"):
         weights.load_state_dict(tmp_path / "program.pt", "thing")
+
+
+@pytest.mark.parametrize("harm", ["calls", "beyond", "stride", "endless", "no storage"])
+def test_a_program_that_asks_for_more_is_refused_unrun(tmp_path: Path, harm: str) -> None:
+    """Pickles by hand: a call of the system, tensors larger than their bytes, and an object inside itself."""
+    marker = tmp_path / "marker"
+    storage = b"(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI4\ntQ"
+    storage = b"(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI4\ntQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"I0\n(I%d\nt(I%d\ntI00\n}tR"
+    body = {
+        "calls": f"cos\nsystem\n(Vtouch {marker}\ntR".encode(),
+        "beyond": tensor % (5, 1),
+        "stride": tensor % (2, 1000),
+        "endless": b"}p0\nVown\ng0\ns",
+        "no storage": (tensor % (4, 1)).replace(b"V0\n", b"V7\n"),
+    }[harm]
+    with zipfile.ZipFile(tmp_path / "program.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"c__torch__\nNet\n)\x81}Vweight\n" + body + b"sb.")
+        archive.writestr("a/data/0", bytes(16))
+        archive.writestr("a/code/__torch__.py", "")
+        archive.writestr("a/constants.pkl", b").")
+    with pytest.raises((UnsafeCheckpointError, CheckpointLayoutError), match=r"program\.pt"):
+        weights.load_state_dict(tmp_path / "program.pt", "thing")
+    assert not marker.exists()
+    fine = b"c__torch__\nNet\n)\x81}Vweight\n" + tensor % (4, 1) + b"sb."
+    with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
+        archive.writestr("a/data.pkl", fine)
+        archive.writestr("a/data/0", bytes(16))
+        archive.writestr("a/constants.pkl", b").")
+    assert weights.load_state_dict(tmp_path / "other.pt", "thing")["weight"].shape == (4,)
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut zip", "cut old", "cut safetensors", "no tensors", "png"])

@@ -39,7 +39,9 @@ class RepairStage(Stage):
         with work.record.timed("repair"):
             pixels, mask, told = self.look(canvas.pixels, work)
             if mask.any() and (work.options.repair != NONE or work.options.damage is not None):
-                pixels = fill(pixels, mask)
+                painter = work.components.painter(work.colours)
+                pixels = fill(pixels, mask, painter)
+                told["filler"] = "opencv" if painter is None else painter.name
                 canvas.marks()[mask > 0] = 255
             told["done"] = pixels is not canvas.pixels
             work.damage, work.record.repair = mask, told
