@@ -18,6 +18,7 @@ from restorer.pipeline.stages import steps
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
+    from restorer.batch.plan import Line
     from restorer.options import Options
 
 FACE_STEPS = tuple(step.name for step in steps() if step.cost == "face")
@@ -53,7 +54,7 @@ class Load:
         return not self.skipped and self.megapixels > 0
 
 
-def load_of(job: Job, options: Options, *, skipped: bool) -> Load:
+def load_of(job: Job | Line, options: Options, *, skipped: bool) -> Load:
     """Return what a photo is expected to cost, from its header and what is asked of its result."""
     header = job.header
     megabytes = header.bytes / 1e6

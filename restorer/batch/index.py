@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Index:
         self.others: list[Path] = []
         self.damaged = 0
         self._folder = folder
+        self._common = folder / NAME
         self._own = own
         self._part = part
         self._done: dict[str, _Place] = {}
@@ -94,7 +96,7 @@ class Index:
         Raises:
             UsageError: a journal is there and cannot be read.
         """
-        common = self._folder / NAME
+        common = self._common
         if not self._listed:
             self._listed = True
             self.others = [path for path in journals_in(self._folder) if path not in (self._own, common)]
@@ -107,7 +109,7 @@ class Index:
     def _read_on(self, path: Path) -> None:
         begin = self._read.get(path, 0)
         try:
-            if path.stat().st_size <= begin:
+            if os.stat(path).st_size <= begin:  # noqa: PTH116 - asked for each of millions
                 return
             with path.open("rb") as stream:
                 stream.seek(begin)

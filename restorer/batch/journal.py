@@ -90,7 +90,7 @@ class Journal:
             self._refresh()
             return self._index.says(place, fingerprint)
 
-    def failure(self, target: Path) -> Entry | None:
+    def failure(self, target: Path | str) -> Entry | None:
         """Return the line of the photo of `target`, if the last attempt at it failed."""
         with self._guard:
             self._refresh()
@@ -109,7 +109,7 @@ class Journal:
             self._refresh()
             return {self._root / place for place in self._index.results()}
 
-    def lines(self, target: Path) -> bytes:
+    def lines(self, target: Path | str) -> bytes:
         """Return the lines that tell of `target` what any run has to know, as they stand there."""
         with self._guard:
             self._refresh()
@@ -129,7 +129,7 @@ class Journal:
         """Read what was added since; raises `UsageError` where a journal is there and cannot be read."""
         self._index.refresh()
 
-    def _place(self, target: Path) -> str:
+    def _place(self, target: Path | str) -> str:
         """Return a result's path as seen from here, in the form that stands in the lines."""
         parent, name = os.path.split(target)
         if parent not in self._roots:

@@ -15,6 +15,7 @@ from restorer.photo import FORMATS
 
 if TYPE_CHECKING:
     from restorer.batch.discovery import Job
+    from restorer.batch.plan import Line
     from restorer.pipeline.restorer import Restorer
 
 # Seconds for a megapixel of the result, measured on one core of a server; a guess is all it serves.
@@ -93,7 +94,7 @@ class Outlook:
             found.add(job, load)
         return found
 
-    def add(self, job: Job, load: Load) -> None:
+    def add(self, job: Job | Line, load: Load) -> None:
         """Take in a photo."""
         header = job.header
         self.loads.append(load)

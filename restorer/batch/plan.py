@@ -7,7 +7,8 @@ folder by folder and read line by line; a part of a shared run passes over the l
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
@@ -128,7 +129,49 @@ def is_plan(path: Path) -> bool:
         return False
 
 
-def read_plan(path: Path, out: Path | None, naming: Naming, part: Part | None = None) -> Iterator[Job]:
+class Line:
+    """A photo of a plan as its line tells it, for who looks at millions of them: making a path takes longer than that.
+
+    Args:
+        told: what the line holds.
+        out: the output folder, as what names in it are put after; None = results stand beside their photos.
+        journal: the folder whose journal remembers how the photo went.
+
+    Attributes:
+        source: the photo's file.
+        target: the result's file.
+        place, format, header, journal: as those of a `Job`.
+        trouble: why there is nothing to read, where the plan knows that.
+    """
+
+    __slots__ = ("format", "header", "journal", "place", "source", "target", "trouble")
+
+    def __init__(self, told: Mapping[str, Any], out: str | None, journal: Path) -> None:
+        size = told["size"]
+        self.source: str = told["source"]
+        self.target = _target(told, out)
+        self.place: str = told["place"]
+        self.format: str | None = told["format"]
+        self.header = Header(told["kind"], tuple(size) if size else None, told["bytes"])
+        self.journal = journal
+        self.trouble: str | None = told.get("problem")
+
+    @property
+    def problem(self) -> UnreadablePhotoError | None:
+        """Why there is nothing to read, where the plan knows that."""
+        return UnreadablePhotoError(Path(self.source), self.trouble, None) if self.trouble else None
+
+    @property
+    def job(self) -> Job:
+        """The photo as what works on it takes it."""
+        target = Path(self.target)
+        return Job(
+            Path(self.source), target.parent, self.place, target, format=self.format, header=self.header,
+            journal=self.journal, problem=self.problem,
+        )  # fmt: skip
+
+
+def read_plan(path: Path, out: Path | None, naming: Naming, part: Part | None = None) -> Iterator[Line]:
     """Yield the photos of a plan, or of a part of it, with the files that they will write.
 
     Args:
@@ -140,16 +183,30 @@ def read_plan(path: Path, out: Path | None, naming: Naming, part: Part | None = 
     Raises:
         UsageError: it is damaged, was written by another version, or its names were made by other options.
     """
+    place = None if out is None else os.path.join(out, "")  # noqa: PTH118 - ends as a folder does
+    folder, journal = "", out or Path()
     with path.open("rb") as stream:
         _check_first(path, stream.readline(), naming)
         for number, line in enumerate(stream, 2):
             if part is not None and not _is_in(line, part):
                 continue
             try:
-                yield _job(json.loads(line), out)
+                told = json.loads(line.decode())
+                if out is None and folder != (own := os.path.dirname(told["source"])):  # noqa: PTH120 - quicker
+                    folder, journal = own, Path(own)
+                yield Line(told, place, journal)
             except (ValueError, KeyError, TypeError) as error:
                 message = f"The plan {path} cannot be read at line {number}."
                 raise UsageError(message, "Make it again with `restore plan`.") from error
+
+
+def _target(told: Mapping[str, Any], out: str | None) -> str:
+    """Return the file that a photo's result is, by the line of a plan; `out` ends as a folder does."""
+    source: str = told["source"]
+    result: str = told["result"]
+    if out is None:
+        return os.path.join(os.path.dirname(source), os.path.basename(result))  # noqa: PTH118, PTH119, PTH120 - quicker
+    return result if os.path.isabs(result) else out + result  # noqa: PTH117 - likewise
 
 
 class PlannedJobs(Collection[Job]):
@@ -175,10 +232,14 @@ class PlannedJobs(Collection[Job]):
         return self._count
 
     def __iter__(self) -> Iterator[Job]:
-        return self._read() if self._kept is None else iter(self._kept)
+        return (line.job for line in self.lines())
 
     def __contains__(self, job: object) -> bool:
         return any(job == each for each in self)
+
+    def lines(self) -> Iterator[Line]:
+        """Yield the photos as their lines tell them."""
+        return self._read() if self._kept is None else iter(self._kept)
 
 
 def _count(path: Path, part: Part | None) -> int:
@@ -210,16 +271,3 @@ def _check_first(path: Path, line: bytes, naming: Naming) -> None:
             "and its names go by that.",
             "Give the run the same options, or make another plan.",
         )
-
-
-def _job(told: dict[str, Any], out: Path | None) -> Job:
-    source, result = Path(told["source"]), Path(told["result"])
-    target = out / result if out is not None else source.parent / result.name
-    size = tuple(told["size"]) if told["size"] else None
-    header = Header(told["kind"], size, told["bytes"])
-    problem = UnreadablePhotoError(source, told["problem"], None) if told.get("problem") else None
-    journal = out if out is not None else source.parent
-    return Job(
-        source, target.parent, told["place"], target, format=told["format"], header=header, journal=journal,
-        problem=problem,
-    )  # fmt: skip

@@ -14,6 +14,7 @@ from restorer.batch.existing import Survey, difference, is_outdone
 from restorer.batch.journal import Entry, Journal
 from restorer.batch.outputs import check_place, in_the_way, try_folder
 from restorer.batch.parts import Part
+from restorer.batch.plan import Line
 from restorer.batch.prints import part_digest
 from restorer.batch.splits import Claims
 from restorer.errors import OutputExistsError, UnwritableOutputError
@@ -107,7 +108,7 @@ class Results:
         self._swept: set[Path] = set()
         self._notes: dict[Path, tuple[tuple[int, ...], Note | None]] = {}
 
-    def journal(self, job: Job) -> Journal | None:
+    def journal(self, job: Job | Line) -> Journal | None:
         """Return the journal that remembers how a photo went; None for single photos."""
         if job.journal is None:
             return None
@@ -148,7 +149,14 @@ class Results:
         )
         if not self.rules.overwrite and there:
             return not (self.rules.redo and self.is_outdone(job))
-        return journal is not None and not self.rules.retry_failed and journal.failure(target) is not None
+        return self._has_failed(job)
+
+    def _has_failed(self, photo: Job | Line) -> bool:
+        """Return whether a photo will be passed over, since it failed in an earlier run."""
+        journal, target = self.journal(photo), photo.target
+        return (
+            not (journal is None or target is None or self.rules.retry_failed) and journal.failure(target) is not None
+        )
 
     def note(self, sha256: str) -> Note:
         """Return the note of what is done to the photo with this hash."""
@@ -248,11 +256,25 @@ class Results:
         more = {"mask_name": parts.get("mask"), "scale": found.options.get("scale"), "faces": faces}
         return {"model": found.model, "components": dict(found.components), **told, **more}
 
-    def look_at(self, job: Job, found: Survey) -> None:
-        """Take into a survey what stands in the place of a result, as its note tells it; the photo is not read."""
-        if self.rules.overwrite or not self.rules.resume:
-            return
-        note = self.note_at(job) if os.path.lexists(target_of(job)) else None
+    def look_at(self, photo: Job | Line, found: Survey) -> bool:
+        """Take into a survey what stands in the place of a result; return what `is_there` says of it.
+
+        Of what is not there the disk is asked once: millions of photos are looked at.
+        """
+        target = photo.target
+        assert target is not None, "Batch.plan names the results"
+        if not self.rules.resume:
+            return False
+        if not os.path.lexists(target) and photo.journal not in self.mirrors:
+            return self._has_failed(photo)
+        job = photo.job if isinstance(photo, Line) else photo
+        if not self.rules.overwrite:
+            self._survey(job, found)
+        return self.is_there(job)
+
+    def _survey(self, job: Job, found: Survey) -> None:
+        """Take into a survey how the file in the place of a result was made, as its note tells it."""
+        note = self.note_at(job)
         if note is None:
             return
         if self.is_outdone(job, note):

@@ -18,7 +18,7 @@ from restorer.batch.naming import NameTemplate, assign
 from restorer.batch.one import LARGE_PHOTO_PIXELS, OnePhoto
 from restorer.batch.outlook import Outlook
 from restorer.batch.parts import Part
-from restorer.batch.plan import PlannedJobs
+from restorer.batch.plan import Line, PlannedJobs
 from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work
 from restorer.batch.summary import Summary
@@ -124,9 +124,10 @@ class Batch:
     def look(self, jobs: Iterable[Job]) -> tuple[Survey, Outlook]:
         """Return what stands where the results of planned photos are to be, and what is ahead; no photo is read."""
         survey, outlook = Survey(), Outlook()
-        for job in jobs:
-            self._results.look_at(job, survey)
-            outlook.add(job, load_of(job, self._restorer.options, skipped=self.is_there(job)))
+        photos: Iterable[Job | Line] = jobs.lines() if isinstance(jobs, PlannedJobs) else jobs
+        for photo in photos:
+            there = self._results.look_at(photo, survey)
+            outlook.add(photo, load_of(photo, self._restorer.options, skipped=there))
         return survey, outlook
 
     def is_there(self, job: Job) -> bool:

@@ -145,20 +145,23 @@ def planning(count: int, folder: Path) -> dict[str, float]:
 
 def planned(plan: str, out: str) -> None:
     """Plan a run as the command does, hand its blocks to a process that takes them and does nothing; print figures."""
+    from restorer.batch.estimate import Estimate
+    from restorer.batch.outlook import estimate_run
     from restorer.batch.plan import Naming, PlannedJobs
     from restorer.cluster.link import SessionLink
     from restorer.cluster.order import Order
     from restorer.cluster.run import ClusterBatch
     from restorer.pipeline.restorer import Restorer
 
+    restorer = Restorer("none", background="lanczos", offline=True)
     batch = ClusterBatch(
-        Restorer("none", background="lanczos", offline=True),
+        restorer,
         Order("local"),
         connect=lambda order: SessionLink(order, drive=take_and_leave),
     )
     jobs = batch.follow(PlannedJobs(Path(plan), Path(out), Naming("{stem}_restored", "keep", 2.0)))
-    batch.look(jobs)
-    batch.join()
+    _, outlook = batch.look(jobs)
+    Estimate(outlook.loads, estimate_run(restorer, outlook, trial=False).rates, 0.0, batch.join())
     batch.run(jobs, keep=False)
     told = json.loads(Path(f"{plan}.told").read_text(encoding="utf-8"))
     here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNITS / 2**20

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.batch.discovery import Job
+from restorer.batch.plan import Line
 from restorer.photo.header import Header
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ _RARE = ("named", "problem", "page", "part", "number", "parts", "remark")
 """Fields of a job that few photos have; they travel as one."""
 
 
-def table(block: int, jobs: Sequence[tuple[int, Job]], lines: Callable[[Job], bytes] = lambda _job: b"") -> pa.Table:
+def table(
+    block: int, photos: Sequence[tuple[int, Job | Line]], lines: Callable[[Job | Line], bytes] = lambda _photo: b""
+) -> pa.Table:
     """Return a block of photos, each with its number in the run, as a table.
 
     Paths are bytes: a name need not be text. They are as the user named them, so that records are the same everywhere.
@@ -26,26 +29,24 @@ def table(block: int, jobs: Sequence[tuple[int, Job]], lines: Callable[[Job], by
     """
     import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
-    for number, job in jobs:
-        header, size = job.header, job.header.size or (None, None)
-        row = {
-            "block": block,
-            "number": number,
-            "path": os.fsencode(job.source),
-            "bytes": header.bytes,
-            "width": size[0],
-            "height": size[1],
-            "kind": header.format,
-            "place": os.fsencode(job.place),
-            "result": None if job.target is None else os.fsencode(job.target),
-            "format": job.format,
-            "journal": None if job.journal is None else os.fsencode(job.journal),
-            "more": _rare(job),
-            "lines": lines(job) or None,
-        }
-        for name, value in row.items():
-            columns[name].append(value)
+    each = [photo for _, photo in photos]
+    headers = [photo.header for photo in each]
+    sizes = [header.size or (None, None) for header in headers]
+    columns: dict[str, list[Any]] = {
+        "block": [block] * len(each),
+        "number": [number for number, _ in photos],
+        "path": [os.fsencode(photo.source) for photo in each],
+        "bytes": [header.bytes for header in headers],
+        "width": [width for width, _ in sizes],
+        "height": [height for _, height in sizes],
+        "kind": [header.format for header in headers],
+        "place": [os.fsencode(photo.place) for photo in each],
+        "result": [None if photo.target is None else os.fsencode(photo.target) for photo in each],
+        "format": [photo.format for photo in each],
+        "journal": [None if photo.journal is None else os.fsencode(photo.journal) for photo in each],
+        "more": [_rare(photo) for photo in each],
+        "lines": [lines(photo) or None for photo in each],
+    }
     return pa.table(columns, schema=_schema())
 
 
@@ -75,8 +76,11 @@ def _path(text: bytes) -> Any:
     return None if text is None else Path(os.fsdecode(text))
 
 
-def _rare(job: Job) -> bytes | None:
-    told = {name: getattr(job, name) for name in _RARE if getattr(job, name) != getattr(Job, name)}
+def _rare(photo: Job | Line) -> bytes | None:
+    if isinstance(photo, Line):
+        told = {} if photo.trouble is None else {"problem": photo.problem}
+    else:
+        told = {name: getattr(photo, name) for name in _RARE if getattr(photo, name) != getattr(Job, name)}
     return pickle.dumps(told) if told else None
 
 

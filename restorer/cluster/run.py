@@ -14,6 +14,7 @@ from restorer.batch.estimate import Load, load_of
 from restorer.batch.existing import Survey
 from restorer.batch.outlook import Outlook
 from restorer.batch.outputs import is_original
+from restorer.batch.plan import Line, PlannedJobs
 from restorer.batch.results import Results, target_of
 from restorer.batch.run import Batch, Course, Listeners
 from restorer.batch.summary import Summary
@@ -165,7 +166,7 @@ class _ClusterCourse:
         self._loads = loads
         self._summary = summary
         self._listeners = listeners
-        self._folders: set[Path] = set()
+        self._folders: set[str] = set()
         self._heard = bytearray()
         self._over = False
 
@@ -195,7 +196,7 @@ class _ClusterCourse:
             raise
         finally:
             for folder in self._folders:
-                temporary.remove_abandoned(folder)
+                temporary.remove_abandoned(Path(folder))
             if self._remote is not None:
                 self._remote.merge()
 
@@ -221,22 +222,24 @@ class _ClusterCourse:
         if loads is None:
             loads = [load_of(job, self._wish.options, skipped=self._results.is_there(job)) for job in jobs]
         self._heard = bytearray(len(loads))
-        photos = ((each, weight(load)) for each, load in zip(enumerate(jobs), loads, strict=True))
-        found = blocks(photos, sum(map(weight, loads)), self._workers)
+        photos: Iterable[Job | Line] = jobs.lines() if isinstance(jobs, PlannedJobs) else jobs
+        weighed = ((each, weight(load)) for each, load in zip(enumerate(photos), loads, strict=True))
+        found = blocks(weighed, sum(map(weight, loads)), self._workers)
         for number, block in enumerate(found):
-            self._folders.update(target_of(job).parent for _, job in block.items)
-            photos_of = [(place, self._guarded(job)) for place, job in block.items]
+            self._folders.update(os.path.dirname(photo.target or "") for _, photo in block.items)  # noqa: PTH120 - quick
+            photos_of = [(place, self._guarded(photo)) for place, photo in block.items]
             yield rows.table(number, photos_of, self._lines), block.weight
 
-    def _lines(self, job: Job) -> bytes:
+    def _lines(self, photo: Job | Line) -> bytes:
         """Return what the journal of a store says of a photo; a worker reads those of disks itself."""
-        journal = self._results.journal(job) if job.journal in self._results.mirrors else None
-        return b"" if journal is None else journal.lines(target_of(job))
+        journal = self._results.journal(photo) if photo.journal in self._results.mirrors else None
+        return b"" if journal is None or photo.target is None else journal.lines(photo.target)
 
-    def _guarded(self, job: Job) -> Job:
-        """Return a job that says so where its result would take the place of one of the photos."""
-        photos, target = self._results.photos, target_of(job)
+    def _guarded(self, photo: Job | Line) -> Job | Line:
+        """Return a photo that says so where its result would take the place of one of the photos."""
+        photos = self._results.photos
+        if not photos or photo.problem is not None or isinstance(photo, Line):  # of a plan they are not known
+            return photo
+        target = target_of(photo)
         there = header_of(target, 0).identity if is_store(target) else identity(target)
-        if photos and job.problem is None and there is not None and there in photos:
-            return replace(job, problem=is_original(target))
-        return job
+        return replace(photo, problem=is_original(target)) if there is not None and there in photos else photo

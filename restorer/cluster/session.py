@@ -34,6 +34,9 @@ EVERY = 0.2
 """Seconds between two questions to the ledger."""
 KNOCKING = 10.0
 """Seconds that a cluster may take to answer at all."""
+STARTING, STARTS = "60", 3
+"""Seconds that a machine may take to start its part of a cluster, and how often that is tried: Ray's own 30, once, are
+too few for a busy one, where Ray's processes give each other up."""
 STORE = 512 * 2**20
 """Bytes of the object store of a cluster that a run starts for itself: it holds paths, not pictures."""
 
@@ -117,6 +120,7 @@ def _alone(log: Path) -> None:
         stream.flush()
         os.dup2(said, stream.fileno())
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of a run without being asked
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", STARTING)
 
 
 @contextmanager
@@ -128,7 +132,7 @@ def _joined(order: Order) -> Iterator[Any]:
     try:
         _knock(order.address)
         if order.address == LOCAL:
-            ray.init(**quiet, object_store_memory=STORE, num_cpus=_cores(order))
+            _started(ray, object_store_memory=STORE, num_cpus=_cores(order), **quiet)
         else:
             ray.init(address=order.address, **quiet)
     except Exception as error:
@@ -144,6 +148,20 @@ def _joined(order: Order) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _started(ray: Any, **given: Any) -> None:
+    """Start a cluster on this machine; one that does not come up is tried again."""
+    for left in range(STARTS - 1, -1, -1):
+        try:
+            ray.init(**given)
+        except Exception:  # Ray has no class for it
+            logging.getLogger("ray").exception("the cluster has not come up")
+            ray.shutdown()
+            if left == 0:
+                raise
+        else:
+            return
 
 
 def _knock(address: str) -> None:

@@ -13,10 +13,10 @@ from typing import Literal
 from restorer.errors import HashMismatchError, RestorerError, WeightsUnavailableError
 from restorer.storage import digest as digests
 from restorer.storage.folders import cache_folder, hub_endpoint, is_offline
-from restorer.weights import hub, ledger, mirror, native_file
+from restorer.weights import hub, ledger, mirror, native_file, objects
 from restorer.weights.progress import OnProgress, Progress, announcement, megabytes
 from restorer.weights.reach import SourceError, unreachable
-from restorer.weights.sources import FileSource, HubSource, PackageSource, RemoteSource, Source, UrlSource
+from restorer.weights.sources import FileSource, HubSource, PackageSource, RemoteSource, Source, StoreSource, UrlSource
 from restorer.weights.table import Table
 from restorer.weights.terms import acknowledged
 
@@ -54,7 +54,7 @@ def located(table: Table) -> list[tuple[Source, Path]]:
     for source in table.parsed_sources():
         if isinstance(source, HubSource):
             path = hub.find(source)
-        elif isinstance(source, UrlSource):
+        elif isinstance(source, UrlSource | StoreSource):
             path = mirror.place(table, source)
         else:
             path = source.path
@@ -139,7 +139,7 @@ def fetch(table: Table, *, offline: bool = False, on_progress: OnProgress | None
     if path := cached(table):
         return path
     failures = _local_failures(table)
-    remote = [source for source in table.parsed_sources() if isinstance(source, HubSource | UrlSource)]
+    remote = [source for source in table.parsed_sources() if isinstance(source, RemoteSource)]
     if not remote:
         raise _error(table, failures)
     if is_offline(offline):
@@ -151,7 +151,7 @@ def fetch(table: Table, *, offline: bool = False, on_progress: OnProgress | None
             f"{table.name} is not downloaded before you accept this: {table.acknowledge}",
             f"Type `restore models pull {table.name} --accept-license` if you do.",
         )
-    silent = unreachable([_address(source) for source in remote])
+    silent = _silent(remote)
     if len(silent) == len({_address(source) for source in remote}):
         raise _error(table, [*failures, *(Failure(_host(source), silent[_address(source)]) for source in remote)])
     tell = on_progress or _log_start
@@ -181,12 +181,11 @@ def missing(wanted: Iterable[Table], *, offline: bool = False) -> dict[str, Abse
     """
     away = [table for table in wanted if cached(table) is None]
     remote = {
-        table.name: [source for source in table.parsed_sources() if isinstance(source, HubSource | UrlSource)]
-        for table in away
+        table.name: [source for source in table.parsed_sources() if isinstance(source, RemoteSource)] for table in away
     }
     if is_offline(offline):
         return dict.fromkeys(remote, Absence("offline", f"{_asked_for(offline)} forbids fetching it"))
-    silent = unreachable({_address(source) for sources in remote.values() for source in sources})
+    silent = _silent([source for sources in remote.values() for source in sources])
     reasons = {}
     for table in away:
         sources = remote[table.name]
@@ -223,6 +222,11 @@ def _local_failures(table: Table) -> list[Failure]:
     return failures
 
 
+def _silent(sources: Iterable[RemoteSource]) -> dict[str, str]:
+    """Return the addresses whose host does not answer, and why; stores are asked when something is fetched."""
+    return unreachable({_address(source) for source in sources if not isinstance(source, StoreSource)})
+
+
 def _address(source: RemoteSource) -> str:
     return hub_endpoint() if isinstance(source, HubSource) else source.text
 
@@ -233,7 +237,7 @@ def _host(source: RemoteSource) -> str:
 
 def _download(table: Table, source: RemoteSource, tell: OnProgress) -> Path:
     """Return the verified file from one source; what does not match is deleted before `SourceError` says so."""
-    if isinstance(source, UrlSource):
+    if isinstance(source, UrlSource | StoreSource):
         return _from_mirror(table, source, tell)
     path = hub.download(table, source, tell, replace=hub.find(source) is not None)
     tell(Progress(table.name, hub.host(), "verify", path.stat().st_size, path.stat().st_size))
@@ -247,11 +251,14 @@ def _download(table: Table, source: RemoteSource, tell: OnProgress) -> Path:
     return path
 
 
-def _from_mirror(table: Table, source: UrlSource, tell: OnProgress) -> Path:
+def _from_mirror(table: Table, source: UrlSource | StoreSource, tell: OnProgress) -> Path:
     """Download beside the target, verify, then rename: a file under its final name was verified at least once."""
     target = mirror.place(table, source)
     resumed = mirror.part_of(target).exists()
-    part = mirror.download(table, source, target, tell)
+    if isinstance(source, StoreSource):
+        part, resumed = objects.download(table, source, target, tell), False
+    else:
+        part = mirror.download(table, source, target, tell)
     size = part.stat().st_size
     tell(Progress(table.name, source.host, "verify", size, size))
     actual = digests.sha256_of(part)

@@ -9,7 +9,7 @@ from restorer.storage import digest
 from restorer.storage.atomic import write_atomic
 from restorer.storage.folders import cache_folder
 from restorer.weights import hub, mirror
-from restorer.weights.sources import HubSource, Source, UrlSource
+from restorer.weights.sources import HubSource, Source, StoreSource, UrlSource
 
 
 def _note(path: Path) -> Path:
@@ -23,7 +23,7 @@ def mark(path: Path) -> None:
 
 def is_ours(source: Source, path: Path) -> bool:
     """Tell whether a file on this machine, found for a source, is a download of this tool."""
-    if isinstance(source, UrlSource):
+    if isinstance(source, UrlSource | StoreSource):
         return True
     return isinstance(source, HubSource) and _note(path).is_file()
 

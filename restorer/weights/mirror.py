@@ -22,7 +22,7 @@ from restorer.storage.folders import cache_folder
 from restorer.version import __version__
 from restorer.weights.progress import Progress, megabytes
 from restorer.weights.reach import SourceError
-from restorer.weights.sources import UrlSource
+from restorer.weights.sources import StoreSource, UrlSource
 from restorer.weights.table import Table
 
 _TIMEOUT = 10.0  # seconds without a byte
@@ -38,7 +38,7 @@ class _CutError(Exception):
     """The connection ended before the file did; what came is kept."""
 
 
-def place(table: Table, source: UrlSource) -> Path:
+def place(table: Table, source: UrlSource | StoreSource) -> Path:
     """Return where the file of a table lies once it is downloaded from a mirror and verified."""
     return cache_folder() / "weights" / f"{_slug(table.name)}-{table.wanted_hash[:8]}" / _slug(source.file)
 

@@ -1,4 +1,4 @@
-"""The four kinds of source that a table may name, read from their text."""
+"""The kinds of source that a table may name, read from their text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(?:@(?P<revision>[^@]+))?")
+STORES = ("s3://", "gs://", "gcs://", "abfs://", "az://", "hdfs://")
+"""What sources in stores begin with."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -39,6 +41,24 @@ class UrlSource:
 
 
 @dataclass(frozen=True)
+class StoreSource:
+    """An object in a store that fsspec opens: `s3://BUCKET/PATH`. Who may read it, this machine must know by itself."""
+
+    text: str
+
+    @property
+    def host(self) -> str:
+        """The store's part that holds it, as people read it."""
+        parts = urlsplit(self.text)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def file(self) -> str:
+        """The last part of the path, which names the file in the cache."""
+        return urlsplit(self.text).path.rsplit("/", 1)[-1] or "weights"
+
+
+@dataclass(frozen=True)
 class FileSource:
     """A file of the user's: `file:PATH`, absolute or relative to the toml. Never written, never deleted."""
 
@@ -59,8 +79,8 @@ class PackageSource:
         return Path(__file__).parents[1] / "data" / self.name
 
 
-Source = HubSource | UrlSource | FileSource | PackageSource
-RemoteSource = HubSource | UrlSource
+Source = HubSource | UrlSource | StoreSource | FileSource | PackageSource
+RemoteSource = HubSource | UrlSource | StoreSource
 LocalSource = FileSource | PackageSource
 
 
@@ -68,7 +88,7 @@ def parse(text: str, base: Path) -> Source:
     """Return the source that a text of weights.toml names; `base` is the folder of that toml.
 
     Raises:
-        ValueError: it is none of the four kinds; the message says why.
+        ValueError: it is none of these kinds; the message says why.
     """
     if text.startswith("hf://"):
         match = _HUB.fullmatch(text)
@@ -86,6 +106,11 @@ def parse(text: str, base: Path) -> Source:
         if address.scheme == "http" and address.hostname not in _LOOPBACK:
             raise ValueError("http:// is accepted for this machine only; use https://")
         return UrlSource(text)
+    if text.startswith(STORES):
+        address = urlsplit(text)
+        if not address.netloc or not address.path.strip("/"):
+            raise ValueError(f"an object in a store is written {address.scheme}://BUCKET/PATH")
+        return StoreSource(text)
     if text.startswith("file:"):
         path = Path(text.removeprefix("file:")).expanduser()
         return FileSource(text, path if path.is_absolute() else base / path)
@@ -94,4 +119,4 @@ def parse(text: str, base: Path) -> Source:
         if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
             raise ValueError("a package source is the plain name of a built-in file")
         return PackageSource(text, name)
-    raise ValueError("a source begins with hf://, https://, file: or package:")
+    raise ValueError("a source begins with hf://, https://, s3://, file: or package:")

@@ -18,6 +18,7 @@ from restorer.cluster.remote import header_of
 from tests.support.albums import Album, files, picture
 from tests.support.cluster import HereLink
 from tests.support.in_process import Done, restore
+from tests.support.s3 import allow, s3_server
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 fsspec = pytest.importorskip("fsspec", reason="the extra `cluster` is not installed")
@@ -49,15 +50,6 @@ def tree(tmp_path: Path) -> Album:
     return made
 
 
-def s3_server() -> Iterator[str]:
-    """Yield the address of a stand-in of S3 on this machine."""
-    server = pytest.importorskip("moto.server", reason="moto is not installed").ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["memory", "s3", "file"])
 def store(
     request: pytest.FixtureRequest, tree: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -68,10 +60,7 @@ def store(
     server = s3_server() if request.param == "s3" else iter([""])
     at = next(server)
     if at:
-        pytest.importorskip("s3fs", reason="the extra `cluster` is not installed")
-        told = {"ENDPOINT_URL": at, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}
-        for name, value in told.items():
-            monkeypatch.setenv(f"AWS_{name}", value)
+        allow(monkeypatch, at)
         fsspec.filesystem("s3", skip_instance_cache=True).mkdir(bucket)
     system, path = stores.opened(f"{address}/album")
     for photo in (*tree.good, *tree.broken):
