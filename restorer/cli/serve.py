@@ -11,7 +11,7 @@ import typer
 from restorer.cli.console import messages, note, say, shown
 from restorer.cli.declared import shared
 from restorer.cli.paths import out_path
-from restorer.cli.settings import Configured
+from restorer.cli.settings import Configured, of_presets
 from restorer.errors import UsageError
 from restorer.options import Options
 
@@ -67,7 +67,7 @@ def serve(
     )
     token = os.environ.get(TOKEN) or None
     place = Place(host, port, names(allow_host or ()), token)
-    server = Server(options, place, out=out, say=say)
+    server = Server(options, place, out=out, presets=of_presets(note), say=say)
     address = server.address()
 
     def ready() -> None:

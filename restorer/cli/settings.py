@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from restorer.cli import restore_toml as config
 from restorer.cli.plain_values import read_plainly
 from restorer.cli.request import PHOTO_OPTIONS
 from restorer.cli.signatures import Parameter, parameters
-from restorer.errors import RestorerError
+from restorer.errors import RestorerError, UsageError
+from restorer.options import Options
 from restorer.options import declared as declarations
 from restorer.options.sizes import SIZES, both
 
@@ -33,12 +34,31 @@ def load(arguments: Sequence[str] = ()) -> dict[str, config.Setting]:
     Raises:
         UsageError: a file is wrong, or there is no such preset.
     """
+    options = _options()
+    return presets.under(config.load(options), options, arguments)
+
+
+def _options() -> list[config.Option]:
+    """Return the options that files may set, as their reader takes them."""
     words = {each.long: each.values for owner in PHOTO_OPTIONS for each in declarations(owner).values()}
-    options = [
+    return [
         config.Option(each.long, each.kind, each.many, words[each.long], each.kind is Path and each.long not in READ)
         for each in photo_options()
     ]
-    return presets.under(config.load(options), options, arguments)
+
+
+def of_presets(say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Return what each preset sets of a photo's options, by field; one whose file is wrong is said and left out."""
+    options, fields = _options(), {each.long: name for name, each in declarations(Options).items()}
+    found: dict[str, dict[str, Any]] = {}
+    for name in presets.names():
+        try:
+            settings = presets.load(name, options)
+        except UsageError as error:
+            say(f"The preset {name} is left out: {error.message}")
+            continue
+        found[name] = {fields[long]: setting.value for long, setting in settings.items() if long in fields}
+    return found
 
 
 typed: list[str] = []

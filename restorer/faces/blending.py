@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class Blending:
         pictures = sum(each.picture.nbytes + each.mask.nbytes for each in self.faces.values())
         return pictures + (0 if self._before is None else 2 * self._before.nbytes)
 
-    def again(self, number: int, strength: float) -> tuple[Box, np.ndarray]:
+    def again(self, number: int, strength: float, also: Collection[int] = ()) -> tuple[Box, np.ndarray]:
         """Return the part of the result that a face changes, with that face blended in by another strength.
 
         Only this part is computed, with the faces that reach into it. Where one of these holds on to detail that a
@@ -74,6 +75,7 @@ class Blending:
         Args:
             number: of the face, one of `faces`.
             strength: 0 to 1.
+            also: faces that have this strength too, where they reach into the part.
 
         Returns:
             The box and its pixels (h, w, 3), of the canvas's type.
@@ -88,7 +90,7 @@ class Blending:
             (left, top), (right, bottom) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
             self._scratch[top:bottom, left:right] = self._before[top:bottom, left:right]
             for other, face in near.items():
-                face.put(self._scratch, strength if other == number else face.strength)
+                face.put(self._scratch, strength if other == number or other in also else face.strength)
             x0, y0, x1, y1 = wanted.box
             return wanted.box, self._scratch[y0:y1, x0:x1].copy()
 

@@ -86,6 +86,18 @@ def _controls(name: str) -> tuple[str, ...]:
     return architecture.controls if isinstance(architecture, FaceArchitecture) else ()
 
 
+def models_at_hand() -> list[str]:
+    """Return the face restorers that can be tried without a download."""
+    from restorer.report import trial
+
+    return trial.at_hand()
+
+
+def offered_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some options that a request may set."""
+    return {name: value for name, value in values.items() if name in offered()}
+
+
 # ----------------------------------------------------------------------------------------------------------- reading
 
 

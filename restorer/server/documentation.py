@@ -116,8 +116,9 @@ def described() -> dict[str, Any]:
             "delete": _operation("Remove a photo with all that was made of it.", {"204": _NOTHING}),
         },
         "/photos/{photo}/jobs": {"post": _operation(
-            "Restore a photo that is here once more, in another way; `instead` gives up what else is to be done to it.",
-            accepted, body=_body("Options", _JSON, _FORM), query=("instead",))},
+            "Restore a photo that is here once more, in another way; `instead` gives up what else is to be done to it; "
+            "a job that is `aside` is a try, which does not become the photo's latest.",
+            accepted, body=_body("Options", _JSON, _FORM), query=("instead", "aside"))},
         "/photos/{photo}/file": {"get": _operation("The photo, as a browser shows it.", {"200": _PICTURE})},
         "/photos/{photo}/mask": {
             "get": _operation("The drawing of what is damaged in it.", {"200": _PICTURE}),
@@ -136,8 +137,9 @@ def described() -> dict[str, Any]:
         "/jobs/{job}/record": {"get": _operation("The record, as `restore --json` prints it.", {"200": _says("It.")})},
         "/jobs/{job}/faces": {"get": _operation("The photo's faces.", {"200": _says("They.", "Face", many=True)})},
         "/jobs/{job}/faces/{face}": {"get": _operation(
-            "A face's part of the result with another strength, while it is kept; `X-Box` says where.",
-            {"200": _PICTURE}, query=("strength",))},
+            "A face's part of the result with another strength, while it is kept; `X-Box` says where; `also` names "
+            "other faces that have that strength too.",
+            {"200": _PICTURE}, query=("strength", "also"))},
         "/jobs/{job}/save": {"post": _operation("Write the result into the folder of `restore serve -o`.",
                                                 {"200": _says("Where it is.")})},
         "/events": {"get": _operation("What happens to all of your photos.", {"200": _STREAM})},

@@ -115,6 +115,8 @@ class Interface(JobAddresses):
         told = {
             "version": __version__,
             "options": await run_in_threadpool(choices.described, service.options),
+            "at_hand": await run_in_threadpool(choices.models_at_hand),
+            "presets": {name: choices.offered_of(preset) for name, preset in service.presets.items()},
             "limits": {"bytes": limits.upload, "pixels": limits.pixels, "waiting": limits.waiting_each},
             "saves": service.out is not None,
             "folder": None if service.out is None else service.out.name or str(service.out),
@@ -135,8 +137,8 @@ class Interface(JobAddresses):
         """Let a photo that is here be restored once more, in another way."""
         upload = self._upload(request)
         given = await fields(request)
-        instead = request.query_params.get("instead", "") not in ("", "0", "false")
-        job = await run_in_threadpool(lambda: self._service.submit(upload, given, instead=instead))
+        instead, aside = (request.query_params.get(name, "") not in ("", "0", "false") for name in ("instead", "aside"))
+        job = await run_in_threadpool(lambda: self._service.submit(upload, given, instead=instead, aside=aside))
         return self._accepted(job)
 
     async def restore(self, request: Request) -> Response:
@@ -180,7 +182,7 @@ class Interface(JobAddresses):
     async def photos(self, request: Request) -> Response:
         """List the photos that whoever asks has sent, each with its latest job."""
         client = request.state.client
-        latest = {job.upload: job.as_dict() for job in self._service.jobs(client)}
+        latest = {job.upload: job.as_dict() for job in self._service.jobs(client) if not job.aside}
         told = [{**each.as_dict(), "job": latest.get(each)} for each in self._service.album.of(client)]
         return JSONResponse({"photos": told}, headers=PRIVATE)
 

@@ -84,17 +84,21 @@ class JobAddresses:
         return JSONResponse(job.upload.faces, headers=PRIVATE)
 
     async def face(self, request: Request) -> Response:
-        """Answer with a face's part of a result as it looks with another strength, and where that is."""
+        """Answer with a face's part of a result as it looks with another strength, and where that is.
+
+        Faces that are named as `also` have that strength too, where they reach into that part.
+        """
         job = self._job(request)
         try:
             face, strength = int(request.path_params["face"]), float(request.query_params.get("strength", "1"))
+            also = {int(each) for each in request.query_params.get("also", "").split(",") if each}
         except ValueError:
             raise BadRequestError(
                 "A face is a number, and so is its strength.", "Ask for /faces/2?strength=0.5."
             ) from None
         if not 0 <= strength <= 1:
             raise BadRequestError(f"The strength {strength:g} is outside its range.", "Use 0 to 1.")
-        box, picture = await run_in_threadpool(self._service.blended, job, face, strength)
+        box, picture = await run_in_threadpool(self._service.blended, job, face, strength, also)
         return Response(picture, media_type="image/png", headers={**PRIVATE, "X-Box": ",".join(map(str, box))})
 
     async def save(self, request: Request) -> Response:

@@ -119,6 +119,7 @@ class Job:
         name: of the result.
         wanted: False once it is to be given up.
         attended: whether a page was open that waits for it.
+        aside: whether it is one of several tries, and nothing that the photo is shown as.
     """
 
     upload: Upload
@@ -137,6 +138,7 @@ class Job:
     bytes: int = 0
     wanted: bool = True
     attended: bool = False
+    aside: bool = False
     began: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -166,6 +168,7 @@ class Job:
             "seconds_left": None if self.left is None else round(self.left, 1),
             "options": self._told_options(),
             "command": self.command,
+            "aside": self.aside,
             "bytes": self.bytes,
             **{name: told.get(name) for name in ("output_size", "model", "faces", "warnings", "error", "reason")},
             "seconds": told.get("seconds", {}).get("total"),

@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from restorer.options import Options, sizes
 from restorer.server import choices
@@ -25,6 +25,11 @@ from restorer.server.memory import Memory
 from restorer.server.refusals import BusyError, NotReadyError, UnknownThingError
 from restorer.server.working import Worker
 
+if TYPE_CHECKING:
+    from restorer.faces.blending import Box
+
+Given = Mapping[str, Any] | None
+"""Options of a request, as they came."""
 KEPT_JOBS = 8
 """Finished jobs of a photo whose results are kept; older ones go."""
 
@@ -35,6 +40,7 @@ class Service:
     Args:
         options: what holds where a request says nothing.
         out: the folder that results are saved into when a page asks for it; None = there is none.
+        presets: named sets of options that a page offers.
         limits: how much is taken on.
         parent: where uploads lie; None = the system's place for temporary files.
         say: tells the user of the machine one line.
@@ -48,11 +54,12 @@ class Service:
         options: Options,
         *,
         out: Path | None = None,
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
         limits: Limits | None = None,
         parent: Path | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self.options, self.out = options, out
+        self.options, self.out, self.presets = options, out, presets or {}
         self.limits = limits or Limits()
         self.exchange = Exchange()
         self._say = say
@@ -110,13 +117,14 @@ class Service:
 
     # -------------------------------------------------------------------------------------------------------- jobs
 
-    def submit(self, upload: Upload, given: Mapping[str, Any] | None = None, *, instead: bool = False) -> Job:
+    def submit(self, upload: Upload, given: Given = None, *, instead: bool = False, aside: bool = False) -> Job:
         """Let a photo be restored.
 
         Args:
             upload: the photo.
             given: options, as `restorer.server.choices.read` takes them.
             instead: give up what else is to be done to this photo.
+            aside: it is a try; what the photo is shown as stays.
 
         Raises:
             UsageError: the options make no sense.
@@ -131,7 +139,7 @@ class Service:
         self._worker.check(options)
         if upload.size is not None:
             check_size(sizes.result_size(options, upload.size), self.limits.pixels, result=True)
-        job = Job(upload, options, choices.command(upload.name, options, self.options))
+        job = Job(upload, options, choices.command(upload.name, options, self.options), aside=aside)
         with self._lock:
             mine = [each for each in self._jobs.values() if each.upload is upload]
             for each in mine if instead else []:
@@ -142,7 +150,7 @@ class Service:
                 raise BusyError("Too many photos are waiting already.", "Ask again later.", self._patience(len(active)))
             job.attended = self._pages[job.client] > 0
             self._jobs[job.identity] = job
-            self._drop_old([each for each in mine if each.is_over])
+            self._drop_old(sorted((each for each in mine if each.is_over), key=lambda each: not each.aside))
             self._queue.put(job)
         self.tell_order()
         return job
@@ -193,9 +201,9 @@ class Service:
             self.end(job, "cancelled")
             self.tell_order()
 
-    def blended(self, job: Job, face: int, strength: float) -> tuple[tuple[int, int, int, int], bytes]:
+    def blended(self, job: Job, face: int, strength: float, also: Collection[int] = ()) -> tuple[Box, bytes]:
         """Return a face's part of a result with another strength; see `restorer.server.working.Worker.blended`."""
-        return self._worker.blended(job, face, strength)
+        return self._worker.blended(job, face, strength, also)
 
     @contextmanager
     def attended(self, client: str) -> Iterator[None]:

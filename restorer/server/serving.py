@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from restorer.errors import MissingPackageError, UsageError
 from restorer.formatting import install_line
@@ -65,6 +65,7 @@ class Server:
         options: what holds where a request says nothing.
         place: where it is reached.
         out: the folder that results are saved into; None = there is none.
+        presets: named sets of options that the page offers.
         limits: how much is taken on.
         say: tells the user one line.
 
@@ -79,6 +80,7 @@ class Server:
         place: Place,
         *,
         out: Path | None = None,
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
         limits: Limits | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -88,6 +90,7 @@ class Server:
         self.port: int = self._socket.getsockname()[1]
         self.keys = Keys(place.token, always=place.is_open)
         self._options, self._out, self._limits = options, out, limits or Limits()
+        self._presets = presets
         self._running: uvicorn.Server | None = None
         self._stopped = False
 
@@ -114,7 +117,7 @@ class Server:
         from restorer.server.interface import application
         from restorer.server.service import Service
 
-        service = Service(self._options, out=self._out, limits=self._limits, say=self._say)
+        service = Service(self._options, out=self._out, presets=self._presets, limits=self._limits, say=self._say)
         try:
             app = Guard(
                 application(service),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,7 @@ class Worker:
                 photo, options=options, record=record, format=format, on_stage=course, blending=blending
             )
             if blending is not None and blending.faces:
-                self._memory.put(("blending", upload.identity), (job, blending), blending.bytes)
+                self._memory.put(_blending_of(job), (job, blending), blending.bytes)
             course("write", 0.0)
             with record.timed("total"), record.timed("write"):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -132,10 +132,17 @@ class Worker:
                 record.warn(*result.save(target, format=format))
             job.bytes, job.output = target.stat().st_size, target
             record.output = job.name
-            upload.faces = looking.faces_of(record) if options.model != "none" else upload.faces
+            if options.model != "none" and not job.aside:
+                upload.faces = looking.faces_of(record)
 
-    def blended(self, job: Job, face: int, strength: float) -> tuple[Box, bytes]:
+    def blended(self, job: Job, face: int, strength: float, also: Collection[int] = ()) -> tuple[Box, bytes]:
         """Return what a face's part of a result looks like with another strength: its box, and a picture's file.
+
+        Args:
+            job: whose result it is.
+            face: its number.
+            strength: of it, and of the faces `also` where they reach into that part.
+            also: numbers of faces.
 
         Raises:
             NotReadyError: what it takes is kept no longer; another job for the photo brings it again.
@@ -143,11 +150,11 @@ class Worker:
         from restorer.faces.blending import Blending
         from restorer.photo import color
 
-        kept = self._memory.peek(("blending", job.upload.identity))
+        kept = self._memory.peek(_blending_of(job))
         blending: Blending | None = kept[1] if kept is not None and kept[0] is job else None
         if blending is None or face not in blending.faces:
             raise NotReadyError("This face cannot be shown in another way at the moment.", "Restore the photo anew.")
-        box, pixels = blending.again(face, strength)
+        box, pixels = blending.again(face, strength, also)
         profile = color.profile_meant(self._opened(job.upload))
         return box, looking.as_file(pixels, profile)
 
@@ -178,6 +185,11 @@ def result_name(upload: Upload, format: str) -> str:
     """Return what the result of a photo is called, as the command line calls it."""
     name = Path(upload.name)
     return f"{name.stem}_restored{suffix_for(format, name.suffix)}"
+
+
+def _blending_of(job: Job) -> tuple[str, ...]:
+    """Return under which name the faces of a job's result are remembered: those of a try beside those of the photo."""
+    return ("try" if job.aside else "blending"), job.upload.identity
 
 
 class _Course:

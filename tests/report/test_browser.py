@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.browser import Browser
+from tests.support.browser import Browser, axe_core
 from tests.support.report_pages import AFTER, BEFORE, failed, page, plain, record
 
 EVIL = '"><img src=x onerror="window.evil=1"><script>window.evil=1;.jpg'
@@ -217,12 +216,7 @@ def test_a_name_that_gets_past_the_escaping_would_still_not_run(desktop: Browser
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The accessibility checker axe-core, which is not part of this repository."""
-    places = [Path(os.environ.get("RESTORER_AXE", "node_modules/axe-core/axe.min.js"))]
-    places.append(Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js")
-    for place in places:
-        if place.is_file():
-            return place.read_text(encoding="utf-8")
-    pytest.skip("axe-core is not here: `npm install axe-core`, or let $RESTORER_AXE name axe.min.js")
+    return axe_core()
 
 
 @pytest.mark.parametrize("kind", ["desktop", "phone"])

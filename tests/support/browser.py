@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -27,7 +28,18 @@ from PIL import Image
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key under which the protocol hands out elements (W3C WebDriver, 12.1)."""
 KEYS = {"left": "\ue012", "right": "\ue014", "home": "\ue011", "end": "\ue010", "tab": "\ue004", "enter": "\ue007",
+        "up": "\ue013", "down": "\ue015",
         "escape": "\ue00c"}  # fmt: skip
+
+
+def axe_core() -> str:
+    """Return the script of the accessibility checker axe-core; the test that asks is skipped where it is not."""
+    places = [Path(os.environ.get("RESTORER_AXE", "node_modules/axe-core/axe.min.js"))]
+    places.append(Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js")
+    for place in places:
+        if place.is_file():
+            return place.read_text(encoding="utf-8")
+    pytest.skip("axe-core is not here: `npm install axe-core`, or let $RESTORER_AXE name axe.min.js")
 
 
 class Browser:

@@ -3,10 +3,16 @@ import * as api from "./api.js";
 
 const SIDE_BY_SIDE = 2;
 const listeners = new Set();
+const asides = new Set();
 let made = 0;
 
 export const album = { photos: [], current: null, about: null };
 export const onChange = (listener) => listeners.add(listener);
+// Hears of jobs that are tries, until the function that is returned is called.
+export const onAside = (listener) => {
+  asides.add(listener);
+  return () => asides.delete(listener);
+};
 export const tell = (photo, what = "photo") => listeners.forEach((each) => each(photo, what));
 
 export class Photo {
@@ -157,6 +163,9 @@ export function hear(kind, facts) {
   if (kind === "photo") {
     if (!photo) return void earlier.set(facts.photo, facts);
     photo.facts = facts;
+  } else if (kind === "job" && facts.aside) {
+    asides.forEach((each) => each(facts));
+    return;
   } else if (kind === "job") {
     if (!photo) return void earlier.set(facts.job, facts);
     if (photo.removed.has(facts.job)) return;

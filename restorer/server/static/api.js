@@ -27,9 +27,13 @@ export const cancel = (job) => call("DELETE", `/jobs/${job}`);
 export const save = (job) => call("POST", `/jobs/${job}/save`);
 export const again = (photo, options) => call("POST", `/photos/${photo}/jobs?instead=1`, options, true);
 
-// A face's part of a result with another strength: where it is, and its picture; null where that is kept no longer.
-export async function blended(job, face, strength) {
-  const answer = await fetch(`/jobs/${job}/faces/${face}?strength=${strength}`);
+// A try: a job beside the one that is shown.
+export const aside = (photo, options) => call("POST", `/photos/${photo}/jobs?aside=1`, options, true);
+
+// A face's part of a result with another strength, which others have too: where it is, and its picture; null where that
+// is kept no longer.
+export async function blended(job, face, strength, also = []) {
+  const answer = await fetch(`/jobs/${job}/faces/${face}?strength=${strength}&also=${also.join(",")}`);
   if (!answer.ok) return null;
   return { box: answer.headers.get("X-Box").split(",").map(Number), picture: await answer.blob() };
 }

@@ -24,6 +24,8 @@ export class Drawing {
   choose(mode) {
     if (mode && !this.viewer.photo?.facts.size) return;
     this.mode = mode;
+    this.start = this.typed = null;
+    this.rubber.hidden = true;
     const damage = mode === "brush" || mode === "erase";
     byId("viewer").classList.toggle("drawing", Boolean(mode));
     byId("draw-face").setAttribute("aria-pressed", mode === "face");
@@ -32,9 +34,55 @@ export class Drawing {
     byId("erase").setAttribute("aria-pressed", mode === "erase");
     byId("brushes").hidden = !damage;
     byId("hint").hidden = !mode;
-    byId("hint").textContent = mode ? t(mode === "face" ? "draw_face_how" : "draw_damage_how") : "";
+    byId("hint").textContent = !mode ? "" : mode === "face" ? `${t("draw_face_how")} ${t("draw_face_keys")}` : t("draw_damage_how");
     if (mode) this.say(byId("hint").textContent);
+    if (mode === "face") byId("viewer").focus({ preventScroll: true }); // for who has no mouse
     this.show(this.viewer.photo);
+  }
+
+  // A box by keys alone: Enter shows one in the middle of what is seen, arrows move it, with Shift they change its size.
+  key(event) {
+    if (this.mode !== "face" || event.ctrlKey || event.metaKey || event.altKey) return false;
+    const { facts } = this.viewer.photo;
+    const step = Math.max(1, Math.round(Math.max(...facts.size) / 100));
+    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    if (event.key === "Enter" && !this.start) this.typed = this.middle(facts.size);
+    else if (event.key === "Enter") return this.take(event);
+    else if (event.key in moves && this.start) {
+      const [x, y] = moves[event.key];
+      const far = [this.typed[0] + x, this.typed[1] + y];
+      if (event.shiftKey) this.typed = far.map((each, i) => Math.min(Math.max(each, this.start[i] + LEAST), facts.size[i]));
+      else {
+        const by = [x, y].map((each, i) => Math.min(Math.max(each, -this.start[i]), facts.size[i] - this.typed[i]));
+        this.start = this.start.map((each, i) => each + by[i]);
+        this.typed = this.typed.map((each, i) => each + by[i]);
+      }
+    } else return false;
+    event.preventDefault();
+    this.draft(this.typed);
+    const [left, top, width, height] = this.box(this.typed);
+    this.say(t("box_now", { x: left, y: top, w: width, h: height }));
+    return true;
+  }
+
+  // Begins a box of a fifth of the photo in the middle of what is seen; returns its far corner.
+  middle(size) {
+    const { place, size: shown, viewer } = this.viewer;
+    const unit = size[0] / shown[0];
+    const half = Math.max(Math.round(Math.min(...size) / 10), LEAST);
+    const centre = [viewer.clientWidth / 2 - place.x, viewer.clientHeight / 2 - place.y].map((each, i) =>
+      Math.round(Math.min(Math.max((each / place.scale) * unit, half), size[i] - half)));
+    this.start = centre.map((each) => each - half);
+    return centre.map((each) => each + half);
+  }
+
+  take(event) {
+    const { photo } = this.viewer;
+    const [x, y, width, height] = this.box(this.typed);
+    event.preventDefault();
+    this.choose(null);
+    if (Math.min(width, height) >= LEAST) this.onBox(photo, `${x},${y},${width},${height}`);
+    return true;
   }
 
   // Another photo has its own drawing.
@@ -63,6 +111,7 @@ export class Drawing {
 
   begin(event) {
     if (!this.mode || event.button > 0) return false;
+    this.typed = null;
     byId("viewer").setPointerCapture(event.pointerId);
     this.start = this.last = this.at(event);
     if (this.mode !== "face") this.stroke(this.last);
@@ -70,7 +119,7 @@ export class Drawing {
   }
 
   go(event) {
-    if (!this.start) return false;
+    if (!this.start || this.typed) return false;
     const here = this.at(event);
     if (this.mode === "face") this.draft(here);
     else this.stroke(here);
@@ -79,7 +128,7 @@ export class Drawing {
   }
 
   end(event) {
-    if (!this.start) return false;
+    if (!this.start || this.typed) return false;
     const { photo } = this.viewer;
     if (this.mode === "face") {
       const [x, y, width, height] = this.box(this.at(event));

@@ -5,11 +5,15 @@ import { make } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { Panel, stateOf } from "./panel.js";
 import { LANGUAGES, choose, language, load, t } from "./texts.js";
+import { Tries } from "./tries.js";
 import { Viewer } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
 const viewer = new Viewer({ onFace: lookAt });
-const panel = new Panel({ say, onFace: lookAt, onStrength: (...given) => viewer.blend(...given) });
+const tries = new Tries({ say, onChosen: (photo) => panel.values(photo) });
+const panel = new Panel({
+  say, onFace: lookAt, onStrength: (...given) => viewer.blend(...given), onTry: (...given) => tries.show(...given),
+});
 const rows = new Map();
 new Drawing(viewer, {
   say,

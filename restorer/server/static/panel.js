@@ -12,8 +12,9 @@ const SEARCHES = ["pulse", "mganprior"]; // they search for minutes, and for who
 const later = debounced((photo) => restore(photo), 150);
 
 export class Panel {
-  constructor({ say, onFace, onStrength }) {
+  constructor({ say, onFace, onStrength, onTry }) {
     this.onStrength = onStrength;
+    this.onTry = onTry;
     this.root = document.getElementById("panel");
     this.say = say;
     this.onFace = onFace;
@@ -27,7 +28,7 @@ export class Panel {
       this.drawn = photo;
       this.open = this.root.querySelector("details")?.open ?? false;
       this.root.replaceChildren(
-        this.head(), this.faceCard(), this.size(), this.faces(), this.print(), this.file(), this.more(), this.command(), this.actions(),
+        this.head(), this.faceCard(), this.presets(), this.size(), this.faces(), this.print(), this.file(), this.more(), this.command(), this.actions(),
       );
       this.values(photo);
     }
@@ -135,7 +136,7 @@ export class Panel {
       value.textContent = typeof now === "number" ? `${Math.round(100 * now)} %` : t("automatic");
       input.oninput = () => {
         value.textContent = `${Math.round(100 * input.value)} %`;
-        if (name === "strength") this.onStrength(photo, face, Number(input.value));
+        if (name === "strength") this.onStrength(photo, [face], Number(input.value));
         change(name, Number(input.value));
       };
       const ends = make("div", { class: "ends", "aria-hidden": "true" }, make("span", {}, least), make("span", {}, most));
@@ -143,7 +144,38 @@ export class Panel {
     };
     slide("strength", t("weak"), t("strong"));
     if ((model.controls[photo.valueFor(face, "model")] ?? []).includes("fidelity")) slide("fidelity", t("beautiful"), t("faithful"));
-    return [make("div", { class: "own", role: "group", "aria-label": t("face", { n: face }) }, ...rows)];
+    const several = make("button", { type: "button", class: "several" }, t("try"));
+    several.onclick = () => this.onTry(photo, face);
+    return [make("div", { class: "own", role: "group", "aria-label": t("face", { n: face }) }, ...rows, several)];
+  }
+
+  // A preset sets its options, and gives the others back to what they are without it.
+  presets() {
+    const names = Object.keys(album.about.presets);
+    const shown = (name) => (has(`preset.${name}`) ? t(`preset.${name}`) : name);
+    const input = make("select", { id: "preset" }, make("option", { value: "" }, t("preset.none")));
+    for (const name of names) input.append(make("option", { value: name }, shown(name)));
+    input.onchange = () => {
+      const of = Object.values(album.about.presets).flatMap(Object.keys);
+      for (const name of of) delete this.drawn.choices[name];
+      for (const [name, value] of Object.entries(album.about.presets[input.value] ?? {})) chooseFor(this.drawn, name, value);
+      this.values(this.drawn);
+      tell(this.drawn);
+      later(this.drawn);
+    };
+    this.preset = input;
+    const part = make("section", {}, make("div", { class: "row" }, make("label", { htmlFor: "preset" }, t("preset")), input));
+    part.hidden = !names.length;
+    return part;
+  }
+
+  // The preset whose options are chosen, all of them and no others of its kind; "" where none is.
+  presetOf(photo) {
+    const all = album.about.presets;
+    const of = new Set(Object.values(all).flatMap(Object.keys));
+    const wanted = (name, option) => (option in all[name] ? all[name][option] : defaultOf(option));
+    const differs = (name) => Object.entries(all[name]).some(([option, value]) => value !== defaultOf(option));
+    return Object.keys(all).find((name) => differs(name) && [...of].every((option) => valueOf(photo, option) === wanted(name, option))) ?? "";
   }
 
   size() {
@@ -263,8 +295,8 @@ export class Panel {
     input.oninput = () => {
       value.textContent = `${Math.round(100 * input.value)} %`;
       const { drawn } = this;
-      const face = drawn.found.length === 1 && drawn.restores(drawn.found[0]) ? drawn.found[0].number : null;
-      if (name === "strength" && face && !drawn.adjust.get(face)?.strength) this.onStrength(drawn, face, Number(input.value));
+      const faces = drawn.found.filter((face) => drawn.restores(face) && drawn.adjust.get(face.number)?.strength === undefined);
+      if (name === "strength" && faces.length) this.onStrength(drawn, faces.map((face) => face.number), Number(input.value));
       this.change(name, Number(input.value));
     };
     const row = this.row(option, input, value);
@@ -311,6 +343,7 @@ export class Panel {
     this.fidelity.hidden = !(controls[model] ?? []).includes("fidelity");
     if (this.fidelity.hidden && "fidelity" in photo.choices) delete photo.choices.fidelity;
     this.strength.hidden = model === "none";
+    this.preset.value = this.presetOf(photo);
     this.line.textContent = job?.command ?? "";
     const ready = Boolean(shown) && !working;
     this.save.setAttribute("aria-disabled", !ready);
