@@ -218,11 +218,15 @@ class PlannedJobs(Collection[Job]):
         naming: what this run calls its results by.
         part: the part that is this machine's; None = all.
 
+    Attributes:
+        out: as it was given.
+
     Raises:
         UsageError: as `read_plan`, here for the first `MOST_KEPT` photos, for others when they are read.
     """
 
     def __init__(self, path: Path, out: Path | None, naming: Naming, part: Part | None = None) -> None:
+        self.out = out
         self._read = partial(read_plan, path, out, naming, part)
         first = list(islice(self._read(), MOST_KEPT + 1))
         self._kept = first if len(first) <= MOST_KEPT else None

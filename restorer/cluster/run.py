@@ -90,6 +90,13 @@ class ClusterBatch(Batch):
             self._results.mirrors[folder] = self._remote.mirror(folder)
         return super().plan(jobs, name)
 
+    def follow(self, jobs: PlannedJobs) -> PlannedJobs:
+        """See `Batch.follow`; what the journals in a store say is brought here."""
+        if jobs.out is not None and is_store(jobs.out):
+            self._remote = Remote(jobs.out)
+            self._results.mirrors[jobs.out] = self._remote.mirror(jobs.out)
+        return super().follow(jobs)
+
     def join(self) -> int:
         """Join the cluster, and return how many workers there will be.
 

@@ -106,6 +106,19 @@ def test_from_store_to_store_and_again(store: str, tree: Album, capsys: Capture)
     assert made(inside(f"{store}/out")) == made(ours)
 
 
+def test_a_plan_of_photos_on_a_disk_whose_results_go_into_a_store(store: str, tree: Album, capsys: Capture) -> None:
+    restore(capsys, "album", "-o", "one", *PLAIN[:-2], code=1)
+    restore(capsys, "plan", "album", "-o", "plan.jsonl")
+    words = ("--files-from", "plan.jsonl", "-o", f"{store}/planned")
+    run(capsys, *words)
+    found = inside(f"{store}/planned")
+    assert made(found) == made(files(Path("one")))
+    assert [name for name in found if name.endswith(".jsonl")] == [NAME]
+    again = run(capsys, *words)
+    assert "8 done already" in again.err
+    assert "2 failed (all in an earlier run" in again.err
+
+
 def test_only_one_side_in_a_store_and_results_without_notes(store: str, tree: Album, capsys: Capture) -> None:
     run(capsys, f"{store}/album", "-o", "here", "--strip-metadata")
     run(capsys, "album", "-o", f"{store}/there", "--strip-metadata")
