@@ -21,6 +21,7 @@ class DamageArchitecture(Architecture):
         grid: sides of what the network takes are multiples of this.
         threshold: probability from which on a pixel is damaged.
         views: short sides in pixels to which a photo is reduced, to look at each; empty = at its own size alone.
+        grows: pixels by which what it finds is widened, where it was taught the damage without its rim.
     """
 
     role = "damage finder"
@@ -32,6 +33,7 @@ class DamageArchitecture(Architecture):
     grid: ClassVar[int] = 16
     threshold: ClassVar[float] = 0.5
     views: ClassVar[tuple[int, ...]] = ()
+    grows: ClassVar[int] = 0
 
     def logits(self, network: RunningNetwork, pictures: torch.Tensor) -> torch.Tensor:
         """Return how surely each pixel is damaged, (n, 1, h, w), as a logit.

@@ -45,6 +45,7 @@ class ScratchUNetArchitecture(DamageArchitecture):
     fp16 = False
     views = (256, 512, 1024)
     threshold = 0.4
+    grows = 1
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
         """Rename the layers, and leave out the blurs, which are always the same."""

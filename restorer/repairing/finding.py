@@ -27,6 +27,7 @@ class Finder(Protocol):
         overlap: pixels by which a tile reaches beyond that on each side.
         threshold: probability from which on a pixel is damaged.
         views: short sides in pixels to which a photo is reduced, to look at each; empty = at its own size alone.
+        grows: pixels by which what it finds is widened: the rim of a crease is neither paper nor picture.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Finder(Protocol):
     overlap: int
     threshold: float
     views: tuple[int, ...]
+    grows: int
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
         """Return how probable it is that each pixel is damaged, (h, w) float32 in [0, 1].
@@ -60,7 +62,7 @@ class NetworkFinder:
             raise TypeError(f"{network.name} finds no damage")
         self.name = network.name
         self.tile, self.overlap, self.threshold = architecture.tile, architecture.overlap, architecture.threshold
-        self.views = architecture.views
+        self.views, self.grows = architecture.views, architecture.grows
         self._architecture, self._network = architecture, network
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
@@ -109,7 +111,7 @@ def find(finder: Finder, pixels: np.ndarray, colours: Colours | None = None, tel
         if not whole:
             enlarged = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR)
             mask[enlarged >= finder.threshold] = 255
-    return mask
+    return mask if not finder.grows else cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=finder.grows)
 
 
 def _sizes(finder: Finder, height: int, width: int) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from typing import Literal
 from restorer.errors import HashMismatchError, RestorerError, WeightsUnavailableError
 from restorer.storage import digest as digests
 from restorer.storage.folders import cache_folder, hub_endpoint, is_offline
-from restorer.weights import hub, ledger, mirror, native_file, objects
+from restorer.weights import archive, hub, ledger, mirror, native_file, objects
 from restorer.weights.progress import OnProgress, Progress, announcement, megabytes
 from restorer.weights.reach import SourceError, unreachable
 from restorer.weights.sources import FileSource, HubSource, PackageSource, RemoteSource, Source, StoreSource, UrlSource
@@ -258,7 +258,8 @@ def _from_mirror(table: Table, source: UrlSource | StoreSource, tell: OnProgress
     if isinstance(source, StoreSource):
         part, resumed = objects.download(table, source, target, tell), False
     else:
-        part = mirror.download(table, source, target, tell)
+        bring = archive.download if source.member else mirror.download
+        part = bring(table, source, target, tell)
     size = part.stat().st_size
     tell(Progress(table.name, source.host, "verify", size, size))
     actual = digests.sha256_of(part)

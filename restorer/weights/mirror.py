@@ -188,7 +188,7 @@ def _receive(
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _unwritable(table, Path(file.name), error, (expected or received) - received) from error
+            raise unwritable(table, Path(file.name), error, (expected or received) - received) from error
 
     while True:
         try:
@@ -220,7 +220,7 @@ def check_disk(table: Table, folder: Path, needed: int | None) -> None:
         )
 
 
-def _unwritable(table: Table, part: Path, error: OSError, missing: int) -> Exception:
+def unwritable(table: Table, part: Path, error: OSError, missing: int) -> Exception:
     """Return the error for a disk that filled up, or a cache that cannot be written, in the middle of a download."""
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(part.parent).free

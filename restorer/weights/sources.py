@@ -25,7 +25,10 @@ class HubSource:
 
 @dataclass(frozen=True)
 class UrlSource:
-    """A plain download: `https://...`. `http://` is accepted for this very machine only."""
+    """A plain download: `https://...`, or one file of a zip there: `https://...zip#FOLDER/FILE`.
+
+    `http://` is accepted for this very machine only.
+    """
 
     text: str
 
@@ -37,7 +40,12 @@ class UrlSource:
     @property
     def file(self) -> str:
         """The last part of the path, which names the file in the cache."""
-        return unquote(urlsplit(self.text).path).rsplit("/", 1)[-1] or "weights"
+        return (self.member or unquote(urlsplit(self.text).path)).rsplit("/", 1)[-1] or "weights"
+
+    @property
+    def member(self) -> str:
+        """Of a zip, the file inside it; "" for what is no part of another file."""
+        return unquote(urlsplit(self.text).fragment)
 
 
 @dataclass(frozen=True)

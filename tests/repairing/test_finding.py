@@ -35,8 +35,8 @@ class Bright:
 
     name, tile, overlap, threshold = "bright", 64, 8, 0.5
 
-    def __init__(self, views: tuple[int, ...] = ()) -> None:
-        self.views = views
+    def __init__(self, views: tuple[int, ...] = (), grows: int = 0) -> None:
+        self.views, self.grows = views, grows
         self.sizes: list[tuple[int, int]] = []
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
@@ -61,6 +61,8 @@ def test_a_finder_with_views_looks_at_reduced_photos_and_none_is_enlarged() -> N
     near = cv2.dilate(mask, np.ones((7, 7), np.uint8))
     assert not found[near == 0].any()
     assert (found[mask > 0] > 0).mean() > 0.5
+    wider = find(Bright(grows=2), picture)
+    assert np.array_equal(wider, cv2.dilate(mask, np.ones((5, 5), np.uint8)))
     small = Bright((256, 512))
     assert np.array_equal(find(small, picture), mask)  # smaller than either view: looked at as it is, once
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import random
+import zipfile
 from collections.abc import Iterator
 
 import pytest
 
 from restorer import weights
 from restorer.errors import HashMismatchError, WeightsUnavailableError
-from restorer.weights import mirror
+from restorer.weights import archive, mirror
 from restorer.weights.sources import UrlSource
 from tests.support.hub import Hub
 from tests.support.weights_tools import SMALL, hub_of_this_process, leftovers, table
@@ -26,6 +29,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repetitions come at once."""
     monkeypatch.setattr(mirror, "_PAUSE", 0.0)
+    monkeypatch.setattr(archive, "_PAUSE", 0.0)
 
 
 @pytest.mark.parametrize("misbehaviour", ["", "without_head", "without_length", "without_ranges", "without_etags"])
@@ -125,3 +129,58 @@ def test_a_prefix_of_the_hash_is_enough(hub: Hub) -> None:
 def test_a_redirect_is_followed(hub: Hub) -> None:
     hub.add("owner/repo", "thing.pth", SMALL)
     assert weights.fetch(table(f"{hub.url}/owner/repo/resolve/main/thing.pth")).read_bytes() == SMALL
+
+
+# ------------------------------------------------------------------------------------------------ one file of a zip
+
+
+def zipped(kind: int) -> bytes:
+    """Return an archive in which the wanted file is a small part."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", kind) as made:
+        made.writestr("checkpoints/large.bin", random.Random(0).randbytes(6_000_000))
+        made.writestr("checkpoints/detection/small.pt", SMALL)
+        made.writestr("checkpoints/other.bin", random.Random(1).randbytes(3_000_000))
+    return stream.getvalue()
+
+
+def member_of(hub: Hub, data: bytes, name: str = "checkpoints/detection/small.pt") -> weights.Table:
+    """Return a table whose file is one of an archive's."""
+    address = hub.add_mirror("all.zip", data)
+    return table(f"{address}#{name}", sha256=hashlib.sha256(SMALL).hexdigest())
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("misbehaviour", ["", "without_etags", "cut"])
+def test_one_file_of_an_archive_comes_without_the_others(hub: Hub, kind: int, misbehaviour: str) -> None:
+    data = zipped(kind)
+    thing = member_of(hub, data)
+    if misbehaviour == "cut":
+        hub.cut_after(3, file="all.zip")
+        hub.cut_after(40_000, file="all.zip")
+    elif misbehaviour:
+        setattr(hub, misbehaviour, True)
+    events: list[weights.Progress] = []
+    path = weights.fetch(thing, on_progress=events.append)
+    assert path.read_bytes() == SMALL
+    assert [entry.name for entry in path.parent.iterdir()] == ["small.pt"]
+    assert len(hub.ranges("all.zip")) <= 8
+    assert (events[0].stage, events[0].total) == ("start", len(SMALL))
+    hub.requests.clear()
+    assert weights.fetch(thing) == path
+    assert hub.requests == []
+
+
+def test_what_an_archive_does_not_give_is_said(hub: Hub) -> None:
+    data = zipped(zipfile.ZIP_STORED)
+    with pytest.raises(WeightsUnavailableError, match=r"holds no checkpoints/gone\.pt"):
+        weights.fetch(member_of(hub, data, "checkpoints/gone.pt"))
+    with pytest.raises(WeightsUnavailableError, match="cannot be read"):
+        weights.fetch(member_of(hub, SMALL))
+    other = member_of(hub, data, "checkpoints/other.bin")
+    with pytest.raises(HashMismatchError):
+        weights.fetch(other)
+    assert not leftovers()
+    hub.without_ranges = True
+    with pytest.raises(WeightsUnavailableError, match="whole files only"):
+        weights.fetch(member_of(hub, data))
