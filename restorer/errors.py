@@ -224,6 +224,12 @@ class PhotoTooLargeError(PhotoError):
     """Raised before the work when the result's size is beyond what the output format can hold."""
 
 
+class NotEnoughMemoryError(PhotoError):
+    """Raised before a photo is read that does not fit into this machine's memory, or when it does not while it is."""
+
+    retryable = True
+
+
 class OutputExistsError(PhotoError):
     """Raised when the output is there already and was not made by the same input, options and model."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from restorer.batch.gathering import UNSEEN, Entry, Finder, PassedOver, is_folder
 from restorer.batch.parts import Part
 from restorer.batch.walking import FolderPath, real
-from restorer.errors import PhotoError, UsageError
+from restorer.errors import PhotoError, UnwritableOutputError, UsageError
 from restorer.photo import PICTURE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from restorer.photo.header import Header
 from restorer.photo.strangers import DOCUMENT_SUFFIXES
@@ -123,13 +123,34 @@ def find_photos(
         )
     if out is not None:
         _check_folder(out)
+    known: dict[Path, bool] = {}
     places = Places(distinct(finder.folders, plain=not finder.from_glob), out)
     for entry in entries:
         folder, place = places.of(entry)
         journal = entry.folder if out is None else out if folders or len(entries) > 1 else None
-        job = Job(entry.source, folder, place, header=entry.header, journal=journal, problem=entry.problem)
+        problem = entry.problem or (_led_out(entry, finder.folders, known) if out is None else None)
+        job = Job(entry.source, folder, place, header=entry.header, journal=journal, problem=problem)
         found.jobs.append(job)
     return found
+
+
+def _led_out(entry: Entry, folders: Sequence[Path], known: dict[Path, bool]) -> UnwritableOutputError | None:
+    """Return the error for a photo that a link inside a folder leads to, whose result would stand outside of it.
+
+    Args:
+        entry: the photo, whose result is to stand beside it.
+        folders: those that were named.
+        known: of each folder, whether it lies inside of these; it is added to.
+    """
+    if entry.folder is None:
+        return None
+    parent = entry.source.parent
+    if parent not in known:
+        known[parent] = any(real(parent).is_relative_to(real(folder)) for folder in folders)
+    if known[parent]:
+        return None
+    message = f"{entry.source} is reached by a link that leads out of {entry.folder}; its result would stand there too."
+    return UnwritableOutputError(entry.source, message, "Name a folder for the results with -o, or the photo itself.")
 
 
 class Places:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +111,10 @@ class Index:
     def _read_on(self, path: Path) -> None:
         begin = self._read.get(path, 0)
         try:
-            if os.stat(path).st_size <= begin:  # noqa: PTH116 - asked for each of millions
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):  # is no journal; see `Journal`
+                raise OSError(errno.ELOOP, "it is a link to another file")
+            if status.st_size <= begin:
                 return
             with path.open("rb") as stream:
                 stream.seek(begin)

@@ -15,6 +15,7 @@ ahead of the file: should the run be killed between the two, the file's hash tel
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -34,6 +35,8 @@ from restorer.storage.digest import sha256_of
 __all__ = ["NAME", "Entry", "Journal"]
 
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows
+_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
+"""A journal that is a link is none: somebody else may have put it there, and lines would go into any file of theirs."""
 _BLOCK = 1 << 24
 
 
@@ -236,7 +239,10 @@ class Journal:
     def _open(self) -> int:
         if self._descriptor is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o666)
+            if self.path.is_symlink():
+                raise OSError(errno.ELOOP, "it is a link to another file")
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK | _BINARY
+            self._descriptor = os.open(self.path, flags, 0o666)
         return self._descriptor
 
     # ------------------------------------------------------------------------------------------------------- the end
@@ -264,7 +270,7 @@ class Journal:
 
 def _merge(path: Path, common: Path) -> None:
     """Add the lines of a journal to another one, and remove it; raises `OSError`, and then none is lost."""
-    descriptor = os.open(path, os.O_RDWR | _BINARY)
+    descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY)
     try:
         if not locks.try_lock(descriptor, wait=False):  # someone writes just now, or nobody could know it
             return

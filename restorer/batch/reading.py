@@ -10,6 +10,7 @@ from restorer.batch.existing import settle
 from restorer.batch.outputs import is_original
 from restorer.batch.prints import cut
 from restorer.batch.results import Results, Work, digest, target_of
+from restorer.batch.room import check_room
 from restorer.photo import read_photo
 from restorer.photo.header import measured
 
@@ -79,6 +80,8 @@ class Reader:
                 if ahead and size[0] * size[1] > self._large:
                     work.postponed = True
                 else:
+                    if min(size) > 0:
+                        check_room(job.source, size, self._results.restorer.output_size(size))
                     work.photo = read_photo(job.source, page=job.page)
                     if job.part is not None:
                         work.photo = cut(work.photo, job.part)

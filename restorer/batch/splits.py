@@ -42,7 +42,7 @@ class Claims:
         mine = folder / f".restorer-part-{self._part.worker}.lock"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
+            descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | _BINARY, 0o666)
         except OSError:
             return  # nothing can be written there, which is said of each photo
         taken = locks.try_lock(descriptor)

@@ -29,6 +29,7 @@ else:
     import tomli as tomllib
 
 FILE = "restore.toml"
+_LARGEST = 2**15  # bytes
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path as a text"}
 _EXAMPLES = {bool: "true", int: "4", float: "2.5", str: '"..."', Path: '"folder/name"'}
@@ -44,6 +45,7 @@ class Option:
         many: whether it may be given several times; the file then holds a list.
         words: texts that are values too, where it is a number.
         written: whether it names a file or folder that is written.
+        own: whether only the user's own file may set it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Option:
     many: bool = False
     words: tuple[str, ...] = ()
     written: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def load(options: Iterable[Option], folder: Path | None = None) -> dict[str, Set
 
     Raises:
         UsageError: a file cannot be read, or has a key that is no option, or a value of another type; or the working
-            folder's file names a place outside of it that would be written. File and key are named.
+            folder's file names a place outside of it that would be written, or sets what only the user's own may.
+            File and key are named.
     """
     known = list(options)
     settings: dict[str, Setting] = {}
@@ -90,6 +94,8 @@ def load(options: Iterable[Option], folder: Path | None = None) -> dict[str, Set
             for option in known:
                 if option.written and option.name in found:
                     _stay_inside(path, option.name, found[option.name].value)
+                if option.own and option.name in found:
+                    raise _not_here(path, option.name, found[option.name].value)
         settings |= found
     return settings
 
@@ -108,7 +114,11 @@ def read(path: Path, options: Iterable[Option]) -> dict[str, Setting]:
 def _stay_inside(path: Path, name: str, value: Path) -> None:
     """Raise `UsageError` where a place lies outside of the folder of the file that names it, also by way of links."""
     folder = path.parent.resolve()
-    if not (folder / value).resolve().is_relative_to(folder):
+    try:
+        inside = (folder / value).resolve().is_relative_to(folder)
+    except (RuntimeError, OSError):  # links that lead in a circle, which cannot be told from any others
+        inside = False
+    if not inside:
         raise UsageError(
             f"{path} sets {name} to {value}, which is outside of its folder.",
             f"A folder's file may come from anybody, so it names places in its folder only. Type --{name} {value}, or "
@@ -116,9 +126,20 @@ def _stay_inside(path: Path, name: str, value: Path) -> None:
         )
 
 
+def _not_here(path: Path, name: str, value: Any) -> UsageError:
+    """Return the error for an option that a folder's file must not set."""
+    typed = f"--{name}" if isinstance(value, bool) else f"--{name} {value}"
+    return UsageError(
+        f"{path} sets {name}, which a folder's file must not: it may come from anybody.",
+        f"Take {name} out of it. Type {typed} where you want it, or write it into {config_folder() / FILE}.",
+    )
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Return what stands in a file; nothing when it is not there."""
     try:
+        if path.stat().st_size > _LARGEST:  # what takes the parser minutes is none of anybody's settings
+            raise UsageError(f"{path} is larger than any settings are.", "Look at what it holds.")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -126,7 +147,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not UTF-8: {error.reason}.", "Save it as UTF-8.") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "Repair it, or remove it.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers, and lists in lists, without end
         raise UsageError(
             f"{path} is not valid TOML: {error}.", "A line looks like: scale = 4; texts stand in quotes."
         ) from error
@@ -155,12 +176,24 @@ def _converted(path: Path, option: Option, value: Any) -> Any:
     return _single(path, option, value)
 
 
+def _place(path: Path, name: str, value: str) -> Path:
+    """Return a place with the home folder in it; raises `UsageError` where nothing can be called so."""
+    try:
+        if "\0" in value:
+            raise RuntimeError("No name holds a zero byte")
+        return Path(value).expanduser()
+    except RuntimeError as error:  # ~ of somebody who is not here
+        raise UsageError(
+            f"{path} sets {name} to {value!r}, which is no place: {error}.".replace("..", "."), "Write another one."
+        ) from error
+
+
 def _single(path: Path, option: Option, value: Any) -> Any:
     kind = option.kind
     if kind is float and type(value) is int:
         return float(value)
     if kind is Path and isinstance(value, str):
-        return Path(value).expanduser()
+        return _place(path, option.name, value)
     if type(value) is kind or (isinstance(value, str) and value in option.words):
         return value
     shown = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)

@@ -21,6 +21,8 @@ from restorer.options.sizes import SIZES, both
 
 READ = frozenset({"files-from"})
 """Options of paths that are read; all others are written to."""
+OWN = frozenset({"overwrite", "watch", "cluster"})
+"""Options that replace files, never end, or send photos elsewhere: a folder's file is anybody's, and sets none."""
 
 
 def photo_options() -> list[Parameter]:
@@ -42,7 +44,14 @@ def _options() -> list[config.Option]:
     """Return the options that files may set, as their reader takes them."""
     words = {each.long: each.values for owner in PHOTO_OPTIONS for each in declarations(owner).values()}
     return [
-        config.Option(each.long, each.kind, each.many, words[each.long], each.kind is Path and each.long not in READ)
+        config.Option(
+            each.long,
+            each.kind,
+            each.many,
+            words[each.long],
+            each.kind is Path and each.long not in READ,
+            each.long in OWN,
+        )
         for each in photo_options()
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from pathlib import Path
 
 _SIGNS = (
     "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "failed to allocate",
@@ -38,6 +39,36 @@ def release(kind: str) -> None:
         torch.mps.empty_cache()
     else:
         trim_heap()
+
+
+def free_memory() -> int | None:
+    """Return about how many bytes this process may still take before the system runs out; None where nobody tells.
+
+    Systems promise more than they have, and end the process that makes use of it; so one must ask before.
+    """
+    free = [value for value in (_of_the_machine(), _of_the_group()) if value is not None]
+    return min(free, default=None)
+
+
+def _of_the_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+    return found["MemAvailable"] + found.get("SwapFree", 0) if "MemAvailable" in found else None
+
+
+def _of_the_group() -> int | None:
+    """Return what is left of the limit that a container has, files that are kept for later not counted."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        counted = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(int(limit) - used + int(counted.get("inactive_file", 0)), 0)
 
 
 def trim_heap() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -42,8 +44,10 @@ def clean(block: bytes) -> CleanExif:
     Args:
         block: with or without the "Exif" prefix of JPEG.
     """
-    while block.startswith(b"Exif\0"):
-        block = block[6:]
+    prefix = 0
+    while block.startswith(b"Exif\0", prefix):
+        prefix += 6
+    block = block[prefix:]
     try:
         order, big, position = ifd.header(block)
         if big:
@@ -110,16 +114,37 @@ def _without_thumbnail(data: bytearray, block: bytes, first: ifd.Directory, prob
     for offsets, lengths in ((513, 514), (273, 279)):
         pairs = zip(second.integers(offsets), second.integers(lengths), strict=False)
         gone += [(at, at + length) for at, length in pairs]
-    kept = [span for directory in directories(block) for span in _ranges(directory)]
-    for start, end in sorted(gone, reverse=True):
-        end = min(end, len(block))
-        if start >= end or any(start < b and a < end for a, b in kept):
-            continue
-        if end == len(data):
-            del data[start:]
-        elif end < len(data):
-            data[start:end] = bytes(end - start)
+    kept = _united(span for directory in directories(block) for span in _ranges(directory))
+    for start, end in reversed(_united((start, min(end, len(block))) for start, end in gone)):
+        for begin, stop in _without(start, end, kept):
+            if stop == len(data):
+                del data[begin:]
+            elif stop < len(data):
+                data[begin:stop] = bytes(stop - begin)
     return bytes(data)
+
+
+def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans in their order, with those that touch or overlap as one; empty ones are left out."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def _without(start: int, end: int, kept: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return what is left of a span without others, the last piece first."""
+    pieces, at = [], end
+    for first, last in reversed(kept[: bisect_left(kept, (end, end))]):
+        if last <= start:
+            break
+        if last < at:
+            pieces.append((last, at))
+        at = min(at, first)
+    return [*pieces, (start, at)] if start < at else pieces
 
 
 def resolution(block: bytes) -> tuple[float, float] | None:

@@ -23,6 +23,7 @@ EXIF, GPS, INTEROP = 34665, 34853, 40965
 SUB_DIRECTORIES = frozenset({EXIF, GPS, INTEROP})
 _MOST_ENTRIES = 4096
 _MOST_PAGES = 10_000
+_LONG_VALUE = 4096  # bytes; pages may share such values, and thousands of copies would not fit into memory
 _MOST_TAGS = 500_000  # of all pages together
 _SPARE = 2**20  # bytes of values beyond twice the file's own size, which only tags that share them come to
 
@@ -136,7 +137,9 @@ def header(data: bytes) -> tuple[Order, bool, int]:
         raise DamagedDirectoryError("its header is cut off") from error
 
 
-def read_directory(data: bytes, position: int, order: Order, big: bool = False) -> Directory:
+def read_directory(
+    data: bytes, position: int, order: Order, big: bool = False, *, largest: int | None = None
+) -> Directory:
     """Read the directory at a position; tags whose value lies outside of the data are named in `damaged`.
 
     Args:
@@ -144,6 +147,7 @@ def read_directory(data: bytes, position: int, order: Order, big: bool = False) 
         position: of the directory.
         order: byte order.
         big: whether it is BigTIFF's, with 64-bit counts and positions.
+        largest: bytes; tags with a longer value are there without it. None = all have theirs.
 
     Raises:
         DamagedDirectoryError: the directory lies outside of the data, is cut off, or claims too many tags.
@@ -172,6 +176,7 @@ def read_directory(data: bytes, position: int, order: Order, big: bool = False) 
         if kind not in _SIZES or value_at + size > len(data) or size > room:
             damaged.append(tag)
         else:
+            size = size if largest is None or size <= largest else 0
             room -= size
             entries.setdefault(tag, Entry(tag, kind, bytes(data[value_at : value_at + size]), at, value_at, order))
     next_at = first + count * entry_size
@@ -183,7 +188,7 @@ def read_directory(data: bytes, position: int, order: Order, big: bool = False) 
 
 
 def pages(data: bytes) -> Iterator[Directory]:
-    """Yield the directories of the chain, at most 10,000 and none twice.
+    """Yield the directories of the chain, at most 10,000 and none twice; long values are left out, see `whole`.
 
     Raises:
         DamagedDirectoryError: the file, or one of its directories, is none.
@@ -193,10 +198,15 @@ def pages(data: bytes) -> Iterator[Directory]:
     tags = 0
     while position and position not in seen and len(seen) < _MOST_PAGES and tags < _MOST_TAGS:
         seen.add(position)
-        directory = read_directory(data, position, order, big)
+        directory = read_directory(data, position, order, big, largest=_LONG_VALUE)
         tags += len(directory.entries)
         yield directory
         position = directory.next
+
+
+def whole(data: bytes, directory: Directory) -> Directory:
+    """Return one of the directories that `pages` yields with all of its values."""
+    return read_directory(data, directory.position, directory.order, directory.big)
 
 
 def _swapped(raw: bytes, kind: int) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from restorer.photo.damage import DAMAGE, is_blanked
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_MOST_NAMES = 8
 _PLAIN_BOXES = frozenset({b"ftyp", b"mdat", b"free", b"skip", b"wide", b"idat", b"pdin", b"styp", b"moov"})
 _KNOWN_ITEMS = frozenset({"Exif", "application/rdf+xml", "hvc1", "av01", "grid", "iden", "iovl"})
 _CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
@@ -122,20 +123,37 @@ def contents(data: bytes) -> Contents:
 
 
 def _look(data: bytes, found: Contents) -> None:
-    behind = 0
+    behind, unknown = 0, dict[str, None]()
     for name, start, behind in boxes(data, 0, len(data)):
         if name == b"meta":
             meta = _read_meta(data, start + 4, behind)
             _sort(found, meta)
-            coded = (item for item, kind in meta.types.items() if kind in ("hvc1", "av01"))
-            found.blanked = any(is_blanked(data, *place) for item in coded for place in meta.places.get(item, []))
+            found.blanked = found.blanked or _is_blanked(data, meta)
         elif name == b"mpvd" or (name == b"mdat" and b"ftyp" in data[start : start + 64]):
             found.lost.append("a short video")
         elif name == b"uuid" and data[start : start + 16] == _CREDENTIALS:
             found.lost.append("Content Credentials (C2PA), which would not hold for the result")
         elif name not in _PLAIN_BOXES:
-            found.lost.append(f"the box {name.decode('latin-1')!r}")
+            unknown[f"the box {name.decode('latin-1')!r}"] = None
+    found.lost += _first_of(unknown)
     found.rest = data[behind:]
+
+
+def _first_of(names: dict[str, None]) -> list[str]:
+    """Return not more names than people read."""
+    left = len(names) - _MOST_NAMES
+    return [*list(names)[:_MOST_NAMES], *([f"and {left} more"] if left > 0 else [])]
+
+
+def _is_blanked(data: bytes, meta: _Meta) -> bool:
+    """Whether a coded picture has a run of zeros; where its pieces overlap many times over, that is none of a coder."""
+    left = 2 * len(data)
+    for item in (item for item, kind in meta.types.items() if kind in ("hvc1", "av01")):
+        for start, end in meta.places.get(item, []):
+            left -= max(min(end, len(data)) - start, 0)
+            if left < 0 or is_blanked(data, start, end):
+                return True
+    return False
 
 
 def _read_meta(data: bytes, start: int, end: int) -> _Meta:
@@ -164,7 +182,7 @@ def _read_meta(data: bytes, start: int, end: int) -> _Meta:
                 if part == b"ipco":
                     meta.properties += [(prop, data[a:b]) for prop, a, b in boxes(data, first, last)]
                 elif part == b"ipma":
-                    _take_owners(meta, data, first)
+                    _take_owners(meta, data[first:last])
     return meta
 
 
@@ -184,6 +202,8 @@ def _take_places(meta: _Meta, table: bytes) -> None:
         number(2)  # of the file, 0 for this one
         start = number(base)
         for _ in range(number(2)):
+            if not length or stream.tell() >= len(table):  # nothing of a length comes of any more of them
+                break
             number(index)
             at, size = start + number(offset), number(length)
             if method == 0 and size:
@@ -198,10 +218,10 @@ def _item_type(entry: bytes) -> str:
     return entry[4:].split(b"\0")[1].decode("latin-1") if entry[4:].count(b"\0") else kind
 
 
-def _take_owners(meta: _Meta, data: bytes, at: int) -> None:
-    version, wide_index = data[at], data[at + 3] & 1
+def _take_owners(meta: _Meta, data: bytes) -> None:
+    version, wide_index = data[0], data[3] & 1
     size = 4 if version else 2
-    count, at = int.from_bytes(data[at + 4 : at + 8], "big"), at + 8
+    count, at = int.from_bytes(data[4:8], "big"), 8
     for _ in range(min(count, 65_536)):
         item = int.from_bytes(data[at : at + size], "big")
         number, at = data[at + size], at + size + 1
@@ -227,7 +247,7 @@ def _sort(found: Contents, meta: _Meta) -> None:
                 lost[words] = None
         elif kind not in _KNOWN_ITEMS and item not in beside | parts and item != meta.primary:
             lost[f"an item of the type {kind!r}"] = None
-    found.lost += lost
+    found.lost += _first_of(lost)
     for name, payload in meta.of(meta.primary):
         if name == b"colr" and payload[:4] == b"nclx" and len(payload) >= 8:
             found.colour = int.from_bytes(payload[4:6], "big"), int.from_bytes(payload[6:8], "big")

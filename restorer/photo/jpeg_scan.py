@@ -18,8 +18,10 @@ from functools import cache
 from restorer.imaging.colour import Pixels
 from restorer.imaging.libraries import Image, np
 from restorer.photo.damage import DAMAGE, is_blanked
+from restorer.photo.decoding import UndecodableError
 
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")
+_NO_RESTART = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 _END = b"\xff\xd9"
 # Behind the data, bits that are no code at all: the decoder looks ahead by up to eight bytes, and uses none of these.
 _BEYOND = b"\xff\x00" * 9
@@ -29,6 +31,8 @@ _JUNK = 4
 """Bytes behind the last code that do no harm and are no sign of damage: some cameras pad their files."""
 _MOST_CHECKED = 4_000_000
 """Pixels up to which each scan of a progressive JPEG is checked by a decoding of its own."""
+_FEW_SCANS, _MOST_WORK = 100, 2**31
+"""Scans that no encoder comes to, and pixels that so many may go over: a decoder goes over all of them in each scan."""
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Coded:
         restarts: whether parts are divided by restart markers.
         disordered: whether these do not follow each other as they must: one is missing, or one too many.
         frame: the marker of the frame header, 0xC0 to 0xCF.
+        size: width and height that it claims.
         shortest: the symbols whose codes are nothing but zeros, one of each Huffman table.
         ended: whether the end marker was there.
         behind: what follows it.
@@ -52,6 +57,7 @@ class Coded:
     restarts: bool = False
     disordered: bool = False
     frame: int = 0
+    size: tuple[int, int] = (0, 0)
     shortest: set[int] = field(default_factory=set)
     ended: bool = False
     behind: bytes = b""
@@ -79,9 +85,13 @@ class Coded:
 
 
 def coded(picture: bytes) -> Coded:
-    """Find the coded parts of a JPEG without metadata."""
+    """Find the coded parts of a JPEG without metadata.
+
+    Raises:
+        UndecodableError: it has so many scans over so many pixels that decoding it would not end.
+    """
     picture = picture.rstrip(b"\xff")
-    found = Coded(picture)
+    found, scans = Coded(picture), 0
     left: set[tuple[int, int]] = set()  # (component, coefficient) of a progressive JPEG that are not complete yet
     at = 2
     while (mark := _MARKER.search(picture, at)) is not None and mark.start() == at:
@@ -98,12 +108,20 @@ def coded(picture: bytes) -> Coded:
         at += 2 + len(payload)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             found.frame = found.frame or marker
+            if len(payload) > 5:
+                found.size = int.from_bytes(payload[3:5], "big"), int.from_bytes(payload[1:3], "big")
             if marker == 0xC2 and len(payload) > 5:
                 left = {(payload[6 + 3 * i], k) for i in range((len(payload) - 6) // 3) for k in range(64)}
         elif marker == 0xC4:
             found.shortest |= _shortest(payload)
         elif marker == 0xDA:
             left -= _completed(payload)
+            scans += 1
+            if scans > _FEW_SCANS and scans * found.size[0] * found.size[1] > _MOST_WORK:
+                raise UndecodableError(
+                    f"its {scans} and more scans over {found.size[0]:,} x {found.size[1]:,} pixels "
+                    "are more than any program writes"
+                )
             at = _take_parts(found, picture, at)
     found.finished = not left
     if not found.ended:
@@ -140,7 +158,11 @@ def _completed(scan: bytes) -> set[tuple[int, int]]:
 
 def _take_parts(found: Coded, data: bytes, at: int) -> int:
     """Add the parts of the scan whose coded bytes begin at `at`; return where the marker behind it stands."""
+    units = -(-found.size[0] // 8) * -(-found.size[1] // 8) * 4
     for number, mark in enumerate(_MARKER.finditer(data, at)):
+        if number > units:  # more runs than units of the picture: what is behind them belongs to nothing
+            found.disordered = True
+            return next((m.start() for m in _NO_RESTART.finditer(data, mark.start())), len(data))
         found.parts.append((at, mark.start()))
         found.disordered |= data[mark.end() - 1] in range(0xD0, 0xD8) and data[mark.end() - 1] & 7 != number % 8
         if not 0xD0 <= data[mark.end() - 1] <= 0xD7:
@@ -206,7 +228,8 @@ def check(picture: Coded, pixels: Pixels) -> Soundness:
     if longer is None or not np.array_equal(longer, pixels):
         return Soundness(too_short=True)
     if picture.frame == 0xC2 or not picture.restarts:
-        if picture.restarts or pixels.shape[0] * pixels.shape[1] > _MOST_CHECKED:
+        few = len(picture.parts) <= _FEW_SCANS
+        if picture.restarts or not few or pixels.shape[0] * pixels.shape[1] > _MOST_CHECKED:
             return Soundness()
         return Soundness(too_long=any(_idle(picture, number, pixels) for number in _long_parts(picture, _SCAN_TAIL)))
     changed = _decoded(_rebuilt(picture, dict.fromkeys(_long_parts(picture, _TAIL), _noise()[:_TAIL]), keep=False))

@@ -6,6 +6,7 @@ profile or comment can never stop a good picture from being read.
 
 from __future__ import annotations
 
+import binascii
 import re
 import struct
 import zlib
@@ -54,28 +55,49 @@ def inflate(packed: bytes, most: int = _MOST_INFLATED) -> bytes:
     return unpacked
 
 
-def png_text(kind: bytes, payload: bytes) -> tuple[str, bytes]:
+class Unpacker:
+    """Unpacks the texts and profiles of one file, which come to so many bytes together as one of them may alone."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_INFLATED
+
+    def inflate(self, packed: bytes, most: int = _MOST_INFLATED) -> bytes:
+        """Do as `inflate` does; what is refused as too large counts as well."""
+        most = min(most, self._left)
+        if most <= 0:
+            raise ValueError("with the others it is too large")
+        try:
+            unpacked = inflate(packed, most)
+        except ValueError:
+            self._left -= min(most, 1100 * len(packed))  # zlib makes no more of them
+            raise
+        self._left -= len(unpacked)
+        return unpacked
+
+
+def png_text(kind: bytes, payload: bytes, unpacker: Unpacker | None = None) -> tuple[str, bytes]:
     """Return keyword and text bytes of a tEXt, zTXt or iTXt chunk; raises ValueError when it is damaged."""
+    unpacker = unpacker or Unpacker()
     keyword, _, rest = payload.partition(b"\0")
     if kind == b"zTXt":
-        rest = inflate(rest[1:], _MOST_TEXT)
+        rest = unpacker.inflate(rest[1:], _MOST_TEXT)
     elif kind == b"iTXt":
         if len(rest) < 2:
             raise ValueError("it is cut off")
         packed, rest = rest[0], rest[2:]
         rest = rest.partition(b"\0")[2].partition(b"\0")[2]
         if packed:
-            rest = inflate(rest, _MOST_TEXT)
+            rest = unpacker.inflate(rest, _MOST_TEXT)
     return keyword.decode("latin-1"), rest
 
 
 def raw_profile(text: bytes) -> bytes:
     """Return the bytes of ImageMagick's "Raw profile type" texts; raises ValueError when they are damaged."""
-    found = re.match(rb"\s*\w+\s+(\d+)\s+([0-9a-fA-F\s]*)$", text)
-    raw = bytes.fromhex(re.sub(rb"\s", b"", found[2]).decode("ascii")) if found else b""
-    if not found or len(raw) != int(found[1]):
+    found = re.match(rb"\s*\w+\s+(\d{1,9})\s+", text)  # what follows is looked at once, not for each way to begin it
+    digits = b"" if found is None else text[found.end() :].translate(None, b" \t\r\n\f\v")
+    if found is None or len(digits) != 2 * int(found[1]):
         raise ValueError("it is cut off")
-    return raw
+    return binascii.unhexlify(digits)
 
 
 def join_png(picture: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:

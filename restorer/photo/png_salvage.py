@@ -20,6 +20,7 @@ from restorer.photo.decoding import Decoded, UndecodableError
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PIECE = 2**20
+_Grid = tuple[int, int, int, int, int, int]
 # Of each pass: its first row and column, the steps between its rows and columns, and the block that a pixel stands for.
 _ADAM7 = (
     (0, 0, 8, 8, 8, 8), (0, 4, 8, 8, 8, 4), (4, 0, 8, 4, 4, 4), (0, 2, 4, 4, 4, 2), (2, 0, 4, 2, 2, 2),
@@ -32,7 +33,7 @@ _WHOLE = ((0, 0, 1, 1, 1, 1),)
 class _Pass:
     """A pass over the picture: its place in the grid, its size, and how many of its rows are there."""
 
-    grid: tuple[int, int, int, int, int, int]
+    grid: _Grid
     columns: int
     rows: int
     there: int
@@ -115,34 +116,51 @@ def salvaged(data: bytes) -> Salvaged | None:
         parts.append(data[end + 8 : end + 8 + length])
     if len(head) < 13 or not parts:
         raise UndecodableError("it is cut off before its first pixels")
-    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head[:13])
-    if colour not in _CHANNELS or interlaced > 1:
-        raise UndecodableError("its header is damaged")
-    depth = bits * _CHANNELS[colour]
-    grids = _ADAM7 if interlaced else _WHOLE
-    sizes = [(-(-(width - grid[1]) // grid[3]), -(-(height - grid[0]) // grid[2])) for grid in grids]
-    lengths = [1 + (columns * depth + 7) // 8 if columns > 0 else 0 for columns, _ in sizes]
-    total = sum(length * max(rows, 0) for length, (_, rows) in zip(lengths, sizes, strict=True))
-    rows = _inflated(parts, total)
+    grids, sizes, lengths = _layout(head)
+    width, height = struct.unpack(">II", head[:8])
+    rows = _inflated(parts, _total(sizes, lengths))
     passes, at = [], 0
     for grid, (columns, count), length in zip(grids, sizes, lengths, strict=True):
         if length and count > 0:
             there = min(max(len(rows) - at, 0) // length, count)
             passes.append(_Pass(grid, columns, count, there))
             at += length * count
+    share = sum(each.there * each.columns for each in passes) / (width * height) if width and height else 0.0
+    if share < LEAST_LEFT:  # before the rest of it is filled up, which may be very much
+        raise UndecodableError("it is cut off before its last pixels, and next to none are there")
     kept = b"".join(_rows_of(rows, passes, lengths, grids))
     file = [png_chunks.PNG_SIGNATURE, png_chunks.png_chunk(b"IHDR", head), *before]
     packed = zlib.compress(kept, 1)
     file += [png_chunks.png_chunk(b"IDAT", packed[i : i + _PIECE]) for i in range(0, len(packed), _PIECE)]
-    found = Salvaged(b"".join((*file, png_chunks.png_chunk(b"IEND", b""))), (width, height), tuple(passes))
-    if found.share < LEAST_LEFT:
-        raise UndecodableError("it is cut off before its last pixels, and next to none are there")
-    return found
+    return Salvaged(b"".join((*file, png_chunks.png_chunk(b"IEND", b""))), (width, height), tuple(passes))
 
 
-def _rows_of(
-    rows: bytes, passes: list[_Pass], lengths: list[int], grids: tuple[tuple[int, ...], ...]
-) -> Iterator[bytes]:
+def _layout(head: bytes) -> tuple[tuple[_Grid, ...], list[tuple[int, int]], list[int]]:
+    """Return the passes' grids, their (columns, rows), and the bytes of a row of each, as an IHDR chunk tells them.
+
+    Raises:
+        UndecodableError: it makes no sense.
+    """
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head[:13])
+    if colour not in _CHANNELS or interlaced > 1:
+        raise UndecodableError("its header is damaged")
+    depth = bits * _CHANNELS[colour]
+    grids = _ADAM7 if interlaced else _WHOLE
+    sizes = [(-(-(width - grid[1]) // grid[3]), -(-(height - grid[0]) // grid[2])) for grid in grids]
+    return grids, sizes, [1 + (columns * depth + 7) // 8 if columns > 0 else 0 for columns, _ in sizes]
+
+
+def _total(sizes: list[tuple[int, int]], lengths: list[int]) -> int:
+    return sum(length * max(rows, 0) for length, (_, rows) in zip(lengths, sizes, strict=True))
+
+
+def length_of_rows(head: bytes) -> int:
+    """Return the bytes that the rows of a picture come to, by its IHDR chunk; raises `UndecodableError`."""
+    _, sizes, lengths = _layout(head)
+    return _total(sizes, lengths)
+
+
+def _rows_of(rows: bytes, passes: list[_Pass], lengths: list[int], grids: tuple[_Grid, ...]) -> Iterator[bytes]:
     """Yield what there is of each pass, and zeros for the rest of it."""
     at = 0
     length_of = dict(zip(grids, lengths, strict=True))

@@ -7,7 +7,7 @@ import mmap
 import os
 from pathlib import Path
 
-from restorer.errors import UnreadablePhotoError
+from restorer.errors import NotEnoughMemoryError, UnreadablePhotoError
 from restorer.photo import formats, strangers, xmp
 from restorer.photo.base import Format
 from restorer.photo.damage import DAMAGE, quiet_libraries
@@ -30,6 +30,7 @@ def read_photo(source: Path | str | bytes, *, page: int | None = None) -> Photo:
 
     Raises:
         UnreadablePhotoError: there is no such file, it is no picture, empty, cut off, or of a kind that is not read.
+        NotEnoughMemoryError: it does not fit into memory.
         MissingSupportError: what its format needs is not installed (pi-heif for HEIC).
     """
     path = None if isinstance(source, bytes) else Path(source)
@@ -48,7 +49,7 @@ def read_photo(source: Path | str | bytes, *, page: int | None = None) -> Photo:
             photo = _read(formats.FORMATS[kind], data, page)
     except MemoryError as error:
         message = f"{named} does not fit into memory once it is decoded."
-        raise UnreadablePhotoError(path, message, "Close other programs, or give a smaller copy.") from error
+        raise NotEnoughMemoryError(path, message, "Close other programs, or give a smaller copy.") from error
     except Exception as error:  # decoders raise nearly every class on a damaged file; the reason goes into the message
         message = f"{named} cannot be read as {formats.FORMATS[kind].title}: {_reason(error)}."
         anew = "Copy the file again from where it came, or export it anew as PNG or TIFF."

@@ -89,8 +89,9 @@ def chosen_page(data: Any) -> ifd.Directory:
     reduced = _is_reduced(first) and _SUB_DIRECTORIES in first.entries
     if _DNG_VERSION in first.entries or reduced:
         raise CameraRawError("it is a camera raw file, which this tool does not read")
-    whole = (page for page in directories if not _is_reduced(page) and not _is_mask(page))
-    return next(whole, None) or max(directories, key=lambda page: page.integer(WIDTH, 0) * page.integer(LENGTH, 0))
+    photos = (page for page in directories if not _is_reduced(page) and not _is_mask(page))
+    largest = max(directories, key=lambda page: page.integer(WIDTH, 0) * page.integer(LENGTH, 0))
+    return ifd.whole(data, next(photos, None) or largest)
 
 
 def _readable_pages(data: Any) -> list[ifd.Directory]:
@@ -125,6 +126,8 @@ def _is_mask(page: ifd.Directory) -> bool:
 def photo_pages(data: Any) -> list[ifd.Directory]:
     """Return the pages that are photos, neither thumbnails nor masks; where all are marked so, the one with the most.
 
+    Long values are left out (`ifd.whole` has them).
+
     Raises:
         UndecodableError: there is none, or it is a camera raw file, which only looks like TIFF.
         DamagedDirectoryError: the file is no TIFF.
@@ -151,7 +154,7 @@ def _numbered(data: bytes, number: int) -> ifd.Directory:
     pages = photo_pages(data)
     if not 1 <= number <= len(pages):
         raise UndecodableError(f"it has no page {number}, only {len(pages)}", "Take a page that it has.")
-    return pages[number - 1]
+    return ifd.whole(data, pages[number - 1])
 
 
 def _left_out(data: bytes, chosen: ifd.Directory, directories: list[ifd.Directory], *, alone: bool) -> Iterator[str]:
@@ -196,15 +199,20 @@ def strip_counts(page: ifd.Directory, size: int) -> tuple[int, ...]:
     offsets, counts = page.integers(OFFSETS), page.integers(COUNTS)
     if page.integer(COMPRESSION, 1) != 1:
         return counts
-    length, samples = page.integer(LENGTH, 0), page.integer(SAMPLES, 1) if page.integer(PLANAR, 1) == 1 else 1
-    row = (page.integer(WIDTH, 0) * samples * max(page.integers(BITS, (1,))) + 7) // 8
+    length = page.integer(LENGTH, 0)
     rows = max(min(page.integer(ROWS, length), length), 1)
     strips = max(-(-length // rows), 1)
     found = []
     for number, (at, count) in enumerate(zip(offsets, counts, strict=False)):
-        needed = row * min(rows, length - number % strips * rows)
+        needed = strip_bytes(page, min(rows, length - number % strips * rows))
         found.append(min(count, needed) if at + count > size else count)
     return tuple(found)
+
+
+def strip_bytes(page: ifd.Directory, rows: int) -> int:
+    """Return the bytes of so many rows of a strip, not compressed."""
+    samples = page.integer(SAMPLES, 1) if page.integer(PLANAR, 1) == 1 else 1
+    return (page.integer(WIDTH, 0) * samples * max(page.integers(BITS, (1,))) + 7) // 8 * rows
 
 
 def _stretched_palette(page: ifd.Directory) -> list[int] | None:

@@ -28,13 +28,16 @@ from restorer.photo.tiff_page import (
     PLANAR,
     PREDICTOR,
     RGB,
+    ROWS,
     SAMPLES,
     TILE_COUNTS,
+    TILE_LENGTH,
     TILE_OFFSETS,
     TILE_WIDTH,
     WHITE_IS_ZERO,
     WIDTH,
     Page,
+    strip_bytes,
     strip_counts,
 )
 
@@ -62,15 +65,15 @@ class _UnknownKindError(UndecodableError):
 
 def decode(page: Page, profile: bytes | None) -> Decoded:
     """Return the page's pixels, not yet upright; of one that is cut off what is there, with a warning."""
-    if _is_cut(page):
+    directory = page.directory
+    width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
+    decoding.check_size(width, height)
+    if _is_cut(page) or tiff_salvage.lacks_parts(page):
         left = tiff_salvage.salvaged(page)
         decoded = decode(left.page, profile)
         left.fill(decoded)
         return decoded
-    directory = page.directory
     photometric = directory.integer(PHOTOMETRIC, BLACK_IS_ZERO)
-    width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
-    decoding.check_size(width, height)
     try:
         decoded = _decoded(page, profile, photometric)
     except MemoryError:
@@ -89,17 +92,39 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
 
 
 def _is_damaged(page: Page) -> bool:
-    """Whether a strip or tile that was decoded fails its own check sum, or has zeros where its coder writes none."""
-    method = page.directory.integer(COMPRESSION, 1)
+    """Whether a strip or tile that was decoded fails its own check sum, is too short, or has zeros that none writes."""
+    directory, method = page.directory, page.directory.integer(COMPRESSION, 1)
+    left = 2 * len(page.data)  # strips may be the same bytes, and each is a while's work
     for offsets, counts in ((OFFSETS, COUNTS), (TILE_OFFSETS, TILE_COUNTS)):
-        for at, count in zip(page.directory.integers(offsets), page.directory.integers(counts), strict=False):
-            if method in _DEFLATE and not _inflates(page.data[at : at + count]):
-                return True
-            if method == _JPEG and _coded(page, at, count).blanked:
-                return True
-            if method in _WITHOUT_ZEROS and is_blanked(page.data, at, at + count):
+        rows = _rows_of_parts(page, len(directory.integers(offsets)), tiles=offsets == TILE_OFFSETS)
+        for at, count, high in zip(directory.integers(offsets), directory.integers(counts), rows, strict=False):
+            left -= count
+            if left < 0 or _is_bad(page, method, at, count, high):
                 return True
     return False
+
+
+def _is_bad(page: Page, method: int, at: int, count: int, rows: int) -> bool:
+    """Whether something is wrong with a strip or tile of so many rows."""
+    if method in _DEFLATE:
+        return not _inflates(page.data[at : at + count], _most_of_a_part(page))
+    if method == _JPEG:
+        coded = _coded(page, at, count)
+        return coded.blanked or 0 < coded.size[1] < rows
+    if method == 1:
+        return TILE_OFFSETS not in page.directory.entries and 0 < count < strip_bytes(page.directory, rows)
+    return method in _WITHOUT_ZEROS and is_blanked(page.data, at, at + count)
+
+
+def _rows_of_parts(page: Page, number: int, *, tiles: bool) -> list[int]:
+    """Return how many rows each strip or tile has to hold."""
+    directory = page.directory
+    if tiles:
+        return [directory.integer(TILE_LENGTH, 0)] * number
+    length = directory.integer(LENGTH, 0)
+    rows = max(min(directory.integer(ROWS, length) or length, length), 1)
+    strips = max(-(-length // rows), 1)
+    return [max(min(rows, length - index % strips * rows), 0) for index in range(number)]
 
 
 def _coded(page: Page, at: int, count: int) -> jpeg_scan.Coded:
@@ -108,11 +133,23 @@ def _coded(page: Page, at: int, count: int) -> jpeg_scan.Coded:
     return jpeg_scan.coded(tables[:-2] + page.data[at + 2 : at + count])
 
 
-def _inflates(packed: bytes) -> bool:
+def _most_of_a_part(page: Page) -> int:
+    """Return how many bytes a strip or a tile may unpack to; what is more, decoders leave packed."""
+    directory = page.directory
+    samples = directory.integer(SAMPLES, 1) if directory.integer(PLANAR, 1) == 1 else 1
+    if TILE_OFFSETS in directory.entries:
+        pixels = directory.integer(TILE_WIDTH, 0) * directory.integer(TILE_LENGTH, 0)
+    else:
+        length = directory.integer(LENGTH, 0)
+        pixels = directory.integer(WIDTH, 0) * min(directory.integer(ROWS, length), length)
+    return min(pixels * samples * max(page.bits, 8) // 8 + 1024, _MOST_OF_A_STRIP)
+
+
+def _inflates(packed: bytes, most: int) -> bool:
     """Whether zlib data unpack to what their check sum says; what is missing at their end is for the decoder to say."""
     inflater = zlib.decompressobj()
     try:
-        inflater.decompress(packed, _MOST_OF_A_STRIP)
+        inflater.decompress(packed, most)
     except zlib.error:
         return False
     return True

@@ -131,6 +131,21 @@ def _parts(page: Page, number: int, offsets: Sequence[int], counts: Sequence[int
     return number > 0 and len(offsets) == len(counts) == number * planes
 
 
+def lacks_parts(page: Page) -> bool:
+    """Tell whether the page has fewer strips or tiles than its size asks for; decoders leave the rest of it black."""
+    directory = page.directory
+    width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
+    samples = directory.integer(SAMPLES, 1)
+    planes = samples if samples > 1 and directory.integer(PLANAR, 1) == 2 else 1
+    if TILE_OFFSETS in directory.entries:
+        wide, high = directory.integer(TILE_WIDTH, 0), directory.integer(TILE_LENGTH, 0)
+        number = -(-width // wide) * -(-height // high) if wide and high else 0
+        return len(directory.integers(TILE_OFFSETS)) < number * planes
+    rows = min(directory.integer(ROWS, height) or height, height)
+    number = -(-height // rows) if rows else 0
+    return 0 < len(directory.integers(OFFSETS)) < number * planes
+
+
 # ------------------------------------------------------------------------------------------------------------- tiles
 
 
@@ -171,6 +186,9 @@ def _strips(page: Page, size: int) -> Salvaged | None:
         return None
     number = -(-height // rows)
     offsets, counts = directory.integers(OFFSETS), strip_counts(directory, size)
+    if len(offsets) == len(counts) and LEAST_LEFT * number < len(offsets) < number:  # of one plane
+        offsets += (size,) * (number - len(offsets))
+        counts += (1,) * (number - len(counts))
     if not _parts(page, number, offsets, counts):
         return None
     there = _there(size, offsets, counts, number)
@@ -181,7 +199,8 @@ def _strips(page: Page, size: int) -> Salvaged | None:
         return Salvaged(_with(page, changed), (width, height), height, missing)
     more = b""
     if len(offsets) == number and offsets[first] < size:
-        more = _rows_of(page, offsets[first], size, min(rows, height - first * rows))
+        end = min(offsets[first] + counts[first], size)
+        more = _rows_of(page, offsets[first], end, min(rows, height - first * rows))
     if not first and not more:
         return None
     planes = len(offsets) // number

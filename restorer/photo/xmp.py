@@ -215,7 +215,7 @@ def split(data: bytes, limit: int) -> tuple[bytes, bytes | None]:
         return data, None
     main, extension = Packet(data), Packet()
     room = 200  # for the property that names the extension
-    while len(main.tobytes()) > limit - room and main.move_largest(extension):
+    while (excess := len(main.tobytes()) - (limit - room)) > 0 and main.move_largest(extension, excess):
         pass
     part = extension.text().encode("utf-8", "replace")
     digest = hashlib.md5(part, usedforsecurity=False).hexdigest().upper()

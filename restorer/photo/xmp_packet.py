@@ -171,28 +171,40 @@ class Packet:
         for description in list(other._descriptions()):
             self.rdf.appendChild(self._document.importNode(description, deep=True))
 
-    def move_largest(self, to: Packet) -> bool:
-        """Move the largest element property to another packet; returns False when there is none left."""
+    def move_largest(self, to: Packet, excess: int) -> bool:
+        """Move the largest element properties to another packet, until so many bytes are gone; False: none is left."""
         elements = [
-            (len(_serialized(node)), description, node)
+            (len(_serialized(node).encode("utf-8", "replace")), number, description, node)
             for description in self._descriptions()
-            for node in description.childNodes
+            for number, node in enumerate(description.childNodes)
             if isinstance(node, minidom.Element) and node.namespaceURI not in (NOTE, IPTC_EXTENSION)
         ]
-        if not elements:
-            return False
-        _, description, node = max(elements, key=lambda entry: entry[0])
+        chosen: list[tuple[int, minidom.Element, minidom.Element]] = []
+        for size, number, description, node in sorted(elements, key=lambda entry: -entry[0]):
+            if excess <= 0:
+                break
+            chosen.append((number, description, node))
+            excess -= size
+        shells: dict[minidom.Element, minidom.Element] = {}
+        for _, description, node in sorted(chosen, key=lambda entry: entry[0]):  # the first ones are found at once
+            description.removeChild(node)
+            if description not in shells:
+                shells[description] = self._shell(description)
+            shells[description].appendChild(node)
+        for shell in shells.values():
+            to.rdf.appendChild(to._document.importNode(shell, deep=True))
+        return bool(elements)
+
+    def _shell(self, description: minidom.Element) -> minidom.Element:
+        """Return a description of the same thing without its properties; prefixes may be declared further up."""
         shell = self._document.createElementNS(RDF, description.tagName)
         for attribute in attributes(description):
             if attribute.name.startswith("xmlns") or attribute.namespaceURI == RDF:
                 shell.setAttributeNS(attribute.namespaceURI, attribute.name, attribute.value)
-        for name, uri in _declared(self.rdf):  # prefixes may be declared further up
+        for name, uri in _declared(self.rdf):
             if not shell.hasAttribute(name):
                 shell.setAttributeNS(XMLNS_NAMESPACE, name, uri)
-        description.removeChild(node)
-        shell.appendChild(node)
-        to.rdf.appendChild(to._document.importNode(shell, deep=True))
-        return True
+        return shell
 
     def tobytes(self) -> bytes:
         """Return the packet in UTF-8, in its xpacket wrapper."""
@@ -207,8 +219,7 @@ class Packet:
 
 def attributes(element: minidom.Element) -> list[minidom.Attr]:
     """Return an element's attributes as nodes."""
-    found = (element.attributes.item(index) for index in range(element.attributes.length))
-    return [attribute for attribute in found if isinstance(attribute, minidom.Attr)]
+    return list(element.attributes.values())
 
 
 def _declared(element: minidom.Element) -> Iterator[tuple[str, str]]:

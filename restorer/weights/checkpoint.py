@@ -12,6 +12,7 @@ import io
 import pickle
 import pickletools
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ WRAPPERS = (
 """Where upstream projects put the state dict, best first: the running average (EMA) is the one to use."""
 
 _PREFIX_EMA = "generator_ema."  # mmagic keeps both generators in one state dict, told apart by this prefix
-_DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError)
-"""What reading a damaged file may raise."""
+_MOST_ENTRIES, _DEEPEST = 500_000, 64
+"""Entries, those of what is held several times each time, and levels that a checkpoint may have."""
+_SPARE = 2**26
 _HARMLESS = re.compile(
     r"collections\.OrderedDict|torch\.\w+Storage|torch\._utils\._rebuild_\w+|torch\.Size|torch\.device"
 )
@@ -76,6 +78,7 @@ def load_parts(path: Path) -> dict[str, dict[str, torch.Tensor]]:
         CheckpointLayoutError: it cannot be read.
     """
     content = _read(path, path.name)
+    _check_tree(content, path, path.name)
     parts = content.get("parts") if isinstance(content, dict) else None
     return dict(parts) if isinstance(parts, dict) else {}
 
@@ -92,6 +95,7 @@ def open_checkpoint(path: Path, table_name: str) -> Checkpoint:
         CheckpointLayoutError: there is no state dict in it.
     """
     tree = _read(path, table_name)
+    _check_tree(tree, path, table_name)
     wrapper = None
     left: dict[str, int] = {}
     while wrapped := [key for key in WRAPPERS if isinstance(tree, Mapping) and _holds_tensors(tree.get(key))]:
@@ -105,6 +109,7 @@ def open_checkpoint(path: Path, table_name: str) -> Checkpoint:
             "Use the checkpoint itself, not an optimizer's state or a training log.",
         )
     state = _tensors(tree)
+    _check_kinds(state, path, table_name)
     if any(key.startswith(_PREFIX_EMA) for key in state):
         wrapper, rest = _PREFIX_EMA.rstrip("."), state
         state = {key.removeprefix(_PREFIX_EMA): value for key, value in rest.items() if key.startswith(_PREFIX_EMA)}
@@ -131,6 +136,40 @@ def count_values(tree: Any) -> int:
     if isinstance(tree, list | tuple):
         return sum(count_values(value) for value in tree)
     return _is_tensor(tree) and tree.numel()
+
+
+def _check_tree(tree: Any, path: Path, table_name: str) -> None:
+    """Refuse what holds itself, nests without end, or holds the same things so often that no walk over it would end.
+
+    A pickle builds such things of a few bytes, and `weights_only` lets it.
+    """
+    left, queue = _MOST_ENTRIES, [(tree, 0)]
+    while queue:
+        value, depth = queue.pop()
+        if isinstance(value, Mapping | list | tuple | set | frozenset):
+            inside = value.values() if isinstance(value, Mapping) else value
+            left -= 1 + len(inside)
+            if left < 0 or depth > _DEEPEST:
+                raise CheckpointLayoutError(
+                    table_name,
+                    f"{path} cannot be read as a checkpoint: its entries are nested without end.",
+                    "Use a checkpoint of a state dict alone, from whoever published it.",
+                )
+            queue += [(each, depth + 1) for each in inside]
+
+
+def _check_kinds(state: Mapping[str, torch.Tensor], path: Path, table_name: str) -> None:
+    """Refuse tensors that are no plain arrays of numbers: sparse, quantized, complex, nested, or without content."""
+    import torch
+
+    for key, tensor in state.items():
+        odd = tensor.is_meta or tensor.is_quantized or tensor.is_complex() or tensor.is_nested
+        if odd or tensor.layout is not torch.strided:
+            raise CheckpointLayoutError(
+                table_name,
+                f"{path} cannot be read as a checkpoint: {key} is no plain array of numbers.",
+                "Ask whoever published it for one with dense tensors of floating-point numbers.",
+            )
 
 
 def _is_tensor(value: Any) -> bool:
@@ -160,12 +199,12 @@ def _read(path: Path, table_name: str) -> Any:
         except SafetensorError as error:
             raise _damaged(path, table_name, error) from error
     zipped = zipfile.is_zipfile(path)
-    if zipped and program_file.is_program(path):
+    if zipped and _is_program(path, table_name):
         try:
             return program_file.read(path)
         except pickle.UnpicklingError as error:
             raise _unsafe(path, table_name, f"a compiled program (TorchScript) with {error}") from error
-        except (*_DAMAGED, zipfile.BadZipFile, RecursionError) as error:
+        except Exception as error:  # a damaged archive raises whatever its parts do
             raise _damaged(path, table_name, error) from error
     import torch
 
@@ -180,19 +219,35 @@ def _read(path: Path, table_name: str) -> Any:
         if wanted:
             raise _unsafe(path, table_name, f"a call of {', '.join(dict.fromkeys(wanted))}") from error
         raise _damaged(path, table_name, error) from error
-    except _DAMAGED as error:
+    except Exception as error:  # a damaged pickle raises whatever the classes do that it is made of
         raise _damaged(path, table_name, error) from error
+
+
+def _is_program(path: Path, table_name: str) -> bool:
+    """Tell whether a zip file is TorchScript, which carries code; raise where it unpacks to far more than it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error) as error:
+        raise _damaged(path, table_name, error) from error
+    if sum(entry.file_size for entry in entries) > 8 * path.stat().st_size + _SPARE:  # PyTorch does not compress
+        raise CheckpointLayoutError(
+            table_name,
+            f"{path} cannot be read as a checkpoint: its archive unpacks to far more than its own size.",
+            "Use a checkpoint as PyTorch writes it, from whoever published it.",
+        )
+    return program_file.is_program(path)
 
 
 def _imports(path: Path) -> Iterator[str]:
     """Yield the functions and classes that a pickle would import, read from its instructions, without running them."""
-    data = path.read_bytes()
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            data = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
-    stream = io.BytesIO(data)
     texts: list[str] = []
     try:
+        data = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                data = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+        stream = io.BytesIO(data)
         while stream.tell() < len(data):  # PyTorch's old format is several pickles in a row, then raw numbers
             for instruction, argument, _position in pickletools.genops(stream):
                 if instruction.name == "GLOBAL":
@@ -201,8 +256,8 @@ def _imports(path: Path) -> Iterator[str]:
                     yield ".".join(texts[-2:])
                 elif isinstance(argument, str):
                     texts.append(argument)
-    except (ValueError, EOFError):
-        return  # where the pickles end
+    except Exception:  # noqa: BLE001 - where the pickles end, or their damage begins
+        return
 
 
 def _unsafe(path: Path, table_name: str, what: str) -> UnsafeCheckpointError:

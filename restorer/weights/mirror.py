@@ -28,6 +28,8 @@ from restorer.weights.table import Table
 _TIMEOUT = 10.0  # seconds without a byte
 _TRIES = 5  # in a row that bring nothing new
 _PAUSE = 0.2  # seconds before the first repetition; doubled each time
+_SPAN, _LEAST_RATE = 30.0, 200  # seconds, and bytes a second within them, below which a line is none
+_LOOK = 1 << 26  # bytes after which the disk is looked at again, where nobody says how many there are
 _CHUNK = 1 << 16
 _RESERVE = 16 << 20  # bytes that stay free on the disk
 
@@ -61,14 +63,15 @@ def download(table: Table, source: UrlSource, target: Path, tell: Tell) -> Path:
         NotEnoughDiskError: before the download, when it does not fit; or when the disk fills up meanwhile.
     """
     part = part_of(target)
-    failures = 0
+    failures, slow = 0, _Slowness()
     while True:
         part.parent.mkdir(parents=True, exist_ok=True)
         before = _have(part, source)
         try:
-            _transfer(table, source, part, tell)
+            _transfer(table, source, part, tell, slow)
             return part
         except _CutError as error:
+            slow.check()
             failures = 0 if _have(part, source) > before else failures + 1
             if failures >= _TRIES:
                 raise SourceError(f"{error}; what came is kept, and the next try goes on from there") from error
@@ -104,7 +107,7 @@ def _have(part: Path, source: UrlSource) -> int:
     return part.stat().st_size if part.exists() and _validator(part, source) is not None else 0
 
 
-def _transfer(table: Table, source: UrlSource, part: Path, tell: Tell) -> None:
+def _transfer(table: Table, source: UrlSource, part: Path, tell: Tell, slow: _Slowness) -> None:
     """Ask once for what is missing and write what comes; raises `_CutError` when that was not all."""
     have = _have(part, source)
     headers = {"User-Agent": f"restorer/{__version__}", "Accept-Encoding": "identity"}
@@ -126,7 +129,7 @@ def _transfer(table: Table, source: UrlSource, part: Path, tell: Tell) -> None:
         with part.open("r+b" if begin else "wb") as file:
             file.seek(begin)
             file.truncate()
-            received = _receive(table, source, response, file, begin, expected, tell)
+            received = _receive(table, source, response, file, begin, expected, tell, slow)
     if expected is not None and received < expected:
         raise _CutError(f"the connection ended after {received:,} of {expected:,} bytes")
 
@@ -170,6 +173,24 @@ def _mark(response: http.client.HTTPResponse) -> str | None:
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
+class _Slowness:
+    """Sees a server that keeps a download going with a byte now and then, and would keep a run waiting for days."""
+
+    def __init__(self) -> None:
+        self._begin, self._count = time.monotonic(), 0
+
+    def check(self, more: int = 0) -> None:
+        """Hear of bytes that came; raise `SourceError` where a span of time has brought next to nothing."""
+        now = time.monotonic()
+        self._count += more
+        if now - self._begin < _SPAN:
+            return
+        if self._count < _SPAN * _LEAST_RATE:
+            reason = f"it sends less than {_LEAST_RATE} bytes a second"
+            raise SourceError(f"{reason}; what came is kept, and the next try goes on from there")
+        self._begin, self._count = now, 0
+
+
 def _receive(
     table: Table,
     source: UrlSource,
@@ -178,6 +199,7 @@ def _receive(
     received: int,
     expected: int | None,
     tell: Tell,
+    slow: _Slowness,
 ) -> int:
     """Write what comes and flush it to the disk; return how many bytes of the file are here then."""
 
@@ -191,6 +213,10 @@ def _receive(
             raise unwritable(table, Path(file.name), error, (expected or received) - received) from error
 
     while True:
+        if expected is not None and received > expected:
+            raise SourceError(f"it sends more than the {expected:,} bytes that were expected: another file")
+        if expected is None and received % _LOOK < _CHUNK:
+            check_disk(table, Path(file.name).parent, 0)
         try:
             chunk = response.read1(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
@@ -201,6 +227,7 @@ def _receive(
         if not chunk:
             return received
         received += len(chunk)
+        slow.check(len(chunk))
         tell(Progress(table.name, source.host, "receive", received, expected))
 
 

@@ -71,7 +71,7 @@ def header(path: Path) -> tuple[int, Mapping[str, Any]] | None:
             return None
         try:
             content = json.loads(file.read(length))
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or lists in lists without end
             return None
     return (8 + length, content) if isinstance(content, dict) else None
 
@@ -84,9 +84,10 @@ def read(path: Path) -> FileHeader | None:
         return None
     try:
         arguments = json.loads(metadata.get("arguments", "{}"))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return None
-    if "architecture" not in metadata or "payload_sha256" not in metadata or not isinstance(arguments, dict):
+    named = all(isinstance(metadata.get(key), str) for key in ("architecture", "payload_sha256"))
+    if not named or not isinstance(arguments, dict):
         return None
     texts = {key: metadata.get(key) for key in ("license", "trained_for", "origin", "origin_sha256", "tool")}
     commercial = {"true": True, "false": False}.get(str(metadata.get("commercial")))

@@ -30,6 +30,7 @@ _TYPES = {
 }
 _LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
 _DEEPEST = 64  # objects inside objects
+_MOST_VISITS = 500_000  # what is held several times counts each time, or a few bytes would take years
 
 
 def is_program(path: Path) -> bool:
@@ -55,7 +56,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             raise ValueError("its numbers begin with their highest byte")
         with archive.open(described[0]) as stream:
             tree = _Reader(stream, archive, root).load()
-    return dict(_tensors(tree, "", 0))
+    return dict(_tensors(tree, "", 0, [_MOST_VISITS]))
 
 
 class _Object:
@@ -121,10 +122,11 @@ def _same(value: Any, *_rest: object) -> Any:
     return value
 
 
-def _tensors(value: Any, name: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
+def _tensors(value: Any, name: str, depth: int, left: list[int]) -> Iterator[tuple[str, torch.Tensor]]:
     import torch
 
-    if depth > _DEEPEST:
+    left[0] -= 1
+    if depth > _DEEPEST or left[0] < 0:
         raise ValueError("its objects are nested without end")
     if isinstance(value, torch.Tensor):
         yield name, value
@@ -132,4 +134,4 @@ def _tensors(value: Any, name: str, depth: int) -> Iterator[tuple[str, torch.Ten
     held = value.held if isinstance(value, _Object) else value
     if isinstance(held, Mapping):
         for key, each in held.items():
-            yield from _tensors(each, f"{name}.{key}" if name else str(key), depth + 1)
+            yield from _tensors(each, f"{name}.{key}" if name else str(key), depth + 1, left)

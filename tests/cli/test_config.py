@@ -177,6 +177,7 @@ def test_every_option_of_the_photo_command_can_stand_in_a_file(folder: Path) -> 
             if not each.many
         )
     )
+    (folder / "restore.toml").rename(user_file())  # some of them are not for a folder's file
     assert set(settings.load()) == {name for name, each in options.items() if not each.many}
 
 
@@ -293,6 +294,34 @@ def test_a_folders_file_writes_nothing_outside_of_it(
     (folder / "link").symlink_to(home)
     (folder / "restore.toml").write_text(f"{name} = {json.dumps(place.format(home=home))}\n")
     with pytest.raises(UsageError, match=f"restore.toml sets {name} to .* outside of its folder"):
+        settings.load()
+
+
+@pytest.mark.parametrize(("line", "typed"), [
+    ("overwrite = true", "--overwrite"), ("watch = true", "--watch"),
+    ('cluster = "ray://stranger:10001"', "--cluster ray://stranger:10001"),
+])  # fmt: skip
+def test_a_folders_file_replaces_no_files_watches_nothing_and_sends_no_photos_elsewhere(
+    folder: Path, line: str, typed: str
+) -> None:
+    """With `watch`, restoring somebody's folder never ended; with `cluster`, its photos went to another machine."""
+    (folder / "restore.toml").write_text(line + "\n")
+    with pytest.raises(UsageError, match="may come from anybody") as caught:
+        settings.load()
+    assert f"Type {typed} where" in str(caught.value.remedy)
+    (folder / "restore.toml").unlink()
+    user_file().write_text(line + "\n")
+    assert line.split(" = ")[0] in settings.load()
+
+
+@pytest.mark.parametrize("text", [
+    "a = " + "[" * 100_000, "scale = " + "1" * 5_000, "[" + "a." * 50_000 + "a]", 'out = "~nobody-of-this-name/x"',
+    'out = "a\\u0000b"', 'log = "circle/x"', "\0",
+])  # fmt: skip
+def test_a_file_that_is_made_to_harm_is_refused_in_words(folder: Path, text: str) -> None:
+    (folder / "circle").symlink_to("circle")
+    (folder / "restore.toml").write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"restore\.toml"):
         settings.load()
 
 

@@ -6,6 +6,7 @@ from restorer.photo import decoding
 from restorer.photo.base import FOUR_GIB, EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, pillow_dpi
 from restorer.photo.channels import channels_of, pillow_image, saved
+from restorer.photo.damage import look_at_it
 from restorer.photo.model import Photo
 
 _WITH_COLOURS, _WITH_PROFILE = 108, 124
@@ -20,6 +21,8 @@ def _recognise(head: bytes) -> bool:
 def _read_bmp(data: bytes) -> Photo:
     builder = PhotoBuilder("BMP")
     _take_colours(builder, data)
+    if int.from_bytes(data[10:14], "little") < 14 + int.from_bytes(data[14:18], "little"):
+        builder.warnings.append(look_at_it("BMP"))  # its pixels begin inside its header, as it says
     with decoding.opened(data, "BMP", "DIB") as image:
         builder.take_dpi(pillow_dpi(image.info))
         decoded = decoding.from_pillow(image)

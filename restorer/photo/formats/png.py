@@ -11,7 +11,7 @@ from restorer.photo import decoding, png_chunks, png_salvage
 from restorer.photo.base import EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder
 from restorer.photo.channels import channels_of, opencv_file, pillow_image, saved, with_rgb_for_alpha
-from restorer.photo.damage import DAMAGE
+from restorer.photo.damage import DAMAGE, look_at_it
 from restorer.photo.decoding import Decoded, UndecodableError
 from restorer.photo.model import Photo
 
@@ -47,8 +47,13 @@ def _read_png(data: bytes) -> Photo:
     decoding.check_size(width, height)
     if b"CgBI" in picture:
         return builder.photo(_decoded_apple(picture.file(), bits, colour))
-    left = png_salvage.salvaged(data) if b"IEND" not in picture else None
+    left, more = png_salvage.salvaged(data) if b"IEND" not in picture else None, 0
     if left is None:
+        more = _surplus(picture.file(), head)
+        left = png_salvage.salvaged(picture.without_end()) if more < 0 else None
+    if left is None:
+        if more:
+            builder.warnings.append(look_at_it("PNG"))
         return builder.photo(_decoded(picture.file(), bits, colour, key))
     decoded = _decoded(left.file, bits, colour, key)
     if left.is_whole:
@@ -81,6 +86,24 @@ def _decoded(whole: bytes, bits: int, colour: int, key: bytes) -> Decoded:
     return decoded
 
 
+def _surplus(whole: bytes, head: bytes) -> int:
+    """Return by how many bytes the pixels' data are longer than the header tells; below zero: so many are missing.
+
+    Pillow leaves rows that are missing black, and says nothing. Damage of another kind is left to the decoder.
+    """
+    told = png_salvage.length_of_rows(head)
+    inflater, count = zlib.decompressobj(), 0
+    for kind, start, end, _ in png_chunks.png_chunks(whole):
+        part = whole[start:end] if kind == b"IDAT" else b""
+        while part and not inflater.eof and count <= told:
+            try:
+                count += len(inflater.decompress(part, _STEP))
+            except zlib.error:
+                return 0
+            part = inflater.unconsumed_tail
+    return count - told if inflater.eof or count > told else 0
+
+
 def _check_whole(whole: bytes) -> None:
     """Raise when the pixels' check sums are wrong, or their data end too early."""
     inflater = zlib.decompressobj()
@@ -107,12 +130,16 @@ class _Critical(dict[bytes, bytes]):
         """Return a PNG for decoders; an end that was cut off is put there: whether all pixels are, they say."""
         return b"".join(self.chunks if self.chunks[-1].endswith(_END) else [*self.chunks, _END])
 
+    def without_end(self) -> bytes:
+        """Return the file without its end marker."""
+        return b"".join(chunk for chunk in self.chunks if chunk[4:8] != b"IEND")
+
 
 def _sorted(builder: PhotoBuilder, data: bytes) -> _Critical:
     """Give the metadata to the builder, and return what makes the picture."""
     critical = _Critical()
     unknown: dict[str, None] = {}
-    end = 0
+    unpacker, end = png_chunks.Unpacker(), 0
     for kind, start, end, sound in png_chunks.png_chunks(data):
         payload = data[start:end] if kind != b"IDAT" else b""
         name = kind.decode("latin-1")
@@ -131,7 +158,7 @@ def _sorted(builder: PhotoBuilder, data: bytes) -> _Critical:
             unknown[_UNKNOWN.get(name, f"the chunk {name!r}")] = None
         else:
             try:
-                _take_png_chunk(builder, kind, payload)
+                _take_png_chunk(builder, kind, payload, unpacker)
             except DAMAGE as error:
                 builder.warnings.append(f"The PNG's {name} chunk is damaged ({error}); it was dropped.")
     builder.warn_of_unknown("PNG", unknown)
@@ -161,10 +188,10 @@ def _decoded_apple(whole: bytes, bits: int, colour: int) -> Decoded:
     return decoding.unmultiplied(decoded)
 
 
-def _take_png_chunk(builder: PhotoBuilder, kind: bytes, payload: bytes) -> None:
+def _take_png_chunk(builder: PhotoBuilder, kind: bytes, payload: bytes, unpacker: png_chunks.Unpacker) -> None:
     """Sort one ancillary chunk; those that go stale (times, palettes' histograms, ...) are left out."""
     if kind == b"iCCP":
-        builder.icc_profile = png_chunks.inflate(payload.partition(b"\0")[2][1:])
+        builder.icc_profile = unpacker.inflate(payload.partition(b"\0")[2][1:])
     elif kind == b"eXIf":
         builder.take_exif(payload)
     elif kind == b"pHYs":
@@ -176,7 +203,7 @@ def _take_png_chunk(builder: PhotoBuilder, kind: bytes, payload: bytes) -> None:
     elif kind in _COLOUR:
         builder.format_specific.append((f"PNG {kind.decode()}", payload))
     elif kind in _TEXT:
-        keyword, text = png_chunks.png_text(kind, payload)
+        keyword, text = png_chunks.png_text(kind, payload, unpacker)
         if keyword == "XML:com.adobe.xmp":
             builder.take_xmp(text)
         elif keyword.startswith(_RAW_PROFILES):
