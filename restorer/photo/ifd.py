@@ -155,7 +155,7 @@ def read_directory(
     count_code, entry_size, next_code, inline = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
     try:
         (count,) = struct.unpack_from(order + count_code, data, position)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:  # beyond what any memory has, too
         raise DamagedDirectoryError("a directory lies outside of it") from error
     if count > _MOST_ENTRIES:
         raise DamagedDirectoryError(f"a directory claims {count} tags")

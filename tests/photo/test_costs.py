@@ -148,3 +148,13 @@ def test_zeros_that_are_a_picture_are_read() -> None:
     photo = read_photo(bombs.zeros_png(2_000, 1_000))
     assert photo.size == (2_000, 1_000)
     assert not np.any(photo.pixels)
+
+
+def test_a_second_page_beyond_all_memory_is_passed_over() -> None:
+    """A position of 64 bits that no memory has raised what nobody caught, and the first page was refused with it."""
+    data = bytearray(samples("BigTIFF")[0])
+    directory = ifd.read_directory(bytes(data), ifd.header(bytes(data))[2], "<", True)
+    data[directory.next_position : directory.next_position + 8] = (2**63 + 8).to_bytes(8, "little")
+    photo = read_photo(bytes(data))
+    assert photo.size == (48, 32)
+    assert any("further pages are damaged" in warning for warning in photo.warnings)
