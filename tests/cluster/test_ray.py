@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from restorer.batch.journal import NAME
-from tests.support.albums import PLAIN, Album, album, command, environment, files, run
+from tests.support.albums import PLAIN, ROOT, Album, album, command, environment, files, run
 
 ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 pytestmark = [pytest.mark.skipif(os.name == "nt", reason="Ray's test clusters are for Linux and macOS")]
@@ -134,6 +134,58 @@ def test_the_heads_death_ends_in_words_and_ctrl_c_leaves_nothing(tree: Album, ma
     assert "cluster" in said.splitlines()[-2]
     again = run(folder, "album", "-o", "lost", *PLAIN, "--offline", code=1)
     assert "done already" in again.stderr
+
+
+POISON = """
+import os, signal, sys
+from importlib.machinery import PathFinder
+
+class Poison:
+    def find_spec(self, name, path=None, target=None):
+        if name != "restorer.batch.one":
+            return None
+        spec = PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+        def exec_module(module):
+            load(module)
+            take = module.OnePhoto.take
+            def deadly(one, job):
+                if job.source.name == "poison.png":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return take(one, job)
+            module.OnePhoto.take = deadly
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Poison())
+"""
+"""What every Python of the cluster runs first: whoever restores a photo of one name dies of it."""
+
+
+@pytest.mark.slow
+def test_a_photo_that_kills_its_process_twice_fails_by_name_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = album(tmp_path / "album", 12, 0)
+    poison = sorted(made.folder / path for path in made.good)[5].rename(made.folder / "poison.png")
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(POISON)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path / "hook"), str(ROOT))))
+    machines = Machines()
+    try:
+        words = ("album", "-o", "out", *PLAIN, "--offline", "--cluster", machines.address, "--json")
+        done = run(tmp_path, *words, code=1)
+    finally:
+        machines.cluster.shutdown()
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(told) == 12
+    (failed,) = [each for each in told if each["status"] == "failed"]
+    assert (failed["error"]["kind"], failed["input"]) == ("ProcessKilled", f"album/{poison.name}")
+    assert len([name for name in files(tmp_path / "out") if name != NAME]) == 11
+    assert left_over(tmp_path / "out") == []
+    again = run(tmp_path, "album", "-o", "out", *PLAIN, "--offline", code=1)
+    assert "11 done already" in again.stderr
+    assert "1 failed (all in an earlier run" in again.stderr
 
 
 def test_a_cluster_that_is_not_there_is_said(tree: Album) -> None:

@@ -50,6 +50,11 @@ def tree(tmp_path: Path) -> Album:
     return made
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    yield from s3_server()
+
+
 @pytest.fixture(params=["memory", "s3", "file"])
 def store(
     request: pytest.FixtureRequest, tree: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -57,10 +62,8 @@ def store(
     """The address of a store with the album in its folder `album`."""
     bucket = f"bucket-{uuid.uuid4().hex[:8]}"  # the stand-in keeps all until its process ends
     address = {"memory": "memory://m", "s3": f"s3://{bucket}", "file": f"file://{tmp_path}/disk"}[request.param]
-    server = s3_server() if request.param == "s3" else iter([""])
-    at = next(server)
-    if at:
-        allow(monkeypatch, at)
+    if request.param == "s3":
+        allow(monkeypatch, request.getfixturevalue("server"))
         fsspec.filesystem("s3", skip_instance_cache=True).mkdir(bucket)
     system, path = stores.opened(f"{address}/album")
     for photo in (*tree.good, *tree.broken):
@@ -69,8 +72,6 @@ def store(
     yield address
     if request.param == "memory":
         system.rm("/m", recursive=True)
-    for _ in server:
-        pass
     type(system).clear_instance_cache()
 
 

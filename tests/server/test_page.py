@@ -117,7 +117,9 @@ def violations(browser: Browser, axe: str) -> list[Any]:
     return [(each["id"], each["impact"], each["nodes"][0]["html"][:200]) for each in found["violations"]]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark phone"])
+@pytest.mark.parametrize(
+    "dark", [pytest.param(False, id="light"), pytest.param(True, id="dark phone", marks=pytest.mark.slow)]
+)
 def test_no_violation_of_accessibility_in_any_state(tmp_path: Path, family: Path, dark: bool) -> None:
     axe = axe_core()
     (tmp_path / "broken.png").write_bytes(BROKEN)
