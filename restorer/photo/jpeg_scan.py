@@ -46,6 +46,7 @@ class Coded:
         disordered: whether these do not follow each other as they must: one is missing, or one too many.
         frame: the marker of the frame header, 0xC0 to 0xCF.
         size: width and height that it claims.
+        odd_codes: whether a Huffman table has two codes for one symbol, which no coder makes.
         shortest: the symbols whose codes are nothing but zeros, one of each Huffman table.
         ended: whether the end marker was there.
         behind: what follows it.
@@ -58,6 +59,7 @@ class Coded:
     disordered: bool = False
     frame: int = 0
     size: tuple[int, int] = (0, 0)
+    odd_codes: bool = False
     shortest: set[int] = field(default_factory=set)
     ended: bool = False
     behind: bytes = b""
@@ -113,7 +115,8 @@ def coded(picture: bytes) -> Coded:
             if marker == 0xC2 and len(payload) > 5:
                 left = {(payload[6 + 3 * i], k) for i in range((len(payload) - 6) // 3) for k in range(64)}
         elif marker == 0xC4:
-            found.shortest |= _shortest(payload)
+            found.shortest |= {symbols[0] for symbols in _symbols(payload) if symbols}
+            found.odd_codes |= any(len(set(symbols)) < len(symbols) for symbols in _symbols(payload))
         elif marker == 0xDA:
             left -= _completed(payload)
             scans += 1
@@ -136,13 +139,13 @@ def _payload(data: bytes, at: int) -> bytes | None:
     return data[at + 2 : at + length] if 2 <= length <= len(data) - at else None
 
 
-def _shortest(tables: bytes) -> set[int]:
-    """Return the first symbol of each Huffman table of a DHT segment."""
-    symbols, at = set(), 0
+def _symbols(tables: bytes) -> Iterator[bytes]:
+    """Yield the symbols of each Huffman table of a DHT segment, those of the shortest codes first."""
+    at = 0
     while at + 17 < len(tables):
-        symbols.add(tables[at + 17])
-        at += 17 + sum(tables[at + 1 : at + 17])
-    return symbols
+        count = sum(tables[at + 1 : at + 17])
+        yield tables[at + 17 : at + 17 + count]
+        at += 17 + count
 
 
 def _completed(scan: bytes) -> set[tuple[int, int]]:

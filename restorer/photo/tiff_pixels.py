@@ -94,6 +94,8 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
 def _is_damaged(page: Page) -> bool:
     """Whether a strip or tile that was decoded fails its own check sum, is too short, or has zeros that none writes."""
     directory, method = page.directory, page.directory.integer(COMPRESSION, 1)
+    if OFFSETS in directory.entries and TILE_OFFSETS in directory.entries:
+        return True  # strips or tiles, which of them holds the picture, decoders do not agree on
     left = 2 * len(page.data)  # strips may be the same bytes, and each is a while's work
     for offsets, counts in ((OFFSETS, COUNTS), (TILE_OFFSETS, TILE_COUNTS)):
         rows = _rows_of_parts(page, len(directory.integers(offsets)), tiles=offsets == TILE_OFFSETS)

@@ -15,7 +15,7 @@ from PIL import Image
 from restorer.bench.survive.bombs import claims
 from restorer.bench.survive.samples import png, samples, saved, scene
 from restorer.errors import UnreadablePhotoError
-from restorer.photo import Photo, ifd, png_chunks, read_photo
+from restorer.photo import Photo, ifd, jpeg_segments, png_chunks, read_photo
 
 
 def pngs() -> dict[str, bytes]:
@@ -88,6 +88,32 @@ def test_a_tiff_whose_strip_is_too_short_for_its_rows_is_doubted_or_refused(numb
 def test_sound_files_are_not_doubted(kind: str) -> None:
     for data in samples(kind):
         assert not any("Look at it" in warning or "cut off" in warning for warning in read_photo(data).warnings)
+
+
+def test_a_jpeg_with_two_codes_for_a_symbol_is_doubted() -> None:
+    for number in (1, 2, 3):
+        data = bytearray(samples("JPEG")[number])
+        assert read_photo(bytes(data)).warnings == []
+        tables = [start for marker, start, _ in jpeg_segments.jpeg_segments(data) if marker == 0xC4]
+        last = tables[-1] + 17 + sum(data[tables[-1] + 1 : tables[-1] + 17]) - 1
+        data[last] = data[last - 1]
+        try:
+            photo = read_photo(bytes(data))
+        except UnreadablePhotoError:
+            continue
+        assert any("Look at it" in warning for warning in photo.warnings)
+
+
+def test_a_tiff_of_strips_and_tiles_at_once_is_doubted() -> None:
+    data = samples("TIFF")[3]
+    order, big, position = ifd.header(data)
+    directory = ifd.read_directory(data, position, order, big)
+    both = ifd.append_directory(data, directory, {324: ifd.longs(8), 325: ifd.longs(100)})
+    try:
+        photo = read_photo(both)
+    except UnreadablePhotoError:
+        return
+    assert any("Look at it" in warning for warning in photo.warnings)
 
 
 def test_a_bmp_whose_pixels_begin_in_its_header_is_doubted() -> None:

@@ -58,7 +58,7 @@ def _damage(picture: jpeg_scan.Coded, found: jpeg_scan.Soundness, pixels: Pixels
     """
     if not picture.ended and (found.too_short or not picture.finished):
         return [_cut_off(pixels)]
-    if found.too_short or found.too_long or picture.blanked:
+    if found.too_short or found.too_long or picture.blanked or picture.odd_codes:
         return [look_at_it("JPEG")]
     return [] if picture.ended else ["The JPEG's end marker is missing; all its pixels are there."]
 
