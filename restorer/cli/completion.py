@@ -249,7 +249,8 @@ def _declared(option: Option) -> Suggestions:
     if option.role in (declared.FORMATS, declared.CLEANERS):
         yield from map(Suggestion, declared.names_of(option.role))
     elif option.role is not None:
-        yield from _tables(option.role)()
+        more = ("inpainter",) if option.role == "damage finder" else ()  # --repair takes what fills, too
+        yield from _tables(option.role, *more)()
     if option.files:
         yield ANY_FILE
 

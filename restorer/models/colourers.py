@@ -15,4 +15,5 @@ class ColourArchitecture(Architecture):
     """
 
     role = "colorizer"
+    unexportable = "it gives two channels of Lab, which are no picture by themselves"
     side: ClassVar[int] = 512

@@ -15,6 +15,7 @@ from restorer.models import REGISTRY
 from restorer.models.base import FaceArchitecture
 from restorer.options import Option, Options, declared
 from restorer.photo import format_requests, requested_format
+from restorer.pipeline import printed
 
 PICTURE_FORMATS = "picture format"
 """The role whose names are no tables of weights."""
@@ -78,7 +79,7 @@ def names_of(option: Option) -> list[str]:
     found = (table for table in weights.tables().values() if table.sources)
     if option.role == CLEANERS:
         return [table.name for table in found if REGISTRY.enlarges_nothing(table) and not table.builtin]
-    return [table.name for table in found if REGISTRY.architecture_of(table).role == option.role]
+    return [table.name for table in found if REGISTRY.architecture_of(table).role in _roles(option)]
 
 
 def _controls(name: str) -> tuple[str, ...]:
@@ -145,8 +146,10 @@ def _value(option: Option, value: Any) -> Any:
         value = float(value)  # as the command line has it, so that results say the same of how they were made
     if (option.files or option.role not in (None, PICTURE_FORMATS)) and isinstance(value, str):
         known = {*(word for word, _meaning in option.words), *names_of(option), *_aliases(option)}
-        if value not in known:
-            near = nearest(value, known)
+        named = [part.strip() for part in value.split(",")] if option.role == printed.FINDER else [value]
+        unknown = [part for part in named if part not in known]
+        if unknown:
+            near = nearest(unknown[0], known)
             remedy = f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(sorted(known))}."
             raise UsageError(f"--{option.long} {value} is no name that is known here.", remedy)
     if option.role == PICTURE_FORMATS and isinstance(value, str):
@@ -164,8 +167,13 @@ def _typed(option: Option, text: str) -> Any:
     return text if meant is None else meant
 
 
+def _roles(option: Option) -> tuple[str | None, ...]:
+    """Return the roles whose names an option takes: what mends prints has two."""
+    return (printed.FINDER, printed.FILLER) if option.role == printed.FINDER else (option.role,)
+
+
 def _aliases(option: Option) -> list[str]:
-    found = (table for table in weights.tables().values() if REGISTRY.architecture_of(table).role == option.role)
+    found = (table for table in weights.tables().values() if REGISTRY.architecture_of(table).role in _roles(option))
     return [alias for table in found for alias in table.aliases]
 
 

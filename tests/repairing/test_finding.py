@@ -11,16 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
+from restorer.errors import UsageError
 from restorer.imaging.profiles import colours_of
 from restorer.models import REGISTRY
 from restorer.models.scratchunet import ScratchUNetArchitecture
 from restorer.networks import lama
 from restorer.networks.damageunet import DamageUNet
+from restorer.options import Options
 from restorer.photo import read_photo
 from restorer.photo.color import adobe_rgb_profile
 from restorer.repairing.filling import fill
 from restorer.repairing.finding import find
 from restorer.repairing.network_filling import NetworkPainter
+from restorer.server import choices
 from restorer.training.export import write_model
 from restorer.training.recipe import parse_recipe
 from tests.support.golden import Record, difference, load
@@ -179,6 +182,10 @@ def test_a_filler_by_its_file_fills_what_a_finder_or_a_mask_says(
     assert json.loads(plain.out)["repair"]["filler"] == "opencv"
     both = restore(capsys, "old.png", *PLAIN, "--repair", "bright.safetensors,scratch-unet", code=2).err
     assert "two of one kind: bright, scratch-unet" in both
+    server = choices.read(Options(), {"repair": "scratch-unet,lama"})
+    assert server.repair == "scratch-unet,lama"
+    with pytest.raises(UsageError, match="no name that is known"):
+        choices.read(Options(), {"repair": "lama,/etc/passwd"})
     for wrong in ("none,lama", "lama,", "auto,tiny"):
         assert f"--repair {wrong}" in restore(capsys, "old.png", *PLAIN, "--repair", wrong, code=2).err
 
