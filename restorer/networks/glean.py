@@ -120,12 +120,17 @@ class Grain(nn.Module):
         super().__init__()
         self.gain = gain
         self.strength = nn.Conv2d(width, 1, 3, padding=1)
-        reach = torch.arange(-2.0, 3.0)
-        line = torch.exp(-0.5 * (reach / 0.8).square())
-        self.kernel = nn.Parameter(torch.outer(line, line)[None, None])
-        with torch.no_grad():  # a training begins with a deviation of one level in 256
-            self.strength.weight.zero_()
-            self.strength.bias.fill_(-5.0)  # type: ignore[union-attr]
+        self.kernel = nn.Parameter(torch.empty(1, 1, 5, 5))
+        if not self.kernel.is_meta:  # a plan of a network has no values, and torch would bring its compiler for them
+            self._init_weights()
+
+    @torch.no_grad()
+    def _init_weights(self) -> None:
+        """Let a training begin with a deviation of one level in 256."""
+        line = torch.exp(-0.5 * (torch.arange(-2.0, 3.0) / 0.8).square())
+        self.kernel.copy_(torch.outer(line, line))
+        self.strength.weight.zero_()
+        self.strength.bias.fill_(-5.0)  # type: ignore[union-attr]
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return the texture for features x (n, c, h, w) and standard normal noise (n, 1, h, w)."""
