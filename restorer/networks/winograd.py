@@ -75,7 +75,10 @@ class Winograd:
         return self  # it holds nothing that a call changes
 
     def takes(self, x: Tensor) -> bool:
-        """Return whether it may take features (n, in, h, w), and they are large enough to be worth it."""
+        """Return whether it may take features (n, in, h, w), and they are large enough to be worth it.
+
+        Their channels lie innermost: what is brought there and back for one layer was not measured to be worth it.
+        """
         return (
             not torch.is_grad_enabled()
             and x.device.type == "cpu"
@@ -84,6 +87,7 @@ class Winograd:
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
             and x.shape[2] * x.shape[3] >= self.pixels
+            and x.is_contiguous(memory_format=torch.channels_last)
         )
 
     def __call__(
@@ -181,11 +185,8 @@ class WinogradConv2d(nn.Conv2d):
         self.quick = quick
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, in, h, w) to (n, out, h, w), channels innermost or outermost as they were."""
-        if not self.quick.takes(x):
-            return super().forward(x)
-        result = self.quick(x, self.bias)
-        return result.contiguous() if x.is_contiguous() else result
+        """Map (n, in, h, w) to (n, out, h, w)."""
+        return self.quick(x, self.bias) if self.quick.takes(x) else super().forward(x)
 
 
 def suits(convolution: nn.Conv2d) -> bool:

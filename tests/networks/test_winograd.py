@@ -75,6 +75,7 @@ def test_a_styled_convolution_is_the_same(count: int) -> None:
     layer.noise_gain.fill_(0.7)
     layer.bias.normal_()
     x, latent, noise = torch.randn(count, 6, 13, 10), torch.randn(count, 4), torch.randn(1, 1, 13, 10)
+    x = x.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         wanted = layer(x, latent, noise)
         layer.quick = Winograd(layer.weight)
@@ -91,10 +92,12 @@ def test_the_layout_stays(layout: torch.memory_format) -> None:
 
 
 def test_learning_tracing_and_other_precisions_take_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick, x = Winograd(torch.randn(4, 4, 3, 3), pixels=64), torch.randn(1, 4, 8, 8)
+    quick, outermost = Winograd(torch.randn(4, 4, 3, 3), pixels=64), torch.randn(1, 4, 8, 8)
+    x = outermost.contiguous(memory_format=torch.channels_last)
     assert not quick.takes(x)
     with torch.no_grad():
         assert quick.takes(x)
+        assert not quick.takes(outermost)
         assert not quick.takes(x[..., :7])
         assert not quick.takes(x.bfloat16())
         with torch.autocast("cpu", torch.bfloat16):
