@@ -177,7 +177,7 @@ def planted(content: bytes | None, world: World) -> list[str]:
         ran = restore(world.work, *arguments, *PLAIN, seconds=60.0)
         problems += records.said(ran)
         problems += [problem for record in ran.records for problem in records.of_one(record, world.work)]
-    return [each for each in problems + world.changed() if f"{NAME} was" not in each]
+    return problems
 
 
 def settings(text: str, world: World) -> list[str]:
@@ -290,9 +290,7 @@ def attempt(plan: Plan) -> Tally:
     tally = Tally("company")
     for kind, case, attempted in cases():
         world, start = World(plan.folder / "world"), time.monotonic()
-        problems = attempted(world) + world.changed()
-        if kind == "a planted journal":
-            problems = [problem for problem in problems if f"{NAME} was" not in problem]
+        problems = [each for each in attempted(world) + world.changed() if f"work/in/{NAME} was" not in each]
         if problems:
             tally.lose(kind, case, json.dumps(problems[:5], ensure_ascii=False))
         else:
