@@ -68,7 +68,7 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
     directory = page.directory
     width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
     decoding.check_size(width, height)
-    if _is_cut(page) or tiff_salvage.lacks_parts(page):
+    if _is_cut(page) or tiff_salvage.spare_parts(page) < 0:
         left = tiff_salvage.salvaged(page)
         decoded = decode(left.page, profile)
         left.fill(decoded)
@@ -94,8 +94,8 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
 def _is_damaged(page: Page) -> bool:
     """Whether a strip or tile that was decoded fails its own check sum, is too short, or has zeros that none writes."""
     directory, method = page.directory, page.directory.integer(COMPRESSION, 1)
-    if OFFSETS in directory.entries and TILE_OFFSETS in directory.entries:
-        return True  # strips or tiles, which of them holds the picture, decoders do not agree on
+    if (OFFSETS in directory.entries and TILE_OFFSETS in directory.entries) or tiff_salvage.spare_parts(page) > 0:
+        return True  # decoders do not agree on which of them hold the picture
     left = 2 * len(page.data)  # strips may be the same bytes, and each is a while's work
     for offsets, counts in ((OFFSETS, COUNTS), (TILE_OFFSETS, TILE_COUNTS)):
         rows = _rows_of_parts(page, len(directory.integers(offsets)), tiles=offsets == TILE_OFFSETS)

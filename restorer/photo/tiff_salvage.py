@@ -131,8 +131,11 @@ def _parts(page: Page, number: int, offsets: Sequence[int], counts: Sequence[int
     return number > 0 and len(offsets) == len(counts) == number * planes
 
 
-def lacks_parts(page: Page) -> bool:
-    """Tell whether the page has fewer strips or tiles than its size asks for; decoders leave the rest of it black."""
+def spare_parts(page: Page) -> int:
+    """Return how many strips or tiles the page has beyond those that its size asks for; below zero: it lacks so many.
+
+    Decoders leave what is missing black, and do not agree on what is too much.
+    """
     directory = page.directory
     width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
     samples = directory.integer(SAMPLES, 1)
@@ -140,10 +143,11 @@ def lacks_parts(page: Page) -> bool:
     if TILE_OFFSETS in directory.entries:
         wide, high = directory.integer(TILE_WIDTH, 0), directory.integer(TILE_LENGTH, 0)
         number = -(-width // wide) * -(-height // high) if wide and high else 0
-        return len(directory.integers(TILE_OFFSETS)) < number * planes
+        return len(directory.integers(TILE_OFFSETS)) - number * planes
     rows = min(directory.integer(ROWS, height) or height, height)
     number = -(-height // rows) if rows else 0
-    return 0 < len(directory.integers(OFFSETS)) < number * planes
+    offsets = directory.integers(OFFSETS)
+    return len(offsets) - number * planes if offsets else 0
 
 
 # ------------------------------------------------------------------------------------------------------------- tiles

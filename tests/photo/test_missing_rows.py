@@ -104,6 +104,19 @@ def test_a_jpeg_with_two_codes_for_a_symbol_is_doubted() -> None:
         assert any("Look at it" in warning for warning in photo.warnings)
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "BigTIFF"])
+def test_a_tiff_of_more_strips_than_it_needs_is_doubted(kind: str) -> None:
+    """Pillow puts the second over the first, and others do not."""
+    for data in samples(kind)[:2]:
+        order, big, position = ifd.header(data)
+        directory = ifd.read_directory(data, position, order, big)
+        if len(directory.integers(273)) < 2:
+            continue
+        changed = bytearray(data)
+        ifd.overwrite(changed, directory.entries[257], directory.entries[257].packed([8]))
+        assert any("Look at it" in warning for warning in read_photo(bytes(changed)).warnings)
+
+
 def test_a_tiff_of_strips_and_tiles_at_once_is_doubted() -> None:
     data = samples("TIFF")[3]
     order, big, position = ifd.header(data)

@@ -31,6 +31,7 @@ PARTS = {
     "weights": 0.1,
     "company": 0.0,
     "soak": 0.2,
+    "serving": 0.1,
 }
 """The parts, in the order in which they are tried, each with its share of the hours; 0 for those that try all."""
 

@@ -14,11 +14,12 @@ Array = npt.NDArray[Any]
 CLOSE = 24
 """Levels of 255 by which the pixels of two decoders may differ, where colours are stored coarsely."""
 _DOUBTS = ("damaged", "cut off", "missing", "Look at it", "make no sense", "passed over", "converted", "extra channel")
+_OTHERWISE = ("animation",)  # of which OpenCV shows another picture
 
 
 def is_doubted(photo: Photo) -> bool:
     """Whether the photo's own warnings say that its pixels may not be what was meant, or that they were converted."""
-    return any(word in warning for warning in photo.warnings for word in _DOUBTS)
+    return any(word in warning for warning in photo.warnings for word in (*_DOUBTS, *_OTHERWISE))
 
 
 def verdict(data: bytes, photo: Photo) -> str:

@@ -176,6 +176,7 @@ class FileTrial:
                 data, kind = self._made[job.kind](), job.kind
             path = self._folder / f"file{('.pth', '.safetensors')[number % 2]}"
             path.write_bytes(data)
+            peak.grown()  # of making the file
             marker.begin(number)
             harm = self._verified(path, data)
             outcome = self._named(path)
