@@ -355,6 +355,14 @@ class DetectorArchitecture(Architecture):
             min_face: faces are wanted from this many pixels of the photo on; None = those that are found anyway.
         """
 
+    def glances(self, longest: int) -> Iterator[View]:
+        """Yield the views by which is seen whether a photo has faces at all; fewer ones where a view takes long.
+
+        Args:
+            longest: of the photo, its long side in pixels.
+        """
+        yield from self.views(longest, None)
+
     @abstractmethod
     def detect_region(
         self, network: RunningNetwork, region: np.ndarray, view: View, min_score: float
