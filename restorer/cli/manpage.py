@@ -81,6 +81,10 @@ ENVIRONMENT = (
     ("CUDA_VISIBLE_DEVICES", "Which GPUs there are to choose from; `restore doctor` names those that it hides."),
     ("WORLD_SIZE, RANK, LOCAL_RANK", "Set by torchrun, for `restore train` on several GPUs."),
     ("OMP_NUM_THREADS", "How many threads compute, where it is set; else as many as cores that this process may use."),
+    (
+        "OMP_WAIT_POLICY, GOMP_SPINCOUNT, KMP_BLOCKTIME",
+        "How threads wait for each other: asleep, unless one of these is set (OMP_WAIT_POLICY=active has them spin).",
+    ),
     ("NO_COLOR, COLUMNS", "Whether, and how wide, messages are printed in colour."),
     ("TERM, TERM_PROGRAM", "Which terminal it is: `dumb` gets no bar, `dumb` and `linux` no links."),
 )

@@ -40,6 +40,7 @@ class Pool:
     def __init__(self) -> None:
         self._networks: WeakValueDictionary[Key, Network] = WeakValueDictionary()
         self._locks: dict[Key, threading.Lock] = {}
+        self._files: dict[Key, Path] = {}
         self._guard = threading.Lock()
 
     def get(
@@ -73,9 +74,10 @@ class Pool:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             found = self._networks.get(key)
-            if found is None:
+            # One whose file has gone since, while the same bytes lie elsewhere, could not read its weights once more.
+            if found is None or not self._files[key].exists():
                 found = engines()[engine].load(table, path, device)
-                self._networks[key] = found
+                self._networks[key], self._files[key] = found, path
             return found
 
     def __len__(self) -> int:

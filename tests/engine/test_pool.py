@@ -47,6 +47,25 @@ def test_the_same_table_twice_is_one_network(loads: list[str]) -> None:
     assert len(pool) == 1
 
 
+def test_a_network_whose_file_has_gone_is_loaded_from_where_its_weights_are_now(
+    loads: list[str], tmp_path: Path
+) -> None:
+    """It may have to read them once more: in fp32, when bf16 fails."""
+    pool = Pool()
+    shipped = weights.fetch(weights.resolve("tiny-detector"), offline=True)
+    first, second = tmp_path / "a" / "mine.safetensors", tmp_path / "b" / "mine.safetensors"
+    for file in (first, second):
+        file.parent.mkdir()
+        file.write_bytes(shipped.read_bytes())
+    held = pool.get(weights.resolve(str(first)), BF16, offline=True)
+    assert pool.get(weights.resolve(str(second)), BF16, offline=True) is held
+    first.unlink()
+    now = pool.get(weights.resolve(str(second)), BF16, offline=True)
+    assert now is not held
+    assert pool.get(weights.resolve(str(second)), BF16, offline=True) is now
+    assert len(loads) == 2
+
+
 def test_another_precision_table_or_name_is_another_network(loads: list[str]) -> None:
     pool, table = Pool(), weights.resolve("tiny-detector")
     others = [

@@ -146,15 +146,18 @@ class Bomb:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt"])
-def test_programs_are_refused_unrun(suffix: str, tmp_path: Path) -> None:
+def test_programs_are_never_run(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pickle would call is refused; of TorchScript the tensors alone are read, which here fit no network."""
     mark = tmp_path / "exploded"
     bomb, script = tmp_path / f"bomb{suffix}", tmp_path / f"script{suffix}"
     torch.save({"params": {"weight": torch.ones(2)}, "more": Bomb(mark)}, bomb)
     torch.jit.save(torch.jit.script(nn.Conv2d(3, 3, 3)), str(script))
-    for path in (bomb, script):
-        with pytest.raises(UnsafeCheckpointError, match="not run"):
+    monkeypatch.setattr(torch.jit, "load", lambda *_args, **_more: pytest.fail("the program was loaded"))
+    monkeypatch.setattr(torch._C, "import_ir_module", lambda *_args, **_more: pytest.fail("the program was loaded"))
+    for path, error, why in ((bomb, UnsafeCheckpointError, "not run"), (script, CheckpointLayoutError, "fits none")):
+        with pytest.raises(error, match=why):
             upscaler_named(str(path))
-        with pytest.raises(UnsafeCheckpointError, match="not run"):
+        with pytest.raises(error, match=why):
             importer.import_checkpoint(path, tmp_path / "out.safetensors")
     assert not mark.exists()
 

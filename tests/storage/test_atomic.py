@@ -23,6 +23,7 @@ ELSEWHERE = frozenset({
     "server/storeroom.py",  # uploads, in a folder of its own that goes with the server
     "cluster/staging.py",  # lines are added to a journal, in a folder that goes with the run
     "weights/mirror.py",  # a download that goes on where it was cut
+    "weights/archive.py", "weights/objects.py",  # a download's part, which whoever asked verifies and renames
     "storage/atomic.py", "storage/temporary.py",
 })  # fmt: skip
 """Modules that open a file for writing by themselves, and why."""
