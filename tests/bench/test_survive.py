@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from restorer.bench.survive import (
@@ -56,6 +58,21 @@ def test_changed_files_of_every_kind(tmp_path: Path) -> None:
     assert (total.cases, total.losses, total.words) == (40 * len(kinds()), 0, [])
     ended = Counter(name.split(": ")[1].split(",")[0] for name in total.outcomes.elements())
     assert min(ended["read"], ended["refused"]) > total.cases // 8, ended
+
+
+def test_what_is_forked_does_not_wait_for_threads_that_it_has_not(tmp_path: Path) -> None:
+    """Where OpenCV has made its pool of threads before, as in whoever used it for anything else."""
+    (folder := tmp_path / "work").mkdir()
+    large = np.zeros((2000, 2000, 3), np.uint8)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    try:
+        cv2.resize(large, (4000, 4000))
+        ran = restore(folder, "--version", before=lambda: cv2.resize(large, (4000, 4000)), seconds=20)
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(before)
+    assert (ran.code, ran.hung) == (0, False), ran.err
 
 
 def test_a_folder_of_changed_files_through_the_command(tmp_path: Path) -> None:

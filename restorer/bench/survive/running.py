@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from restorer.bench.survive.sandbox import MOST_WAITED, limit_memory, seconds_of
+from restorer.bench.survive.sandbox import MOST_WAITED, forkable, limit_memory, seconds_of
 
 PLAIN = ("--offline", "--json", "--model", "none", "--background", "lanczos")
 """Options of a run without networks."""
@@ -94,9 +94,10 @@ class Run:
         sys.stderr.flush()
         self._begin = time.monotonic()
         self._ended: tuple[int, float] | None = None
-        self.process = os.fork()
-        if self.process == 0:
-            _live(folder, list(arguments), before, self._files, memory)
+        with forkable():
+            self.process = os.fork()
+            if self.process == 0:
+                _live(folder, list(arguments), before, self._files, memory)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send it a signal."""
@@ -162,13 +163,11 @@ def _live(
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if memory is not None:
             limit_memory(memory)
-        import cv2
         import torch
 
         from restorer.cli import main
 
         torch.set_num_threads(1)
-        cv2.setNumThreads(1)
         if before is not None:
             before()
         try:

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -25,6 +26,20 @@ LIMIT_SECONDS = 30.0
 MOST_WAITED = 10.0
 """Times the limit that are waited at most, where a case waits for something that never comes."""
 _LOOK = 0.2
+
+
+@contextmanager
+def forkable() -> Iterator[None]:
+    """Fork within this: OpenCV has no pool of threads then, which a fork does not take along and would wait for."""
+    cv2 = sys.modules.get("cv2")
+    threads = cv2.getNumThreads() if cv2 else 1
+    if cv2:
+        cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        if cv2:
+            cv2.setNumThreads(threads)
 
 
 class Marker:
@@ -135,7 +150,8 @@ class _Worker:
         context = get_context("fork")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_work, args=(other, attempt, self._marker, memory), daemon=True)
-        self._process.start()
+        with forkable():
+            self._process.start()
         other.close()
 
     def ask(self, job: Job) -> Any | Died:
@@ -172,6 +188,8 @@ def _death(code: int | None) -> str:
 def _work(connection: Connection, attempt: Try, marker: Marker, memory: int) -> None:
     limit_memory(memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     while True:
         try:
             job = connection.recv()
