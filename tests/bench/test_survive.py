@@ -64,11 +64,16 @@ def test_what_is_forked_does_not_wait_for_threads_that_it_has_not(tmp_path: Path
     """Where OpenCV has made its pool of threads before, as in whoever used it for anything else."""
     (folder := tmp_path / "work").mkdir()
     large = np.zeros((2000, 2000, 3), np.uint8)
+
+    def used() -> None:
+        cv2.resize(large, (4000, 4000))
+        cv2.setNumThreads(1)  # it ends the threads of a pool, and waits for them
+
     before = cv2.getNumThreads()
     cv2.setNumThreads(4)
     try:
         cv2.resize(large, (4000, 4000))
-        ran = restore(folder, "--version", before=lambda: cv2.resize(large, (4000, 4000)), seconds=20)
+        ran = restore(folder, "--version", before=used, seconds=20)
         assert cv2.getNumThreads() == 4
     finally:
         cv2.setNumThreads(before)

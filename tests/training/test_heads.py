@@ -60,6 +60,15 @@ def test_the_cheek_beside_the_nose_is_nearer_than_the_ear() -> None:
     assert depth[0] > depth[1] > depth[2] >= depth[3] == 0
 
 
+@pytest.mark.parametrize("yaw", [-0.8, 0.8])
+def test_of_two_cheeks_that_one_is_nearer_from_which_the_face_turns_away(yaw: float) -> None:
+    """It is laid over the other one where both are seen in one place."""
+    x, y = np.array([90, 166], np.float32), np.full(2, 150, np.float32)
+    left, right = Head.of(POINTS).turned(x, y, yaw)[1]
+    assert (left > right + 20) == (yaw > 0)
+    assert (right > left + 20) == (yaw < 0)
+
+
 @given(st.floats(-80, 80), st.floats(10, 90), st.integers(0, 2**31))
 def test_any_face_can_be_turned(yaw: float, apart: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
