@@ -134,14 +134,12 @@ def measure(file: Path, folder: Path, model: str, kept_by: str, identity: Path |
     from restorer.evaluation.evaluate import Judges, evaluate
     from restorer.options import Options
     from restorer.pipeline.components import Components
-    from restorer.training.datasets import picture_files, split
+    from restorer.training.datasets import picture_files
+    from restorer.training.people import held_apart
     from restorer.training.recipe import load_recipe
 
     components = Components(Options(model=model, detector=detector, aligned=True))
-    files = picture_files(folder)
-    if kept_by:
-        recipe = load_recipe(kept_by)
-        files = split(files, int(recipe.values["data"]["validation"]), recipe.seed)[1]
+    files = held_apart(folder, load_recipe(kept_by)) if kept_by else picture_files(folder)
     finder = components.detector() if identity is not None else None
     rows: list[dict[str, Any]] = []
     for name, restorer in ((model, components.face_model()), ("u-net", Floor(file))):

@@ -29,7 +29,7 @@ def evaluate(
         ),
     ] = None,
     kept_by: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Only the pictures that this recipe keeps for validation.")
+        str | None, typer.Option(metavar="RECIPE", help="Only the pictures or persons that this recipe holds apart.")
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=32, help="Side at which all is measured; default: that of the model's pictures.")
@@ -69,7 +69,8 @@ def evaluate(
     from restorer.evaluation.judge import Judge
     from restorer.pipeline.components import Components
     from restorer.storage.pictures import save_picture
-    from restorer.training.datasets import picture_files, split
+    from restorer.training.datasets import picture_files
+    from restorer.training.people import held_apart
     from restorer.training.recipe import load_recipe
 
     require("`restore evaluate`")  # before anything is downloaded or computed
@@ -90,12 +91,13 @@ def evaluate(
     # "auto" means a detector where faces are looked for; a model for aligned crops only would be refused there.
     others = replace(options, model="none", aligned=False, prior=None, task=None, steps=None)
     finding = Components(others, notify=say)
-    files = picture_files(folder)
-    if kept_by is not None:
-        recipe = load_recipe(kept_by)
-        files = split(files, int(recipe.values.get("data", {}).get("validation", 0)), recipe.seed)[1]
+    restorer = components.face_model()
+    if kept_by is None:
+        files = picture_files(folder)
+    else:
+        files = held_apart(folder, load_recipe(kept_by), size or restorer.crop.output_size)
     result = measure(
-        components.face_model(),
+        restorer,
         components.model,
         files[:limit],
         degrade=degrade,

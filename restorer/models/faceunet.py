@@ -20,7 +20,7 @@ class FaceUNetArchitecture(FaceArchitecture):
     name = "faceunet"
     defaults: ClassVar = {
         "size": 256, "widths": [96, 128, 192, 256], "blocks": [2, 2, 2, 1], "head": [32, 16], "grain": 0.0,
-        "template": "face",
+        "mirrored": False, "template": "face",
     }  # fmt: skip
     """`template` is "face", or "none" for a model that takes aligned crops only."""
 

@@ -44,6 +44,7 @@ class FaceUNet(nn.Module):
         head: channels at half and at full resolution on the way up.
         grain: above 0, the network says how strong fine texture is, which noise then makes (see `Grain`); outside
             training this is its gain.
+        mirrored: outside training, return the mean of a picture's result and its mirror image's, mirrored back.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class FaceUNet(nn.Module):
         blocks: Sequence[int] = (2, 2, 2, 1),
         head: Sequence[int] = (32, 16),
         grain: float = 0.0,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         if len(widths) != len(blocks) or len(widths) < 2 or len(head) != 2:
             raise ValueError("Widths and blocks have to be as many, two or more, and head two.")
         self.size = size
+        self.mirrored = mirrored
         self.multiple = BLOCK << (len(widths) - 1)
         if size % self.multiple:
             raise ValueError(f"The side of the pictures is a multiple of {self.multiple}, not {size}.")
@@ -96,6 +99,12 @@ class FaceUNet(nn.Module):
         if pictures.shape[1] != 3 or pictures.shape[2] % self.multiple or pictures.shape[3] % self.multiple:
             expected = f"(n, 3, h, w) with sides that are multiples of {self.multiple}"
             raise ValueError(f"This network takes pictures of shape {expected}, not {tuple(pictures.shape)}.")
+        if self.training or not self.mirrored:
+            return self._restored(pictures)
+        # The noise is mirrored as well: the mean of two textures would be half as strong.
+        return (self._restored(pictures) + self._restored(pictures.flip(3), mirror_noise=True).flip(3)) / 2
+
+    def _restored(self, pictures: Tensor, *, mirror_noise: bool = False) -> Tensor:
         x = self.first(channels_last(F.pixel_unshuffle(pictures, BLOCK)))
         kept: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
@@ -110,7 +119,8 @@ class FaceUNet(nn.Module):
         x = self._joined(self.at_full, x, pictures)
         added: Tensor = self.to_rgb(x)
         if self.grain is not None:
-            added = added + self.grain(x, self._noise(x))
+            noise = self._noise(x)
+            added = added + self.grain(x, noise.flip(3) if mirror_noise else noise)
         return pictures + added.to(pictures.dtype)
 
     def _joined(self, conv: nn.Module, x: Tensor, picture: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from restorer.errors import UsageError
-from restorer.training.recipe import Values
+from restorer.training.datasets import picture_files, split
+from restorer.training.recipe import Recipe, Values
 
 MANIFEST = "MANIFEST.csv"
 COLUMNS = ("file", "person", "grade", "licence", "attribution", "native_px", "flags")
@@ -142,6 +143,22 @@ def part_of(person: str) -> Part:
 def chosen(rows: Iterable[Portrait], rules: Rules, part: Part) -> list[Portrait]:
     """Return the rows of one part that may be learnt from, or measured by."""
     return [row for row in rows if rules.admit(row) and part_of(row.person) == part]
+
+
+def held_apart(folder: Path, recipe: Recipe, size: int = 0) -> list[Path]:
+    """Return the pictures of a folder that a recipe does not learn from and that results are reported on.
+
+    With `grades` in its data table these are persons of the folder's manifest, taken large enough for squares of `size`
+    pixels (0 = all); else as many pictures as its `validation` says.
+
+    Raises:
+        UsageError: the manifest or a picture that it names is missing, or all pictures would be held apart.
+    """
+    data = {**PAPERS, **recipe.values.get("data", {})}
+    if data["grades"]:
+        rows = chosen(read_manifest(folder), Rules.of(data), "reporting")
+        return [row.file for row in rows if row.native * HONEST >= size]
+    return split(picture_files(folder), int(data.get("validation", 0)), recipe.seed)[1]
 
 
 def attributions(rows: Iterable[Portrait]) -> list[str]:

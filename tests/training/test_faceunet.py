@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from restorer import weights
 from restorer.errors import UsageError
@@ -140,6 +141,38 @@ def test_grain_is_the_same_for_the_same_picture_and_drawn_anew_in_training() -> 
         assert torch.equal(network(pictures), network(pictures))
         network.train()
         assert not torch.equal(network(pictures), network(pictures))
+
+
+def test_a_mirrored_network_is_symmetrical_and_keeps_its_grain_whole() -> None:
+    torch.manual_seed(0)
+    once, both = small_network(1.0).eval(), small_network(1.0).eval()
+    nn.init.normal_(once.to_rgb.weight, std=0.1)
+    both.load_state_dict(once.state_dict())
+    both.mirrored = True
+    picture = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        once.get_buffer("noise").zero_()
+        both.get_buffer("noise").zero_()
+        quiet = both(picture)
+        assert torch.allclose(quiet, (once(picture) + once(picture.flip(3)).flip(3)) / 2, atol=1e-6)
+        assert torch.allclose(both(picture.flip(3)), quiet.flip(3), atol=1e-6)
+        assert not torch.allclose(once(picture.flip(3)), once(picture).flip(3), atol=1e-3)
+        both.get_buffer("noise").normal_()
+        once.get_buffer("noise").copy_(both.get_buffer("noise"))
+        even = torch.zeros(1, 3, 64, 64)
+        added = [
+            (net(even) - calm).std()
+            for net, calm in ((both, _without_noise(both, even)), (once, _without_noise(once, even)))
+        ]
+        assert 0.9 < added[0] / added[1] < 1.1  # the mean of two textures would have 0.7 of one's strength
+
+
+def _without_noise(network: FaceUNet, picture: Tensor) -> Tensor:
+    kept = network.get_buffer("noise").clone()
+    network.get_buffer("noise").zero_()
+    result: Tensor = network(picture)
+    network.get_buffer("noise").copy_(kept)
+    return result
 
 
 def test_the_arguments_are_found_from_the_shapes() -> None:

@@ -22,6 +22,7 @@ from restorer.training.people import (
     Rules,
     attributions,
     chosen,
+    held_apart,
     part_of,
     read_manifest,
 )
@@ -53,6 +54,28 @@ def test_a_manifest_is_read_with_its_flags_sorted_by_file(tmp_path: Path) -> Non
     first, second = read_manifest(tmp_path)
     assert (first.file, first.person, first.native, first.flags) == (tmp_path / "a_1.png", "n_a", 170, frozenset())
     assert (second.source, second.native, second.flags) == ("b", 300, frozenset({"inferred", "c192"}))
+
+
+def test_what_a_recipe_holds_apart_is_persons_where_pictures_have_papers(tmp_path: Path) -> None:
+    persons = [f"n_{number}" for number in range(80)]
+    common = {"grade": "A", "licence": "CC0"}
+    write_rows(
+        tmp_path,
+        *(
+            {"file": f"{name}.png", "person": name, "native_px": 100 + i % 2 * 100, **common}
+            for i, name in enumerate(persons)
+        ),
+        {"file": "z.png", "person": "n_z", "native_px": 300, "grade": "C", "licence": "?"},
+    )
+    reported = [name for name in persons if part_of(name) == "reporting"]
+    assert len(reported) >= 3
+    head = 'recipe = "faceunet"\nname = "mine"\n[data]\n'
+    papers = parse_recipe(head + 'grades = ["A", "B"]', tmp_path, "test")
+    assert {file.stem for file in held_apart(tmp_path, papers)} == set(reported)
+    large = {file.stem for file in held_apart(tmp_path, papers, 200)}
+    assert large == {name for name in reported if persons.index(name) % 2}
+    assert 0 < len(large) < len(reported)
+    assert len(held_apart(tmp_path, parse_recipe(head + "validation = 7", tmp_path, "test"))) == 7
 
 
 def test_a_folder_that_does_not_say_whose_its_pictures_are_is_refused(tmp_path: Path) -> None:
