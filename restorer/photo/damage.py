@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import warnings
@@ -49,6 +50,7 @@ def middle_of(pixels: Pixels) -> int:
 
 _LIBRARIES = re.compile(r"(PIL|pillow_heif|cv2|restorer\.photo)\b")
 _FILTER = ("ignore", None, Warning, _LIBRARIES, 0)
+_NOBODY = logging.NullHandler()
 
 
 @contextmanager
@@ -57,6 +59,7 @@ def quiet_libraries() -> Iterator[None]:
 
     Each user puts a filter of its own into the process's list, so that threads do not take it from each other.
     """
+    logging.getLogger("PIL").addHandler(_NOBODY)  # else Python prints what nobody has asked to hear
     filters: list[object] = warnings.filters  # type: ignore[assignment]
     filters.insert(0, _FILTER)
     try:

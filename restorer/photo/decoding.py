@@ -92,6 +92,24 @@ def _quiet_opencv() -> _Borrowed:
     return _Borrowed(log.getLogLevel, log.setLogLevel, log.LOG_LEVEL_SILENT)
 
 
+@cache
+def _quiet_libtiff() -> None:
+    """Take from Pillow's libtiff the functions that print its complaints on stderr; errors are raised as before.
+
+    It has one pair of them for a process, and no way to have them for one file alone. Where Pillow is linked in such a
+    way that they cannot be found (on Windows), it goes on printing.
+    """
+    import ctypes
+
+    from PIL import _imaging
+
+    library = ctypes.CDLL(_imaging.__file__)  # looks into what that is linked with, too
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if setter := getattr(library, name, None):
+            setter.restype, setter.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+            setter(None)
+
+
 def check_size(width: int, height: int) -> None:
     """Raise `UndecodableError` for a picture beyond `MAX_PIXELS`, before it is decoded."""
     if width * height > MAX_PIXELS:
@@ -103,6 +121,8 @@ def check_size(width: int, height: int) -> None:
 def opened(data: bytes | io.BytesIO, *kinds: str) -> Iterator[Image.Image]:
     """Open a picture with Pillow, as one of the kinds only; not decoded yet, size checked."""
     stream = data if isinstance(data, io.BytesIO) else io.BytesIO(data)
+    if "TIFF" in kinds:
+        _quiet_libtiff()
     with _no_pillow_limit:
         try:
             image = Image.open(stream, formats=kinds)

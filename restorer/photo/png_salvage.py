@@ -20,6 +20,7 @@ from restorer.photo.decoding import Decoded, UndecodableError
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PIECE = 2**20
+_LAST_FILTER = 4
 _Grid = tuple[int, int, int, int, int, int]
 # Of each pass: its first row and column, the steps between its rows and columns, and the block that a pixel stands for.
 _ADAM7 = (
@@ -99,7 +100,7 @@ def salvaged(data: bytes) -> Salvaged | None:
     """
     head, parts, end = b"", [], len(png_chunks.PNG_SIGNATURE)
     before: list[bytes] = []
-    for kind, start, stop, _ in png_chunks.png_chunks(data):
+    for kind, start, stop, sound in png_chunks.png_chunks(data):
         end = stop + 4
         if kind == b"IHDR":
             head = data[start:stop]
@@ -107,7 +108,7 @@ def salvaged(data: bytes) -> Salvaged | None:
             if zlib.crc32(data[start - 4 : stop]) != int.from_bytes(data[stop : stop + 4], "big"):
                 raise UndecodableError("it is damaged: the check sum of its pixels is wrong")
             parts.append(data[start:stop])
-        elif kind in (b"PLTE", b"tRNS"):
+        elif kind == b"PLTE" or (kind == b"tRNS" and sound):
             before.append(data[start - 8 : stop + 4])
         elif kind == b"IEND":
             return None
@@ -141,8 +142,8 @@ def _layout(head: bytes) -> tuple[tuple[_Grid, ...], list[tuple[int, int]], list
     Raises:
         UndecodableError: it makes no sense.
     """
-    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head[:13])
-    if colour not in _CHANNELS or interlaced > 1:
+    width, height, bits, colour, method, filtering, interlaced = struct.unpack(">IIBBBBB", head[:13])
+    if colour not in _CHANNELS or method or filtering or interlaced > 1:
         raise UndecodableError("its header is damaged")
     depth = bits * _CHANNELS[colour]
     grids = _ADAM7 if interlaced else _WHOLE
@@ -158,6 +159,35 @@ def length_of_rows(head: bytes) -> int:
     """Return the bytes that the rows of a picture come to, by its IHDR chunk; raises `UndecodableError`."""
     _, sizes, lengths = _layout(head)
     return _total(sizes, lengths)
+
+
+class FilterBytes:
+    """The byte in front of each row, which says how the row is coded: 0 to 4 (PNG, section 9).
+
+    Args:
+        head: the payload of the IHDR chunk.
+
+    Raises:
+        UndecodableError: it makes no sense.
+    """
+
+    def __init__(self, head: bytes) -> None:
+        _, sizes, lengths = _layout(head)
+        self._left = [(length, rows) for length, (_, rows) in zip(lengths, sizes, strict=True) if length and rows > 0]
+        self._next = 0  # where the next one lies, seen from what comes next
+
+    def check(self, piece: bytes) -> None:
+        """Raise `UndecodableError` where a row is coded in no known way; pieces follow upon each other."""
+        while self._left and self._next < len(piece):
+            length, rows = self._left[0]
+            here = min(-(-(len(piece) - self._next) // length), rows)
+            if max(piece[self._next : self._next + (here - 1) * length + 1 : length]) > _LAST_FILTER:
+                raise UndecodableError("it is damaged: a row of its pixels is coded in no known way")
+            self._next += here * length
+            self._left[0] = (length, rows - here)
+            if rows == here:
+                del self._left[0]
+        self._next = max(self._next - len(piece), 0)
 
 
 def _rows_of(rows: bytes, passes: list[_Pass], lengths: list[int], grids: tuple[_Grid, ...]) -> Iterator[bytes]:

@@ -49,6 +49,7 @@ _DEFLATE = (8, 32946)
 _JPEG, _JPEG_TABLES = 7, 347
 _WITHOUT_ZEROS = frozenset({5, 32773, 34925, 34926, 50000, 50001})  # LZW, PackBits, LZMA, Zstandard, WebP
 _MOST_OF_A_STRIP = 2**28  # bytes that are unpacked for a check
+_MOST_CHANNELS = 64  # of which all but four are dropped
 _METHODS = {
     32809: "ThunderScan", 33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34676: "SGI LogLuv",
     34677: "SGI LogLuv", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG (DNG)", 34925: "LZMA",
@@ -68,6 +69,7 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
     directory = page.directory
     width, height = directory.integer(WIDTH, 0), directory.integer(LENGTH, 0)
     decoding.check_size(width, height)
+    _check_channels(width * height, directory.integer(SAMPLES, 1))
     if _is_cut(page) or tiff_salvage.spare_parts(page) < 0:
         left = tiff_salvage.salvaged(page)
         decoded = decode(left.page, profile)
@@ -89,6 +91,14 @@ def decode(page: Page, profile: bytes | None) -> Decoded:
         decoded.warnings.append(look_at_it("TIFF"))
     decoded.warnings += page.warnings
     return decoded
+
+
+def _check_channels(pixels: int, channels: int) -> None:
+    """Raise `UndecodableError` for more channels than any photo has, before a decoder takes memory for all of them."""
+    most = min(_MOST_CHANNELS, 4 * decoding.MAX_PIXELS // max(pixels, 1))
+    if channels > most:
+        reason = f"it claims {channels:,} channels, and {most} are the most that are read of a picture of its size"
+        raise UndecodableError(reason, "Export it as RGB or grey with 8 or 16 bits, as PNG or TIFF.")
 
 
 def _is_damaged(page: Page) -> bool:

@@ -29,6 +29,8 @@ _UNKNOWN = {
     "mkBS": "the layers of Fireworks",
 }
 _END = png_chunks.png_chunk(b"IEND", b"")
+_COLOUR_AT_16 = (0, 2, 4, 6)
+_MOST_SIDE = 1_000_000  # pixels, libpng's own limit
 _COMMENTS = frozenset({"GIF comment"})
 _RAW_PROFILES = "Raw profile type "
 _STEP = 2**24
@@ -45,6 +47,8 @@ def _read_png(data: bytes) -> Photo:
         raise UndecodableError("it is cut off before its header")
     width, height, bits, colour = struct.unpack(">IIBB", head[:10])
     decoding.check_size(width, height)
+    if not picture.is_sound:
+        raise UndecodableError("its header is damaged")
     if b"CgBI" in picture:
         return builder.photo(_decoded_apple(picture.file(), bits, colour))
     left, more = png_salvage.salvaged(data) if b"IEND" not in picture else None, 0
@@ -54,7 +58,8 @@ def _read_png(data: bytes) -> Photo:
     if left is None:
         if more:
             builder.warnings.append(look_at_it("PNG"))
-        return builder.photo(_decoded(picture.file(), bits, colour, key))
+        trimmed = png_salvage.salvaged(picture.without_end()) if more and bits == 16 else None
+        return builder.photo(_decoded(trimmed.file if trimmed else picture.file(), bits, colour, key))
     decoded = _decoded(left.file, bits, colour, key)
     if left.is_whole:
         builder.warnings.append("The PNG's end marker is missing; all its pixels are there.")
@@ -75,9 +80,8 @@ def _decoded(whole: bytes, bits: int, colour: int, key: bytes) -> Decoded:
     if bits < 16:
         with decoding.opened(whole, "PNG") as image:
             return decoding.from_pillow(image)
-    _check_whole(whole)  # OpenCV's decoder would complain on the screen
     grey = colour in (0, 4)
-    decoded = decoding.separated(decoding.from_opencv(whole), grey=grey)
+    decoded = decoding.separated(decoding.from_opencv(_for_opencv(whole)), grey=grey)
     if decoded.pixels.dtype != np.uint16:
         raise UndecodableError("its 16 bits were not decoded as such")
     if colour == 0 and len(key) >= 2:  # OpenCV leaves the transparent level of grey pictures out
@@ -104,26 +108,55 @@ def _surplus(whole: bytes, head: bytes) -> int:
     return count - told if inflater.eof or count > told else 0
 
 
-def _check_whole(whole: bytes) -> None:
-    """Raise when the pixels' check sums are wrong, or their data end too early."""
-    inflater = zlib.decompressobj()
-    for kind, start, end, _ in png_chunks.png_chunks(whole):
-        if kind == b"IDAT":
-            if zlib.crc32(whole[start - 4 : end]) != int.from_bytes(whole[end : end + 4], "big"):
-                raise UndecodableError("it is damaged: the check sum of its pixels is wrong")
-            part = whole[start:end]
-            while part and not inflater.eof:
-                inflater.decompress(part, _STEP)
-                part = inflater.unconsumed_tail
+def _for_opencv(whole: bytes) -> bytes:
+    """Return a PNG of 16 bits a channel as OpenCV's decoder takes it without a word; of others it complains on stderr.
+
+    Raises:
+        UndecodableError: its header or its pixels are damaged, or their data end too early.
+        zlib.error: their data are damaged.
+    """
+    spans = [(kind, start, end) for kind, start, end, _ in png_chunks.png_chunks(whole)]
+    head = next(whole[start:end] for kind, start, end in spans if kind == b"IHDR")
+    width, height, bits, colour = struct.unpack(">IIBB", head[:10])
+    if len(head) != 13 or bits != 16 or colour not in _COLOUR_AT_16 or not min(width, height) > 0:
+        raise UndecodableError("its header is damaged")
+    if max(width, height) > _MOST_SIDE:
+        reason = f"it has {max(width, height):,} pixels on a side, and {_MOST_SIDE:,} are the most at 16 bits"
+        raise UndecodableError(reason, "Give parts of it.")
+    kept = _pixel_chunks(whole, spans, png_salvage.FilterBytes(head))
+    key = [whole[start:end] for kind, start, end in spans if kind == b"tRNS" and colour == 2 and end - start == 6]
+    parts = [png_chunks.png_chunk(b"IHDR", head), *(png_chunks.png_chunk(b"tRNS", each) for each in key[:1])]
+    return b"".join((png_chunks.PNG_SIGNATURE, *parts, *kept, _END))
+
+
+def _pixel_chunks(whole: bytes, spans: list[tuple[bytes, int, int]], filters: png_salvage.FilterBytes) -> list[bytes]:
+    """Return the chunks of the pixels, without what lies behind the end of their data; raises as `_for_opencv` does."""
+    inflater, kept = zlib.decompressobj(), []
+    for kind, start, end in spans:
+        if kind != b"IDAT" or inflater.eof:
+            continue
+        if zlib.crc32(whole[start - 4 : end]) != int.from_bytes(whole[end : end + 4], "big"):
+            raise UndecodableError("it is damaged: the check sum of its pixels is wrong")
+        part = whole[start:end]
+        while part and not inflater.eof:
+            filters.check(inflater.decompress(part, _STEP))
+            part = inflater.unconsumed_tail
+        spare = len(inflater.unused_data)
+        kept.append(png_chunks.png_chunk(b"IDAT", whole[start : end - spare]) if spare else whole[start - 8 : end + 4])
     if not inflater.eof:
         raise UndecodableError("it is cut off before its last pixels")
+    return kept
 
 
 class _Critical(dict[bytes, bytes]):
-    """The chunks that make the picture: their payloads by name (not of the pixels), and a file of them alone."""
+    """The chunks that make the picture: their payloads by name (not of the pixels), and a file of them alone.
+
+    `is_sound` says whether the header's check sum holds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_sound = True
         self.chunks: list[bytes] = [png_chunks.PNG_SIGNATURE]
 
     def file(self) -> bytes:
@@ -143,7 +176,13 @@ def _sorted(builder: PhotoBuilder, data: bytes) -> _Critical:
     for kind, start, end, sound in png_chunks.png_chunks(data):
         payload = data[start:end] if kind != b"IDAT" else b""
         name = kind.decode("latin-1")
-        if kind in png_chunks.PNG_CRITICAL:
+        if kind == b"IHDR":
+            if kind in critical:
+                raise UndecodableError("its header stands there twice")
+            critical.is_sound = sound
+        if kind == b"tRNS" and not sound:
+            builder.warnings.append("The PNG's tRNS chunk is damaged; it was dropped.")
+        elif kind in png_chunks.PNG_CRITICAL:
             critical.setdefault(kind, payload)
             critical.chunks.append(data[start - 8 : end + 4])
         elif kind == b"CgBI":
