@@ -371,6 +371,8 @@ class ExportError(RestorerError):
 class OutOfMemoryError(RestorerError):
     """Raised when the memory of a device does not suffice, not even for one item; names device and network."""
 
+    retryable = True
+
     def __init__(self, device: str, network: str, reason: str) -> None:
         super().__init__(
             f"The memory of {device} does not suffice for {network}: {reason}",

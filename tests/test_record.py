@@ -31,7 +31,7 @@ def test_an_error_ends_a_run_exactly_where_no_other_photo_would_fare_better(kind
 
 def test_failures_that_do_not_lie_in_the_photo_are_retryable() -> None:
     assert {kind.__name__ for kind in CLASSES if kind.retryable} == {
-        "MissingSupportError", "NotEnoughMemoryError", "OutputExistsError", "StoreUnavailableError",
+        "MissingSupportError", "NotEnoughMemoryError", "OutOfMemoryError", "OutputExistsError", "StoreUnavailableError",
         "UnwritableOutputError",
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""When a device's memory does not suffice: how every kind says so, and how what is free is given back."""
+"""When a device's memory does not suffice, or a device is gone: how every kind says so, and what is given back."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import gc
 import sys
 from pathlib import Path
 
-from restorer.engine import groups
-
 _SIGNS = (
     "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "failed to allocate",
     "status_alloc_failed",
 )  # fmt: skip
 """What torch's errors say: CUDA's and MPS's allocators, the CPU's (a plain RuntimeError), and cuBLAS and cuDNN."""
 
-_NO_LIMIT = 1 << 60
-"""Bytes that no machine has: what groups of the older kind say where there is no limit."""
+_SIGNS_OF_LOSS = ("cuda error", "cuda driver error", "hip error", "device lost", "fallen off the bus")
 
 
 def is_exhausted(error: BaseException) -> bool:
@@ -27,6 +24,14 @@ def is_exhausted(error: BaseException) -> bool:
         text = str(error).lower()
         return type(error).__name__ == "OutOfMemoryError" or any(sign in text for sign in _SIGNS)
     return False
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error says that a device does not answer any more, and will not before the program starts anew."""
+    if not isinstance(error, RuntimeError) or is_exhausted(error):
+        return False
+    text = str(error).lower()
+    return type(error).__name__ == "AcceleratorError" or any(sign in text for sign in _SIGNS_OF_LOSS)
 
 
 def release(kind: str) -> None:
@@ -64,29 +69,16 @@ def _of_the_machine() -> int | None:
     return found["MemAvailable"] + found.get("SwapFree", 0) if "MemAvailable" in found else None
 
 
-def _of_the_group(root: Path = groups.ROOT, told: Path = groups.TOLD) -> int | None:
-    """Return what is left of the limits that hold for this process's groups; None where there are none."""
-    left = [value for folder in groups.folders("memory", root, told) if (value := _left(folder)) is not None]
-    return min(left, default=None)
-
-
-def _left(folder: Path) -> int | None:
-    """Return what is left of one group's limit, files that are kept for later not counted."""
-    for limit_file, used_file, kept in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            limit = (folder / limit_file).read_text(encoding="ascii").strip()
-            used = int((folder / used_file).read_text(encoding="ascii"))
-            counted = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-        except (OSError, ValueError):
-            continue
-        # The older kind says a number that no machine has where there is no limit.
-        return (
-            None if limit == "max" or int(limit) >= 1 << 60 else max(int(limit) - used + int(counted.get(kept, 0)), 0)
-        )
-    return None
+def _of_the_group() -> int | None:
+    """Return what is left of the limit that a container has, files that are kept for later not counted."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        counted = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(int(limit) - used + int(counted.get("inactive_file", 0)), 0)
 
 
 def trim_heap() -> None:

@@ -42,6 +42,7 @@ class TorchNetwork:
         self._loaded = loaded
         self._notes: Counter[str] = Counter()
         self._on_cpu: TorchNetwork | None = None
+        self._lost = ""
         self._guard = threading.Lock()
         if loaded.architecture.channels_last and device.kind == "cpu":
             import torch
@@ -69,6 +70,8 @@ class TorchNetwork:
     ) -> Any:
         """Run the network; see `restorer.engine.network.Network`."""
         wanted = precision or self.precision
+        if self._lost:
+            return self._instead(tensors, controls)
 
         def run(part: tuple[torch.Tensor, ...]) -> Any:
             output = self._infer(part, wanted, controls)
@@ -85,13 +88,20 @@ class TorchNetwork:
         shrinks: bool,
         controls: Mapping[str, Any],
     ) -> Any:
-        """Run a batch whole, in halves where memory does not suffice, and a single item on the CPU."""
+        """Run a batch whole, in halves where memory does not suffice, and a single item on the CPU.
+
+        Where the device is gone, all goes to the CPU from then on.
+        """
         try:
             return run(tensors)
         except (RuntimeError, MemoryError) as error:
-            if not memory.is_exhausted(error):
-                raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if memory.is_lost(error) and self.on_cpu() is not self:
+                self._lost = reason
+            elif not memory.is_exhausted(error):
+                raise
+        if self._lost:
+            return self._instead(tensors, controls)
         memory.release(self.device.kind)
         count = len(tensors[0])
         if count > 1:
@@ -115,6 +125,11 @@ class TorchNetwork:
             if self._on_cpu is None:
                 self._on_cpu = TorchNetwork(REGISTRY.load(self.table, self._loaded.path), Device("cpu", "fp32"))
             return self._on_cpu
+
+    def _instead(self, tensors: tuple[torch.Tensor, ...], controls: Mapping[str, Any]) -> Any:
+        """Run on the CPU, as the device is gone."""
+        self._note(f"{self.device.name} is gone ({self._lost}); the CPU took its place")
+        return self.on_cpu()(*tensors, **controls)
 
     def _note(self, what: str) -> None:
         self._notes[f"{self.name}: {what}."] += 1

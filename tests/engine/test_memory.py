@@ -129,6 +129,30 @@ def test_a_single_item_that_does_not_fit_goes_to_the_cpu(upscaler: LoadedNetwork
     assert network.on_cpu().device == Device("cpu", "fp32")
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["CUDA error: unspecified launch failure\nCompile with", "CUDA driver error: device not ready", "MPS device lost"],
+)
+def test_a_device_that_is_gone_has_the_cpu_take_its_place_for_good(upscaler: LoadedNetwork, words: str) -> None:
+    """A driver that is reset, or a card that falls off the bus, took every photo after it along."""
+    pictures = torch.rand(3, 3, 12, 16) * 2 - 1
+    expected = at_work(REGISTRY.load(upscaler.table, upscaler.path or Path()))(pictures, factor=2)
+    failing = Narrow(0, RuntimeError(words))
+    network = TorchNetwork(replace(upscaler, network=failing), Pretended("cpu", "bf16"))
+    for _ in range(2):
+        assert torch.allclose(network(pictures, factor=2), expected, atol=1e-6)
+    assert failing.counts == [3], "it is not asked again"
+    reason = words.splitlines()[0]
+    assert dict(network.notes) == {f"small: cpu is gone ({reason}); the CPU took its place.": 2}
+    assert not memory.is_exhausted(RuntimeError(words))
+
+
+def test_a_processor_is_never_gone(upscaler: LoadedNetwork) -> None:
+    for device, error in ((Device("cpu", "fp32"), RuntimeError("CUDA error: x")), (OTHER, ValueError("CUDA error: x"))):
+        with pytest.raises(type(error)):
+            TorchNetwork(replace(upscaler, network=Narrow(0, error)), device)(torch.zeros(1, 3, 8, 8))
+
+
 def test_smaller_work_is_asked_for_before_the_cpu(upscaler: LoadedNetwork) -> None:
     """A photo's tiles are halved first; those of the smallest side go to the CPU, and the photo is enlarged."""
     failing = Narrow(0)
