@@ -68,9 +68,12 @@ def remember(path: Path, sha256: str) -> None:
 
 
 def forget(path: Path) -> None:
-    """Drop what is remembered of a file that is about to go."""
+    """Drop what is remembered of a file that is about to go; what must stay tells of no other file than that one."""
     for record in _record_file(path, 0).parent.glob(f"{key_of(path)}-*.json"):
-        record.unlink(missing_ok=True)
+        try:
+            record.unlink(missing_ok=True)
+        except OSError as error:
+            _log.info("The verification record %s cannot be deleted: %s", record, error)
 
 
 def _state(path: Path) -> list[str | int]:

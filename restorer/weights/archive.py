@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from restorer.version import __version__
-from restorer.weights.mirror import Tell, check_disk, part_of, unwritable
+from restorer.weights.mirror import Tell, check_disk, opener, part_of, unwritable
 from restorer.weights.progress import Progress
 from restorer.weights.reach import SourceError
 
@@ -43,8 +43,8 @@ def download(table: Table, source: UrlSource, target: Path, tell: Tell) -> Path:
         NotEnoughDiskError: before the download.
     """
     part = part_of(target)
-    part.parent.mkdir(parents=True, exist_ok=True)
     try:
+        part.parent.mkdir(parents=True, exist_ok=True)
         with _Remote(source) as remote, zipfile.ZipFile(io.BufferedReader(remote, _CHUNK)) as archive:
             try:
                 member = archive.getinfo(source.member)
@@ -55,12 +55,11 @@ def download(table: Table, source: UrlSource, target: Path, tell: Tell) -> Path:
             received = 0
             with archive.open(member) as stream, part.open("wb") as file:
                 while chunk := stream.read(_CHUNK):
-                    try:
-                        file.write(chunk)
-                    except OSError as error:
-                        raise unwritable(table, part, error, member.file_size - received) from error
-                    received += len(chunk)
+                    received += file.write(chunk)
                     tell(Progress(table.name, source.host, "receive", received, member.file_size))
+    except OSError as error:  # of the disk alone: what the network raises is a `SourceError` by then
+        here = part.stat().st_size if part.is_file() else 0
+        raise unwritable(table, part, error, max((table.size or 0) - here, 0)) from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise SourceError(f"the archive cannot be read: {error}") from error
     return part
@@ -148,7 +147,7 @@ class _Remote(io.RawIOBase):
             self._response = None
         headers = {"User-Agent": f"restorer/{__version__}", "Accept-Encoding": "identity", "Range": f"bytes={begin}-"}
         try:
-            answer: http.client.HTTPResponse = urllib.request.urlopen(
+            answer: http.client.HTTPResponse = opener().open(
                 urllib.request.Request(self._source.text, headers=headers), timeout=_TIMEOUT
             )
         except urllib.error.HTTPError as error:

@@ -58,9 +58,18 @@ def located(table: Table) -> list[tuple[Source, Path]]:
             path = mirror.place(table, source)
         else:
             path = source.path
-        if path is not None and path.is_file():
+        if path is not None and _is_there(path):
             found.append((source, path))
     return found
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a file; one in a folder that is closed to us is none, with a warning."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        _log.warning("%s cannot be looked at: %s", path, error)
+        return False
 
 
 def peek(table: Table) -> Peeked | None:
@@ -235,16 +244,33 @@ def _host(source: RemoteSource) -> str:
     return hub.host() if isinstance(source, HubSource) else source.host
 
 
-def _download(table: Table, source: RemoteSource, tell: OnProgress) -> Path:
+def _give_up(path: Path, actual: str) -> None:
+    """Delete a file in the Hub's cache that is not the right one; raises `SourceError` where that is forbidden."""
+    digests.forget(path)
+    try:
+        hub.discard(path)
+    except OSError as error:
+        reason = f"it gave another file, which cannot be deleted: {error}; nothing of it is used"
+        raise SourceError(reason, actual=actual) from error
+
+
+def _download(table: Table, source: RemoteSource, tell: OnProgress, *, again: bool = False) -> Path:
     """Return the verified file from one source; what does not match is deleted before `SourceError` says so."""
     if isinstance(source, UrlSource | StoreSource):
         return _from_mirror(table, source, tell)
-    path = hub.download(table, source, tell, replace=hub.find(source) is not None)
+    came: list[Progress] = []
+
+    def hear(step: Progress) -> None:
+        came.extend([step] if step.stage == "receive" and not came else [])
+        tell(step)
+
+    path = hub.download(table, source, hear, replace=hub.find(source) is not None)
     tell(Progress(table.name, hub.host(), "verify", path.stat().st_size, path.stat().st_size))
     actual = actual_hash(table, path)
     if not matches(table, actual):
-        digests.forget(path)
-        hub.discard(path)
+        _give_up(path, actual)
+        if not again and not came:  # the Hub's client took what lay in its cache, damaged, for the file
+            return _download(table, source, tell, again=True)
         raise SourceError("it gave another file, which was deleted", actual=actual)
     ledger.mark(path)
     tell(Progress(table.name, hub.host(), "done", path.stat().st_size, path.stat().st_size))
@@ -268,7 +294,10 @@ def _from_mirror(table: Table, source: UrlSource | StoreSource, tell: OnProgress
         if resumed:  # the earlier part may have been of another version; once more from the beginning
             return _from_mirror(table, source, tell)
         raise SourceError("it gave another file, which was deleted", actual=actual)
-    part.replace(target)
+    try:
+        part.replace(target)
+    except OSError as error:  # another user's file, or folder, lies there
+        raise mirror.unwritable(table, target, error, 0) from error
     mirror.discard(part)
     digests.remember(target, actual)
     tell(Progress(table.name, source.host, "done", size, size))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import re
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,20 +16,28 @@ from urllib.parse import urlsplit
 from restorer.storage.folders import hub_cache, hub_endpoint
 from restorer.weights.mirror import Tell, check_disk
 from restorer.weights.progress import Progress
-from restorer.weights.reach import SourceError
+from restorer.weights.reach import Slowness, SourceError
 from restorer.weights.sources import HubSource
 from restorer.weights.table import Table
 
+_log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def find(source: HubSource) -> Path | None:
-    """Return the file in the Hub's cache, whoever put it there; None when it is not there. Asks no network."""
-    if not hub_cache().is_dir():
-        return None
-    from huggingface_hub import try_to_load_from_cache
+    """Return the file in the Hub's cache, whoever put it there; None when it is not there. Asks no network.
 
-    found = try_to_load_from_cache(source.repo, source.file, cache_dir=hub_cache(), revision=source.revision)
+    A cache that another user has closed, or whose notes are damaged, has none for us; a warning says so.
+    """
+    try:
+        if not hub_cache().is_dir():
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(source.repo, source.file, cache_dir=hub_cache(), revision=source.revision)
+    except (OSError, UnicodeDecodeError) as error:
+        _log.warning("The Hub's cache cannot be read: %s", error)
+        return None
     return Path(found) if isinstance(found, str) else None
 
 
@@ -44,18 +56,12 @@ def download(table: Table, source: HubSource, tell: Tell, *, replace: bool) -> P
         replace: whether a file that lies in the cache, and is not the right one, is to be replaced.
 
     Raises:
-        SourceError: it cannot be had, or the Hub announces another sha256 than the table's.
+        SourceError: it cannot be had, comes by a byte now and then, or the Hub announces another sha256 than the
+            table's.
         NotEnoughDiskError: before the download.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import HfHubHTTPError
 
-    # The HTTP client's own errors share a base with this one; its package is httpx or httpx2, by huggingface_hub's
-    # version, and no dependency of ours. Xet, the Hub's chunked storage, raises RuntimeError.
-    network = (base for base in HfHubHTTPError.__mro__ if base.__module__.startswith("httpx"))
-    failures: tuple[type[Exception], ...] = (
-        OSError, ValueError, RuntimeError, *(base for base in network if issubclass(base, Exception)),
-    )  # fmt: skip
     endpoint, cache = hub_endpoint(), hub_cache()
     try:
         metadata = get_hf_file_metadata(
@@ -65,18 +71,61 @@ def download(table: Table, source: HubSource, tell: Tell, *, replace: bool) -> P
         size = metadata.size if metadata.size is not None else table.size
         check_disk(table, cache, size)
         tell(Progress(table.name, host(), "start", 0, size))
-        path = hf_hub_download(
-            source.repo,
-            source.file,
-            revision=source.revision,
-            cache_dir=cache,
-            endpoint=endpoint,
-            force_download=replace,
-            tqdm_class=_bar(table, size, tell),
-        )
-    except failures as error:
+        with _watched():
+            path = hf_hub_download(
+                source.repo,
+                source.file,
+                revision=source.revision,
+                cache_dir=cache,
+                endpoint=endpoint,
+                force_download=replace,
+                tqdm_class=_bar(table, size, tell),
+            )
+    except Exception as error:
+        if not _is_of_the_network(error):
+            raise
         raise SourceError(_reason(error)) from error
     return Path(path)
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    """Tell whether an error is one that the Hub's client raises over the network, a proxy, or its cache.
+
+    Its HTTP client's package is httpx or httpx2, by huggingface_hub's version, and no dependency of ours. Xet, the
+    Hub's chunked storage, raises RuntimeError, and a proxy that asks for a package which is not there ImportError.
+    """
+    own = any(base.__module__.startswith("httpx") for base in type(error).__mro__)
+    return own or isinstance(error, OSError | ValueError | RuntimeError | ImportError)
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """Let answers that the client reads in this thread meanwhile fail where they bring next to nothing.
+
+    The client waits ten seconds for a byte, and for the next one, and hands on what came by ten megabytes, so that its
+    bar does not tell. Where it takes the Hub's chunked storage (hf-xet), that judges its own lines.
+    """
+    from huggingface_hub import get_session
+
+    thread, hooks = threading.get_ident(), get_session().event_hooks["response"]
+
+    def watch(response: Any) -> None:
+        if threading.get_ident() == thread:
+            response.iter_raw = partial(_counted, response.iter_raw)
+
+    hooks.append(watch)
+    try:
+        yield
+    finally:
+        hooks.remove(watch)
+
+
+def _counted(raw: Callable[..., Iterator[bytes]], *args: Any, **options: Any) -> Iterator[bytes]:
+    """Yield what comes from the network as it comes; raise `SourceError` where that is next to nothing."""
+    slow = Slowness()
+    for piece in raw(*args, **options):
+        slow.check(len(piece))
+        yield piece
 
 
 def _refuse_announced(table: Table, etag: str | None) -> None:
@@ -99,6 +148,8 @@ def _reason(error: Exception) -> str:
         return "the repository has no such file"
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         return f"it answers {error.response.status_code}"
+    if isinstance(error, ImportError):
+        return "the proxy that the environment names needs a package that is not installed (socksio, for SOCKS)"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
         return f"the Hub's cache cannot be written: {error}"
     first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 
 from restorer.storage import digest
@@ -11,14 +12,22 @@ from restorer.storage.folders import cache_folder
 from restorer.weights import hub, mirror
 from restorer.weights.sources import HubSource, Source, StoreSource, UrlSource
 
+_log = logging.getLogger(__name__)
+
 
 def _note(path: Path) -> Path:
     return cache_folder() / "downloaded" / f"{digest.key_of(path)}.txt"
 
 
 def mark(path: Path) -> None:
-    """Keep in mind that a file in the Hub's cache, which other tools use too, is a download of this tool."""
-    write_atomic(_note(path), str(path))
+    """Keep in mind that a file in the Hub's cache, which other tools use too, is a download of this tool.
+
+    Where that cannot be written down the file is as good, and stays when downloads are removed.
+    """
+    try:
+        write_atomic(_note(path), str(path))
+    except OSError as error:
+        _log.warning("That %s is a download of this tool cannot be written down: %s", path, error)
 
 
 def is_ours(source: Source, path: Path) -> bool:

@@ -21,16 +21,16 @@ from restorer.storage.atomic import write_atomic
 from restorer.storage.folders import cache_folder
 from restorer.version import __version__
 from restorer.weights.progress import Progress, megabytes
-from restorer.weights.reach import SourceError
+from restorer.weights.reach import Slowness, SourceError, proxies
 from restorer.weights.sources import StoreSource, UrlSource
 from restorer.weights.table import Table
 
 _TIMEOUT = 10.0  # seconds without a byte
 _TRIES = 5  # in a row that bring nothing new
 _PAUSE = 0.2  # seconds before the first repetition; doubled each time
-_SPAN, _LEAST_RATE = 30.0, 200  # seconds, and bytes a second within them, below which a line is none
 _LOOK = 1 << 26  # bytes after which the disk is looked at again, where nobody says how many there are
 _CHUNK = 1 << 16
+_KEPT = "; what came is kept, and the next try goes on from there"
 _RESERVE = 16 << 20  # bytes that stay free on the disk
 
 Tell = Callable[[Progress], None]
@@ -63,9 +63,12 @@ def download(table: Table, source: UrlSource, target: Path, tell: Tell) -> Path:
         NotEnoughDiskError: before the download, when it does not fit; or when the disk fills up meanwhile.
     """
     part = part_of(target)
-    failures, slow = 0, _Slowness()
+    failures, slow = 0, Slowness(_KEPT)
     while True:
-        part.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(table, part, error, 0) from error
         before = _have(part, source)
         try:
             _transfer(table, source, part, tell, slow)
@@ -74,7 +77,7 @@ def download(table: Table, source: UrlSource, target: Path, tell: Tell) -> Path:
             slow.check()
             failures = 0 if _have(part, source) > before else failures + 1
             if failures >= _TRIES:
-                raise SourceError(f"{error}; what came is kept, and the next try goes on from there") from error
+                raise SourceError(f"{error}{_KEPT}") from error
             time.sleep(_PAUSE * 2**failures)
 
 
@@ -107,7 +110,7 @@ def _have(part: Path, source: UrlSource) -> int:
     return part.stat().st_size if part.exists() and _validator(part, source) is not None else 0
 
 
-def _transfer(table: Table, source: UrlSource, part: Path, tell: Tell, slow: _Slowness) -> None:
+def _transfer(table: Table, source: UrlSource, part: Path, tell: Tell, slow: Slowness) -> None:
     """Ask once for what is missing and write what comes; raises `_CutError` when that was not all."""
     have = _have(part, source)
     headers = {"User-Agent": f"restorer/{__version__}", "Accept-Encoding": "identity"}
@@ -124,21 +127,30 @@ def _transfer(table: Table, source: UrlSource, part: Path, tell: Tell, slow: _Sl
             raise SourceError(f"it offers {total:,} bytes, and the table says {table.size:,}: another file")
         expected = total if total is not None else table.size
         check_disk(table, part.parent, None if expected is None else expected - begin)
-        write_atomic(_note(part), json.dumps({"url": source.text, "validator": _mark(response)}))
         tell(Progress(table.name, source.host, "start", begin, expected))
-        with part.open("r+b" if begin else "wb") as file:
-            file.seek(begin)
-            file.truncate()
-            received = _receive(table, source, response, file, begin, expected, tell, slow)
+        try:
+            write_atomic(_note(part), json.dumps({"url": source.text, "validator": _mark(response)}))
+            with part.open("r+b" if begin else "wb") as file:
+                file.seek(begin)
+                file.truncate()
+                received = _receive(table, source, response, file, begin, expected, tell, slow)
+        except OSError as error:  # of the disk alone: what the network raises is another error by then
+            here = part.stat().st_size if part.is_file() else 0
+            raise unwritable(table, part, error, max((expected or 0) - here, 0)) from error
     if expected is not None and received < expected:
         raise _CutError(f"the connection ended after {received:,} of {expected:,} bytes")
+
+
+def opener() -> urllib.request.OpenerDirector:
+    """Return what opens addresses, by the proxies that are named now."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler(proxies()))
 
 
 def _open(source: UrlSource, headers: dict[str, str], part: Path) -> http.client.HTTPResponse | None:
     """Return the answer to a request; None when the part is complete already."""
     request = urllib.request.Request(source.text, headers=headers)
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        response: http.client.HTTPResponse = opener().open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "Range" in headers:
@@ -173,24 +185,6 @@ def _mark(response: http.client.HTTPResponse) -> str | None:
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-class _Slowness:
-    """Sees a server that keeps a download going with a byte now and then, and would keep a run waiting for days."""
-
-    def __init__(self) -> None:
-        self._begin, self._count = time.monotonic(), 0
-
-    def check(self, more: int = 0) -> None:
-        """Hear of bytes that came; raise `SourceError` where a span of time has brought next to nothing."""
-        now = time.monotonic()
-        self._count += more
-        if now - self._begin < _SPAN:
-            return
-        if self._count < _SPAN * _LEAST_RATE:
-            reason = f"it sends less than {_LEAST_RATE} bytes a second"
-            raise SourceError(f"{reason}; what came is kept, and the next try goes on from there")
-        self._begin, self._count = now, 0
-
-
 def _receive(
     table: Table,
     source: UrlSource,
@@ -199,18 +193,17 @@ def _receive(
     received: int,
     expected: int | None,
     tell: Tell,
-    slow: _Slowness,
+    slow: Slowness,
 ) -> int:
-    """Write what comes and flush it to the disk; return how many bytes of the file are here then."""
+    """Write what comes and flush it to the disk; return how many bytes of the file are here then.
 
-    def put(chunk: bytes) -> None:
-        try:
-            file.write(chunk)
-            if not chunk:
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise unwritable(table, Path(file.name), error, (expected or received) - received) from error
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def keep() -> None:
+        file.flush()
+        os.fsync(file.fileno())
 
     while True:
         if expected is not None and received > expected:
@@ -220,12 +213,13 @@ def _receive(
         try:
             chunk = response.read1(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            put(b"")
+            keep()
             reason = str(error) or type(error).__name__
             raise _CutError(f"the connection broke after {received:,} bytes ({reason})") from error
-        put(chunk)
         if not chunk:
+            keep()
             return received
+        file.write(chunk)
         received += len(chunk)
         slow.check(len(chunk))
         tell(Progress(table.name, source.host, "receive", received, expected))
@@ -249,7 +243,7 @@ def check_disk(table: Table, folder: Path, needed: int | None) -> None:
 
 def unwritable(table: Table, part: Path, error: OSError, missing: int) -> Exception:
     """Return the error for a disk that filled up, or a cache that cannot be written, in the middle of a download."""
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(part.parent).free
         return NotEnoughDiskError(
             table.name,
