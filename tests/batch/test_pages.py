@@ -11,10 +11,10 @@ import tifffile
 
 from restorer.batch.discovery import Job
 from restorer.batch.pages import on_pages
+from restorer.bench.survive.samples import scene
 from restorer.errors import UsageError
 from restorer.photo import read_photo
 from tests.support.in_process import restore
-from tests.support.photo_files import scene
 
 PLAIN = ("--model", "none", "--background", "lanczos", "--scale", "1")
 

@@ -17,6 +17,9 @@ from restorer.bench.survive import (
     bombs,
     campaign,
     comparing,
+    crowds,
+    devices,
+    guided,
     luck,
     mutating,
     pictures,
@@ -80,6 +83,15 @@ def test_what_is_forked_does_not_wait_for_threads_that_it_has_not(tmp_path: Path
     assert (ran.code, ran.hung) == (0, False), ran.err
 
 
+def test_a_run_that_is_killed_before_it_has_begun(tmp_path: Path) -> None:
+    (folder := tmp_path / "work").mkdir()
+    run = running.Run(folder, ("--version",))
+    run.kill()
+    ran = run.wait()
+    assert ran.code in (-9, 0)
+    assert list(tmp_path.glob(".work*")) == []
+
+
 def test_a_folder_of_changed_files_through_the_command(tmp_path: Path) -> None:
     from restorer.bench.survive import command
 
@@ -93,6 +105,31 @@ def test_a_folder_of_changed_files_through_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", [Fault(7, "full"), Fault(20, "broken"), Fault(12, "full", lasting=True)])
 def test_a_step_that_fails(calm: Calm, fault: Fault, tmp_path: Path) -> None:
     assert luck.fail(calm, fault, tmp_path / "place") == []
+
+
+def test_a_crowd_and_a_device_that_fails(tmp_path: Path) -> None:
+    """Each run is a process of its own; what they do to networks stays there."""
+    running.prepare()
+    tally = Tally("crowds")
+    crowds.many(tmp_path / "many", 1, 40, tally)
+    (calm := tmp_path / "calm").mkdir()
+    photos = devices.album(calm / "in")
+    ran = restore(calm, "in", "-o", "out", *devices.OPTIONS)
+    right = {each["input"]: read_photo(calm / each["output"]).pixels.astype(np.int32) for each in ran.records}
+    for trouble in (devices.Trouble(devices.FULL[0]), devices.Trouble(devices.GONE[0], first=3, room=-1)):
+        devices.try_trouble(tmp_path / "place", calm, photos, right, ("a device", trouble), tally)
+    assert tally.words == []
+    assert tally.cases == 3
+
+
+@pytest.mark.slow
+def test_files_chosen_by_what_they_reach(tmp_path: Path) -> None:
+    pytest.importorskip("atheris")
+    tally = Tally("guided")
+    guided.try_kind("PNG", Plan(1, 0.0, tmp_path), 5.0, tally)
+    assert tally.words == []
+    assert tally.cases > 50
+    assert tally.notes["places reached, PNG"] > 100
 
 
 def test_a_kill_and_a_power_cut(calm: Calm, tmp_path: Path) -> None:

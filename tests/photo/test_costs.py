@@ -15,7 +15,7 @@ from PIL import Image
 from restorer.bench.survive import bombs
 from restorer.bench.survive.samples import exif_block, samples, saved, scene
 from restorer.errors import UnreadablePhotoError
-from restorer.photo import exif, ifd, isobmff, jpeg_scan, png_chunks, read_photo, riff, tiff_page, xmp
+from restorer.photo import decoding, exif, ifd, isobmff, jpeg_scan, png_chunks, read_photo, riff, tiff_page, xmp
 
 pytestmark = pytest.mark.timeout(300)  # of what once took longer, and takes seconds
 
@@ -158,3 +158,24 @@ def test_a_second_page_beyond_all_memory_is_passed_over() -> None:
     photo = read_photo(bytes(data))
     assert photo.size == (48, 32)
     assert any("further pages are damaged" in warning for warning in photo.warnings)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(59_904, 32), (65, 8), (40, 20_000)])
+def test_channels_that_no_photo_has_are_refused_before_a_decoder_sees_them(
+    channels: int, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV took 302 MiB for 48 x 32 pixels of 59,904 channels before it refused them."""
+    for name in ("from_opencv", "opened"):
+        monkeypatch.setattr(decoding, name, lambda *_: pytest.fail("a decoder was asked"))
+    short = {256: side, 257: side, 258: 16, 259: 1, 262: 2, 273: 8, 277: channels, 278: side, 279: 4}
+    entries = [(tag, 3, 1, value.to_bytes(2, "little")) for tag, value in short.items()]
+    with pytest.raises(UnreadablePhotoError, match=f"it claims {channels:,} channels"):
+        read_photo(bombs.tiff(entries, bytes(4)))
+
+
+def test_many_channels_that_a_scanner_may_have_are_read() -> None:
+    pixels = np.arange(8 * 8 * 7, dtype="<u2").reshape(8, 8, 7)
+    short = {256: 8, 257: 8, 258: 16, 259: 1, 262: 2, 273: 8, 277: 7, 278: 8, 279: pixels.nbytes}
+    photo = read_photo(bombs.tiff([(tag, 3, 1, v.to_bytes(2, "little")) for tag, v in short.items()], pixels.tobytes()))
+    assert np.array_equal(photo.pixels, pixels[..., :3])
+    assert any("extra channels" in warning for warning in photo.warnings)

@@ -12,11 +12,11 @@ import tifffile
 from PIL import Image
 
 from restorer.batch.discovery import find_photos
+from restorer.bench.survive.samples import scene
 from restorer.errors import MissingSupportError, UnreadablePhotoError
 from restorer.photo import color, read_photo
 from restorer.photo.formats import jxl, raw
 from restorer.photo.header import read_header
-from tests.support.photo_files import scene
 
 
 def dng() -> bytes:

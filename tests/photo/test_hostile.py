@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from restorer.bench.survive.samples import saved, scene
 from restorer.photo import png_chunks, read_note, read_photo, xmp
 from tests.support.in_process import restore
-from tests.support.photo_files import again, jpeg, saved, scene
+from tests.support.photo_files import again, jpeg
 
 HEAD = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
 TAIL = b"</rdf:RDF></x:xmpmeta>"

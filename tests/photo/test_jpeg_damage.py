@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restorer.bench.survive.samples import saved, scene
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import jpeg_scan, jpeg_segments, read_photo
-from tests.support.photo_files import exif_block, jpeg, saved, scene
+from tests.support.photo_files import exif_block, jpeg
 
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -16,23 +16,12 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
+from restorer.bench.survive.samples import IPTC, png, saved, scene
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import Photo, color, ifd, isobmff, photo_from_array, read_photo, write_photo
 from restorer.photo.header import read_header
 from restorer.photo.png_chunks import png_chunk
-from tests.support.photo_files import (
-    IPTC,
-    XMP,
-    Array,
-    again,
-    exif_block,
-    jpeg,
-    png,
-    ramp_alpha,
-    saved,
-    scene,
-    written,
-)
+from tests.support.photo_files import XMP, Array, again, exif_block, jpeg, ramp_alpha, written
 
 RGB = scene()
 ALPHA = ramp_alpha()

@@ -9,23 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restorer.bench.survive.samples import IPTC, png, saved, scene
 from restorer.photo import FORMATS, exif, ifd, photoshop, read_photo, write_photo, xmp
 from restorer.photo.color import srgb_profile
-from tests.support.photo_files import (
-    IPTC,
-    NOTE,
-    XMP,
-    again,
-    exif_block,
-    full,
-    grey_profile,
-    jpeg,
-    png,
-    saved,
-    scene,
-    tags,
-    written,
-)
+from tests.support.photo_files import NOTE, XMP, again, exif_block, full, grey_profile, jpeg, tags, written
 
 RGB = scene()
 RICH = ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restorer.bench.survive.samples import png, saved, scene
 from restorer.photo import photo_from_array, read_note, read_photo, write_photo
-from tests.support.photo_files import NOTE, again, exif_block, png, ramp_alpha, saved, scene, written
+from tests.support.photo_files import NOTE, again, exif_block, ramp_alpha, written
 
 RGB = scene()
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from restorer.bench.survive.samples import scene
 from restorer.photo import Photo, exif, exif_pixels, ifd, photo_from_array, read_photo, write_photo, xmp, xmp_pixels
 from restorer.photo.decoding import upright
 from restorer.photo.exif_pixels import turned_point
-from tests.support.photo_files import again, jpeg, scene, tags
+from tests.support.photo_files import again, jpeg, tags
 
 RDF = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

@@ -10,10 +10,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from restorer.bench.survive.samples import saved, scene
 from restorer.errors import UnreadablePhotoError
 from restorer.imaging import icc
 from restorer.photo import color, read_photo
-from tests.support.photo_files import cmyk_profile, saved, scene
+from tests.support.photo_files import cmyk_profile
 
 WHITE = np.array(icc.WHITE)
 

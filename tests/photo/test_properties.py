@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from restorer.bench.survive.samples import png, saved, scene
 from restorer.errors import RestorerError, UnreadablePhotoError
 from restorer.photo import Note, photo_from_array, read_photo, xmp
 from restorer.photo.channels import to_bits
 from restorer.photo.decoding import upright
-from tests.support.photo_files import NOTE, XMP, again, exif_block, png, saved, scene, written
+from tests.support.photo_files import NOTE, XMP, again, exif_block, written
 
 SIDES = st.integers(1, 20)
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

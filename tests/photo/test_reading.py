@@ -12,23 +12,14 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageOps
 
+from restorer.bench.survive.samples import png, saved, scene
 from restorer.errors import MissingSupportError, UnreadablePhotoError
 from restorer.formatting import install_line
 from restorer.photo import decoding, ifd, isobmff, photo_from_array, read_photo
 from restorer.photo.color import srgb_profile
 from restorer.photo.formats import heif
 from restorer.photo.header import read_header
-from tests.support.photo_files import (
-    Array,
-    cmyk_profile,
-    exif_block,
-    grey_profile,
-    png,
-    ramp_alpha,
-    saved,
-    scene,
-    three,
-)
+from tests.support.photo_files import Array, cmyk_profile, exif_block, grey_profile, ramp_alpha, three
 
 RGB = scene()
 GREY = scene()[..., 0]

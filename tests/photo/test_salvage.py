@@ -13,9 +13,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from restorer.bench.survive.samples import png, saved
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import Photo, ifd, png_chunks, png_salvage, read_photo, tiff_packing
-from tests.support.photo_files import Array, png, saved
+from tests.support.photo_files import Array
 
 SHARES = (0.3, 0.55, 0.8, 0.97)
 

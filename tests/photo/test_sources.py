@@ -14,10 +14,10 @@ import torch
 from PIL import Image, ImageOps
 
 from restorer import Restorer
+from restorer.bench.survive.samples import saved
 from restorer.errors import UnreadablePhotoError, UnsuitablePhotoError, UsageError
 from restorer.photo import Photo, open_photo, photo_from_array, read_photo
 from restorer.photo.color import srgb_profile
-from tests.support.photo_files import saved
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 ALPHA = np.random.default_rng(1).integers(0, 256, (20, 30), np.uint8)

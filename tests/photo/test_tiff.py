@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restorer.bench.survive.samples import saved, scene
 from restorer.errors import UnreadablePhotoError
 from restorer.photo import ifd, read_photo
-from tests.support.photo_files import Array, ramp_alpha, saved, scene, three, tiff16
+from tests.support.photo_files import Array, ramp_alpha, three, tiff16
 
 tifffile = pytest.importorskip("tifffile", reason="part of the extra [test]")
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restorer.bench.survive.samples import png, saved, scene
 from restorer.errors import MissingSupportError, PhotoTooLargeError, UnwritableOutputError, UsageError
 from restorer.formatting import install_line
 from restorer.photo import (
@@ -35,7 +36,7 @@ from restorer.photo import (
 )
 from restorer.photo.color import srgb_profile
 from restorer.photo.formats import heif
-from tests.support.photo_files import NOTE, again, png, ramp_alpha, saved, scene, written
+from tests.support.photo_files import NOTE, again, ramp_alpha, written
 
 RGB = scene()
 DEEP = scene(deep=True)

@@ -8,8 +8,9 @@ from xml.dom import minidom
 import pytest
 from PIL import Image
 
+from restorer.bench.survive.samples import saved, scene
 from restorer.photo import Note, jpeg_segments, read_note, read_photo, write_photo, xmp
-from tests.support.photo_files import NOTE, XMP, again, full, jpeg, saved, scene, written
+from tests.support.photo_files import NOTE, XMP, again, full, jpeg, written
 
 RGB = scene()
 RICH = ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from restorer.bench.survive.samples import saved
 from restorer.errors import OutputExistsError, UsageError
 from restorer.report.sheet import MARK, Sheet
 from tests.support.in_process import restore
-from tests.support.photo_files import saved
 
 PLAIN = ("--model", "none", "--background", "lanczos")
 

@@ -18,9 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
+
+from restorer.bench.tools.stand_ins import Answering
 
 _RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 
@@ -193,23 +195,13 @@ def _sha1(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering):
     """Answers as the Hub does: metadata and a redirect to storage on another host, which sends the file."""
 
     stand_in: Hub
-    protocol_version = "HTTP/1.1"
     server_version = "HubStandIn"
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet; `Hub.requests` holds what was asked."""
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
+    def answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         if match := _RESOLVE.fullmatch(path):
             self._resolve(match["repo"], unquote(match["revision"]), match["file"])

@@ -1,10 +1,9 @@
-"""Picture files for the tests of reading and writing, made on the spot."""
+"""Picture files for the tests of reading and writing, made on the spot; some as `restorer.bench survive` makes them."""
 
 from __future__ import annotations
 
 import io
 import struct
-import zlib
 from dataclasses import fields
 from typing import Any
 
@@ -13,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
+from restorer.bench.survive.samples import IPTC, saved, scene
 from restorer.photo import Note, Photo, WriteOptions, ifd, jpeg_segments, photoshop, read_photo, write_photo
 from restorer.photo.color import srgb_profile
-from restorer.photo.png_chunks import png_chunk
 
 Array = npt.NDArray[Any]
 
@@ -31,16 +30,6 @@ XMP = (
     '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 ).encode()
 
-IPTC = b"\x1c\x02\x78\x00\x0bGrandmother\x1c\x02\x50\x00\x04Emil"
-
-
-def scene(height: int = 32, width: int = 48, *, deep: bool = False) -> Array:
-    """Return a smooth colour picture (h, w, 3) without any symmetry, dark in one corner."""
-    y, x = np.mgrid[0:height, 0:width]
-    planes = (x / width, y / height, (x / width + 2 * y / height) / 3)
-    top = 65535 if deep else 255
-    return np.rint(np.stack(planes, -1) * top * 0.9).astype(np.uint16 if deep else np.uint8)
-
 
 def three(grey: Array) -> Array:
     """Return (h, w) as three equal channels."""
@@ -52,13 +41,6 @@ def ramp_alpha(height: int = 32, width: int = 48, *, deep: bool = False) -> Arra
     top = 65535 if deep else 255
     row = np.rint(np.linspace(0, top, width)).astype(np.uint16 if deep else np.uint8)
     return np.repeat(row[None], height, axis=0)
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """Return a file as Pillow writes it."""
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def written(photo: Photo, format: str, **options: Any) -> tuple[bytes, list[str]]:
@@ -73,16 +55,6 @@ def written(photo: Photo, format: str, **options: Any) -> tuple[bytes, list[str]
 def again(photo: Photo, format: str, **options: Any) -> Photo:
     """Write a photo's own pixels and read them again."""
     return read_photo(written(photo, format, **options)[0])
-
-
-def png(array: Array, colour: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """Return a PNG of 8 or 16 bits by PNG colour type (0 grey, 2 RGB, 4 grey and alpha, 6 RGBA), written by hand."""
-    height, width = array.shape[:2]
-    big_endian = array.astype(">u2") if array.dtype == np.uint16 else array
-    rows = b"".join(b"\0" + big_endian[y].tobytes() for y in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8 * array.itemsize, colour, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, payload) for kind, payload in parts)
 
 
 def tiff16(array: Array, **tags: int) -> bytes:

@@ -13,13 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import get_session
 
 from restorer import weights
 from restorer.bench.survive import weights as bad
 from restorer.errors import CheckpointLayoutError, RestorerError, UnsafeCheckpointError, WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.storage.folders import cache_folder
-from restorer.weights import mirror, native_file
+from restorer.weights import mirror, native_file, reach
 from restorer.weights.checkpoint import open_checkpoint
 from tests.support.weights_tools import SMALL, hub_of_this_process, table
 
@@ -115,18 +116,49 @@ def test_headers_that_are_no_headers(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- servers
 
 
+def ask_more_than_comes(patch: pytest.MonkeyPatch) -> None:
+    """Let any line be one that brings next to nothing."""
+    patch.setattr(reach, "_SPAN", 1e-9)
+    patch.setattr(reach, "_LEAST_RATE", 10**18)
+
+
 def test_a_server_that_sends_next_to_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = itertools.count(step=10.0)
-    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)), sleep=lambda _seconds: None)
-    monkeypatch.setattr("restorer.weights.mirror.time", clock)
-    monkeypatch.setattr(mirror, "_CHUNK", 16)
     with hub_of_this_process(monkeypatch) as hub:
         address = hub.add_mirror("thing.pth", SMALL)
-        with pytest.raises(WeightsUnavailableError, match="less than 200 bytes a second"):
-            weights.fetch(table(address))
-        monkeypatch.setattr(mirror, "_CHUNK", 1 << 16)
+        with monkeypatch.context() as patch:
+            ask_more_than_comes(patch)
+            patch.setattr(mirror, "_CHUNK", 16)
+            with pytest.raises(WeightsUnavailableError, match="bytes a second; what came is kept") as caught:
+                weights.fetch(table(address))
+        assert "HF_ENDPOINT names a mirror" in (caught.value.remedy or "")
         assert weights.fetch(table(address)).read_bytes() == SMALL, "and goes on from there"
         assert hub.ranges("thing.pth")[-1] is not None
+
+
+def test_the_hub_that_sends_next_to_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client waited for a byte a second for as long as it came."""
+    with hub_of_this_process(monkeypatch) as hub:
+        source = hub.add("owner/repo", "thing.pth", SMALL)
+        with monkeypatch.context() as patch:
+            ask_more_than_comes(patch)
+            with pytest.raises(WeightsUnavailableError, match=r"less than \d+ bytes a second") as caught:
+                weights.fetch(table(source))
+        assert "HF_ENDPOINT names a mirror" in (caught.value.remedy or "")
+        assert weights.fetch(table(source)).read_bytes() == SMALL
+        others = get_session().event_hooks["response"]
+        assert others == [], "what watches goes with the download"
+
+
+def test_a_line_is_judged_by_what_a_span_of_time_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(step=10.0)
+    monkeypatch.setattr(reach, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    slow = reach.Slowness("!")
+    for _ in range(9):
+        slow.check(2001)
+    slow.check(1999)
+    slow.check(1999)
+    with pytest.raises(reach.SourceError, match="less than 200 bytes a second!"):
+        slow.check(1999)
 
 
 def test_a_server_that_sends_more_than_there_is_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing import Pipe
+
+from restorer.bench.tools.stand_ins import Answering, Forked
 
 CONTENT = bytes(range(256)) * 4000
 """What the file is that is asked for: 1 MB."""
@@ -17,21 +14,11 @@ COMMIT = "a" * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering):
     """Answers by the first part of the path, which names how; the rest of it is as the Hub, or a mirror, has it."""
 
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
+    def answer(self) -> None:
+        """Answer."""
         parts = self.path.split("/", 2)
         way = WAYS.get(parts[1]) if len(parts) == 3 else None
         if way is None:
@@ -50,17 +37,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
-
-    def hang_up(self) -> None:
-        """End the connection."""
-        self.wfile.flush()
-        self.close_connection = True
-        self.connection.close()
-
-    @property
-    def is_head(self) -> bool:
-        """Whether only headers are asked for."""
-        return self.command == "HEAD"
 
 
 def _status(code: int, *headers: tuple[str, str], body: bytes = b"") -> Callable[[_Handler], None]:
@@ -149,29 +125,6 @@ WAYS: dict[str, Callable[[_Handler], None]] = {
 """How it answers, by name."""
 
 
-class BadHub:
-    """The server, in a process of its own; use it as a context manager. `port` is where it listens."""
-
-    def __enter__(self) -> BadHub:
-        here, there = Pipe()
-        self._process = os.fork()
-        if self._process == 0:
-            server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-            server.daemon_threads = True
-            there.send(server.server_address[1])
-            threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-            null = os.open(os.devnull, os.O_WRONLY)  # clients that hang up are no news
-            os.dup2(null, 2)
-            server.serve_forever()
-        self.port = int(here.recv())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.kill(self._process, signal.SIGKILL)
-        os.waitpid(self._process, 0)
-
-
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(0)
+def bad_hub() -> Forked:
+    """Return the server."""
+    return Forked(_Handler)

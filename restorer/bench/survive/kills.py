@@ -29,10 +29,10 @@ _MEMORY = (0, 1, 4, 16, 48, 96, 160, 256, 512)
 
 
 def killed(calm: Calm, seconds: float, rng: random.Random, place: Path) -> tuple[str, int, list[str]]:
-    """Kill up to four runs after one another at random moments; return how many were, and what is wrong."""
+    """Kill up to eight runs after one another at random moments; return how many were, and what is wrong."""
     fresh(calm, place)
     count, problems = 0, []
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.randint(1, 8)):
         run = Run(place, ("in", "-o", "out", *calm.options))
         time.sleep(rng.uniform(0, seconds))
         run.kill()

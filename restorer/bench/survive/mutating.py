@@ -26,7 +26,11 @@ def mutated(kind: str, seed: int, number: int) -> bytes:
     """Return the file of a case, the same each time."""
     rng = np.random.default_rng((seed, list(SUFFIXES).index(kind), number))
     sources = samples(kind)
-    source = sources[int(rng.integers(len(sources)))]
+    return changed(sources[int(rng.integers(len(sources)))], kind, rng)
+
+
+def changed(source: bytes, kind: str, rng: Random) -> bytes:
+    """Return a file of a kind with up to four changes."""
     data = bytearray(source)
     for _ in range(1 if rng.integers(3) else int(rng.integers(2, 5))):
         if not data:

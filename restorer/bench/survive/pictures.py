@@ -29,7 +29,6 @@ LARGE = 2_000_000
 """Pixels beyond which a file, which claims more than it is, is only read."""
 MEMORY = 1536 * 2**20
 """Bytes that a worker may take; a picture that claims more is then refused as one that does not fit into memory."""
-PRINTED = "files over which a decoder printed lines"
 _WRITTEN, _COMPARED = 8, 4  # each so many
 _NOTE = Note("restorer", "0.1.0", "none", "5a" * 32, {"scale": 2.0})
 _OURS = re.compile(r"Traceback|0x[0-9a-f]{8}")
@@ -56,14 +55,14 @@ class Trial:
             marker.begin(number)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                outcome = put_through(file, data, number)
+                outcome, photo = put_through(file, number)
             seconds, mib = marker.spent, peak.grown()
-            header = read_header(file)
+            header, said = read_header(file), silence.said()
+            if photo is not None and number % _COMPARED == 0:
+                outcome = compared(data, photo)
+                silence.said()  # the other decoder's
             marker.pause()
-            said = silence.said()
-            if said:
-                tally.notes[PRINTED] += 1
-            if words := _harm(outcome, mib, len(data), header):
+            if words := _harm(outcome, mib, len(data), header) or (said and f"it printed {said[:300]!r}"):
                 tally.lose(job.kind, case, words)
                 keep(self._keep, case, data)
             else:
@@ -91,13 +90,15 @@ def keep(folder: Path | None, case: str, data: bytes) -> None:
         (folder / f"{case}{SUFFIXES[case.split('-')[0]]}").write_bytes(data)
 
 
-def put_through(file: Path, data: bytes, number: int) -> str:
+def put_through(file: Path, number: int) -> tuple[str, Photo | None]:
     """Do with a file what a run does to its file, and return how it went.
 
     Args:
         file: the photo.
-        data: its bytes.
-        number: of the case; some are written again, some compared.
+        number: of the case; some are written again.
+
+    Returns:
+        The outcome, and the photo where its pixels are not doubted.
 
     Raises:
         Exception: what no file may raise.
@@ -112,15 +113,16 @@ def put_through(file: Path, data: bytes, number: int) -> str:
             raise AssertionError(
                 f"an error that does not say what it must: {error.message!r}, {error.remedy!r}"
             ) from error
-        return "refused"
+        return "refused", None
     if photo.size[0] * photo.size[1] > LARGE:
-        return "read, large"
+        return "read, large", None
     if number % _WRITTEN == 0:
         _write(photo, number)
-    if comparing.is_doubted(photo):
-        return "read, with a doubt"
-    if number % _COMPARED:
-        return "read"
+    return ("read, with a doubt", None) if comparing.is_doubted(photo) else ("read", photo)
+
+
+def compared(data: bytes, photo: Photo) -> str:
+    """Return how a file that was read comes out beside another decoder."""
     found = comparing.verdict(data, photo)
     return {"agrees": "read, and another decoder agrees", "differs": "read, and another decoder differs"}.get(
         found, "read, and another decoder refuses"
@@ -129,7 +131,13 @@ def put_through(file: Path, data: bytes, number: int) -> str:
 
 def _write(photo: Photo, number: int) -> None:
     """Write a photo again, and read what was written."""
-    targets = [entry.name for entry in FORMATS.values() if entry.writable and entry.name != "HEIF"]
+    width, height = photo.size
+    fitting = (
+        entry
+        for entry in FORMATS.values()
+        if entry.writable and entry.fits(width, height, 4, 8 * photo.pixels.itemsize)
+    )
+    targets = [entry.name for entry in fitting if entry.name != "HEIF"]
     stream = io.BytesIO()
     format = targets[number // _WRITTEN % len(targets)]
     write_photo(stream, photo.pixels, like=photo, format=format, alpha=photo.alpha, note=_NOTE)

@@ -90,6 +90,8 @@ class Run:
         *, memory: int | None = None, number: int = 0,
     ) -> None:  # fmt: skip
         self._files = [folder.parent / f".{folder.name}-{number}.{name}" for name in ("out", "err")]
+        for file in self._files:
+            file.touch()  # a kill may come before the process has
         sys.stdout.flush()
         sys.stderr.flush()
         self._begin = time.monotonic()

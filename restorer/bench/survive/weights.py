@@ -1,4 +1,4 @@
-"""Bad weights: files that are damaged or made to harm, and servers that answer as none should.
+"""Bad weights: files that are damaged or made to harm.
 
 Whatever is not what its table says is refused before it is opened; what a user names by its path is read without
 running anything in it, or refused in words.
@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from restorer.bench.survive import sandbox
-from restorer.bench.survive.badhub import CONTENT, SHA256, WAYS, BadHub
 from restorer.bench.survive.counting import Tally
 from restorer.bench.survive.mutating import blind
 from restorer.bench.survive.sandbox import Died, Job, Marker
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 SLICE, MEMORY = 100, 3 * 2**30
 ARGUMENTS = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_conv": 2, "upscale": 2, "act_type": "prelu"}
-_NETWORK_SECONDS = 15.0
 
 
 class Program:
@@ -225,63 +223,8 @@ class FileTrial:
         return "opened" if bool(torch.isfinite(found).all()) else "opened, gives no numbers"
 
 
-def _address(port: int, way: str, hub: bool) -> tuple[str, dict[str, str]]:
-    endpoint = f"http://127.0.0.1:{port}/{way}"
-    environment = {"HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1,localhost", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return ("hf://owner/repo/thing.pth@main" if hub else f"{endpoint}/files/thing.pth"), environment
-
-
-def ask(source: str, environment: dict[str, str], folder: Path, size: int | None) -> str:
-    """Fetch a file in this process, which is a forked one, and return how it went."""
-    os.environ |= environment | {
-        "RESTORER_CACHE": str(folder / "cache"), "HF_HOME": str(folder / "hub"),
-        "RESTORER_CONFIG": str(folder / "config"),
-    }  # fmt: skip
-    os.environ.pop("HF_HUB_OFFLINE", None)
-    table = Table("thing", "srvggnet", sources=(source,), sha256=SHA256, size=size)
-    try:
-        path = fetch(table)
-    except RestorerError as error:
-        if not error.message or not error.remedy:
-            raise AssertionError(f"an error without words or remedy: {error!r}") from error
-        found = [p for p in folder.rglob("*") if p.is_file() and not p.name.endswith((".part", ".json", ".lock"))]
-        if any(p.stat().st_size > 5000 and hashlib.sha256(p.read_bytes()).hexdigest() != SHA256
-               and "incomplete" not in p.name for p in found):  # fmt: skip
-            raise AssertionError(f"something unverified stayed in the cache: {found}") from error
-        return f"refused ({error.kind})"
-    if path.read_bytes() != CONTENT:
-        raise AssertionError("another file was taken for the right one")
-    return "fetched"
-
-
-def _servers(plan: Plan, tally: Tally) -> None:
-    """Ask a server for a file in every way in which it answers wrongly, as the Hub and as a mirror."""
-    with BadHub() as hub:
-        for number, (way, kind) in enumerate(
-            (way, kind) for way in WAYS for kind in ("Hub", "mirror", "mirror, size known")
-        ):
-            folder = plan.folder / f"net{number}"
-            folder.mkdir()
-            source, environment = _address(hub.port, way, kind == "Hub")
-            size = len(CONTENT) if "size" in kind else None
-
-            def one(job: Job, marker: Marker, source: str = source, environment: dict[str, str] = environment,
-                    folder: Path = folder, size: int | None = size) -> Any:  # fmt: skip
-                marker.begin(job.first)
-                outcome = ask(source, environment, folder, size)
-                return outcome, marker.age
-
-            job = Job(way, plan.seed, number, number + 1)
-            for _, answer in sandbox.run([job], one, memory=MEMORY, seconds=_NETWORK_SECONDS):
-                name = f"{kind} that answers: {way}"
-                if isinstance(answer, Died):
-                    tally.lose(f"a bad {kind}", name, answer.words)
-                else:
-                    tally.add(f"a bad {kind}", answer[0], name, answer[1])
-
-
 def attempt(plan: Plan) -> Tally:
-    """Try what is made to harm, every bad answer of a server, and changed files until the time is up."""
+    """Try what is made to harm, and changed files until the time is up."""
     import torch  # noqa: F401 - so that forked processes need not load it
 
     tally, begin = Tally("weights"), time.monotonic()
@@ -301,6 +244,4 @@ def attempt(plan: Plan) -> Tally:
             tally.lose(job.kind, f"{job.kind}-{job.seed}-{answer.number}", answer.words)
         else:
             tally.take(answer)
-    if plan.seed % 4 == 0:  # they are the same with every seed, and take their time
-        _servers(plan, tally)
     return tally

@@ -42,10 +42,8 @@ class Finished:
     stdout: str
 
 
-def run(
-    command: Sequence[str], environment: Mapping[str, str] | None = None, folder: str | Path | None = None
-) -> Finished:
-    """Run a command, from the start of its process to the end, in a folder; None = in this process's own.
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Finished:
+    """Run a command, from the start of its process to the end.
 
     Raises:
         SystemExit: it failed; its last words are in the message.
@@ -53,8 +51,7 @@ def run(
     # A process begins with the peak of the one that started it: a small one between keeps ours out of the figures.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile() as told:
         between = [sys.executable, "-I", "-S", "-c", _LAUNCHER, told.name, *command]
-        own = {**os.environ, **(environment or {})}
-        code = subprocess.run(between, stdout=out, stderr=err, env=own, cwd=folder).returncode
+        code = subprocess.run(between, stdout=out, stderr=err, env={**os.environ, **(environment or {})}).returncode
         out.seek(0)
         err.seek(0)
         if code:
