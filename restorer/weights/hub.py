@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from restorer.storage.folders import hub_cache, hub_endpoint
-from restorer.weights.mirror import Tell, check_disk
+from restorer.weights.mirror import LOOK, Tell, check_disk
 from restorer.weights.progress import Progress
 from restorer.weights.reach import Slowness, SourceError
 from restorer.weights.sources import HubSource
@@ -22,6 +22,7 @@ from restorer.weights.table import Table
 
 _log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SPARE = 1 << 10  # bytes by which a coded answer may be longer than what it codes
 
 
 def find(source: HubSource) -> Path | None:
@@ -71,7 +72,7 @@ def download(table: Table, source: HubSource, tell: Tell, *, replace: bool) -> P
         size = metadata.size if metadata.size is not None else table.size
         check_disk(table, cache, size)
         tell(Progress(table.name, host(), "start", 0, size))
-        with _watched():
+        with _watched(table, size):
             path = hf_hub_download(
                 source.repo,
                 source.file,
@@ -99,11 +100,16 @@ def _is_of_the_network(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def _watched() -> Iterator[None]:
-    """Let answers that the client reads in this thread meanwhile fail where they bring next to nothing.
+def _watched(table: Table, size: int | None) -> Iterator[None]:
+    """Let answers that the client reads in this thread meanwhile fail where they bring next to nothing, or too much.
 
-    The client waits ten seconds for a byte, and for the next one, and hands on what came by ten megabytes, so that its
-    bar does not tell. Where it takes the Hub's chunked storage (hf-xet), that judges its own lines.
+    The client waits ten seconds for a byte, and for the next one, hands on what came by ten megabytes, so that its bar
+    does not tell, and takes whatever comes. Where it takes the Hub's chunked storage (hf-xet), that judges its own
+    lines.
+
+    Args:
+        table: whose file it is.
+        size: that was announced; None = nobody says.
     """
     from huggingface_hub import get_session
 
@@ -111,7 +117,8 @@ def _watched() -> Iterator[None]:
 
     def watch(response: Any) -> None:
         if threading.get_ident() == thread:
-            response.iter_raw = partial(_counted, response.iter_raw)
+            most = size if response.status_code in (200, 206) else None
+            response.iter_raw = partial(_counted, table, most, response.iter_raw)
 
     hooks.append(watch)
     try:
@@ -120,11 +127,23 @@ def _watched() -> Iterator[None]:
         hooks.remove(watch)
 
 
-def _counted(raw: Callable[..., Iterator[bytes]], *args: Any, **options: Any) -> Iterator[bytes]:
-    """Yield what comes from the network as it comes; raise `SourceError` where that is next to nothing."""
-    slow = Slowness()
+def _counted(
+    table: Table, most: int | None, raw: Callable[..., Iterator[bytes]], *args: Any, **options: Any
+) -> Iterator[bytes]:
+    """Yield what comes from the network as it comes.
+
+    Raises:
+        SourceError: that is next to nothing, or more than there is.
+        NotEnoughDiskError: it is too much for the disk.
+    """
+    slow, count = Slowness(), 0
     for piece in raw(*args, **options):
+        count += len(piece)
         slow.check(len(piece))
+        if most is not None and count > most + _SPARE:
+            raise SourceError(f"it sends more than the {most:,} bytes that it announced: another file")
+        if count % LOOK < len(piece):
+            check_disk(table, hub_cache(), 0)
         yield piece
 
 

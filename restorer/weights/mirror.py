@@ -28,7 +28,7 @@ from restorer.weights.table import Table
 _TIMEOUT = 10.0  # seconds without a byte
 _TRIES = 5  # in a row that bring nothing new
 _PAUSE = 0.2  # seconds before the first repetition; doubled each time
-_LOOK = 1 << 26  # bytes after which the disk is looked at again, where nobody says how many there are
+LOOK = 1 << 26  # bytes after which the disk is looked at again, where nobody says how many there are
 _CHUNK = 1 << 16
 _KEPT = "; what came is kept, and the next try goes on from there"
 _RESERVE = 16 << 20  # bytes that stay free on the disk
@@ -208,7 +208,7 @@ def _receive(
     while True:
         if expected is not None and received > expected:
             raise SourceError(f"it sends more than the {expected:,} bytes that were expected: another file")
-        if expected is None and received % _LOOK < _CHUNK:
+        if expected is None and received % LOOK < _CHUNK:
             check_disk(table, Path(file.name).parent, 0)
         try:
             chunk = response.read1(_CHUNK)

@@ -149,6 +149,17 @@ def test_the_hub_that_sends_next_to_nothing_is_given_up(monkeypatch: pytest.Monk
         assert others == [], "what watches goes with the download"
 
 
+def test_the_hub_that_sends_more_than_it_announced_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client took whatever came, until the disk was full."""
+    with hub_of_this_process(monkeypatch) as hub:
+        source = hub.add("owner/repo", "thing.pth", SMALL)
+        hub.serve_instead("thing.pth", SMALL + bytes(2_000_000))
+        with pytest.raises(WeightsUnavailableError, match="more than the 102,400 bytes"):
+            weights.fetch(table(source))
+        hub.serve_truly("thing.pth")
+        assert weights.fetch(table(source)).read_bytes() == SMALL
+
+
 def test_a_line_is_judged_by_what_a_span_of_time_brings(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count(step=10.0)
     monkeypatch.setattr(reach, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))

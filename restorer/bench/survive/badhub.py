@@ -55,10 +55,10 @@ def _drip(handler: _Handler) -> None:
 
 
 def _endless(handler: _Handler) -> None:
-    """Send without a length, and without an end, up to a gigabyte."""
+    """Send without a length, and without an end, up to 300 MB."""
     handler.plain(200, b"", ("Content-Length", ""), ("Connection", "close"))
     handler.close_connection = True
-    for _ in range(0 if handler.is_head else 1000):
+    for _ in range(0 if handler.is_head else 300):
         handler.wfile.write(CONTENT)
 
 

@@ -19,7 +19,7 @@ from restorer.bench.survive.sandbox import Died, Job, Marker
 if TYPE_CHECKING:
     from restorer.bench.survive.campaign import Plan
 
-SECONDS, MEMORY = 15.0, 3 * 2**30
+SECONDS, MEMORY = sandbox.LIMIT_SECONDS, 3 * 2**30
 
 
 def servers(port: int) -> list[Case]:
