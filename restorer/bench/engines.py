@@ -19,7 +19,8 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from restorer.bench.tools.at_work import DIRECT, ENGINES
-from restorer.bench.tools.running import Weights, bars, weight_file
+from restorer.bench.tools.running import Weights, bars, keep, weight_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,7 +211,14 @@ def prepare(name: str, weights: Path, folder: Path, export: bool) -> Prepared:
 
 
 def measure(
-    name: str, files: Prepared, engines: Sequence[tuple[str, str]], threads: int, rounds: int, busy: Sequence[int]
+    name: str,
+    files: Prepared,
+    engines: Sequence[tuple[str, str]],
+    threads: int,
+    rounds: int,
+    busy: Sequence[int],
+    limit: float = math.inf,
+    tell: Callable[[Sequence[Row]], None] = lambda rows: None,
 ) -> list[Row]:
     """Let engines run a network in turns, and compare what they make.
 
@@ -221,6 +229,8 @@ def measure(
         threads: of each.
         rounds: runs of each that count, for each number in `busy`; one before does not.
         busy: numbers of busy processes beside them.
+        limit: seconds after which no further round begins, for each number in `busy`; one is always done.
+        tell: hears after each round what was measured by then.
     """
     rows: list[Row] = []
     common = [name, *map(str, (files.weights, files.model, files.inputs, threads))]
@@ -241,11 +251,16 @@ def measure(
         for count in busy:
             here = [Row(**{**asdict(worker.row), "busy": count, "seconds": []}) for worker in workers]
             with company(count):
+                begin = time.monotonic()
                 for number in range(rounds + 1):
+                    if number > 1 and time.monotonic() - begin > limit:
+                        break
                     for worker, row in zip(workers, here, strict=True):
                         seconds = worker.run()
                         if number:
                             row.seconds.append(seconds)
+                    if number:
+                        tell([*rows, *here])
             rows += here
     return rows
 
@@ -300,6 +315,16 @@ def versions(engines: Sequence[str]) -> dict[str, str]:
     return {**found, "instructions": torch.backends.cpu.get_cpu_capability(), "machine": platform.machine()}
 
 
+def report(rows: Sequence[Row], threads: int, about: Mapping[str, str], stand_ins: Sequence[str]) -> dict[str, Any]:
+    """Return what was measured, with what it was measured with."""
+    return {
+        "threads": threads,
+        "versions": dict(about),
+        "rows": described(rows),
+        "stand_ins": list(stand_ins),
+    }
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the table; write JSON and a plot."""
     from restorer.engine.device import allowed_cores
@@ -311,11 +336,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("names", nargs="*", default=NETWORKS, help=f"tables (default {' '.join(NETWORKS)})")
     parser.add_argument("--engines", default=",".join(ENGINES), help=f"some of {','.join(ENGINES)} (default all)")
-    parser.add_argument(
-        "--direct", action="store_true", help="also torch with every convolution computed the plain way"
-    )
+    parser.add_argument("--direct", action="store_true", help="also torch without our short cuts: plain convolutions")
     parser.add_argument("--precision", default="fp32,bf16", help="one or both (default fp32,bf16)")
     parser.add_argument("--rounds", type=int, default=15, help="runs of each that count (default 15)")
+    parser.add_argument(
+        "--limit", type=float, default=math.inf, metavar="SECONDS",
+        help="begin no further round of a network after so many seconds, for each number of busy processes",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=allowed_cores(), help="of each engine (default: cores allowed)")
     parser.add_argument("--company", default="0,1", help="busy processes beside them, one after another (default 0,1)")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="weights of a table")
@@ -328,9 +355,10 @@ def main(arguments: Sequence[str]) -> int:
     if not set(names) <= set(ENGINES) or not set(wanted) <= {"fp32", "bf16"}:
         parser.error(f"engines are {', '.join(ENGINES)}, precisions fp32 and bf16")
     pairs = [(engine, precision) for precision in wanted for engine in names if precision in PRECISIONS[engine]]
-    pairs += [(DIRECT, "fp32")] * (options.direct and "fp32" in wanted)
+    pairs += [(DIRECT, precision) for precision in wanted if options.direct]
     busy = [int(text) for text in options.company.split(",")]
     rows: list[Row] = []
+    about = versions(names)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.work or Path(temporary)).resolve()
         weights = Weights(dict(weight_file(text) for text in options.weights), folder)
@@ -341,22 +369,24 @@ def main(arguments: Sequence[str]) -> int:
             elif not weights.find(name):
                 weights.make(name)
         weights.environment()
+
+        def kept(more: Sequence[Row]) -> None:  # so that nothing is lost where the rest is ended from outside
+            keep(options.json, report([*rows, *more], options.threads, about, weights.stand_ins))
+
         for name in options.names:
             print(f"{name} ...", file=sys.stderr)
             files = prepare(name, weights.files[name], folder, names != ["torch"])
             if not options.prepare:
-                rows += measure(name, files, pairs, options.threads, options.rounds, busy)
+                rows += measure(name, files, pairs, options.threads, options.rounds, busy, options.limit, kept)
         stand_ins = list(weights.stand_ins)
     if options.prepare:
         return 0
-    entries = described(rows)
+    found = report(rows, options.threads, about, stand_ins)
+    entries = found["rows"]
+    keep(options.json, found)
     print(table(entries))
-    about = versions(names)
     print(f"\n{options.threads} threads; {', '.join(f'{key} {value}' for key, value in about.items())}")
     print(f"Stand-in weights: {', '.join(stand_ins) or 'none'}.")
-    if options.json:
-        report = {"threads": options.threads, "rounds": options.rounds, "versions": about, "rows": entries}
-        options.json.write_text(json.dumps({**report, "stand_ins": stand_ins}, indent=1) + "\n", encoding="utf-8")
     if options.plot:
         lengths = {
             f"{each['network'][:18]} {each['engine']} {each['precision']}{', busy' if each['busy'] else ''}": {

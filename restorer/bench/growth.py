@@ -115,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--plots", type=Path, help="folder for the plots (SVG)")
     given = parser.parse_args(arguments)
-    options = ("--detector", DETECTOR, "--background", "lanczos", "--precision", given.precision)
+    options = ("--detector", DETECTOR, "--background", "lanczos", "--precision", given.precision, "--always")
     restoring = ("--model", MODEL, *options)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

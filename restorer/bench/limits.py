@@ -95,7 +95,17 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if not given.memory and (given.folder or 0) < 2:
         parser.error("give --memory, or --folder with 2 or more")
-    options = ("--model", MODEL, "--detector", DETECTOR, "--background", "lanczos", "--precision", given.precision)
+    options = (
+        "--model",
+        MODEL,
+        "--detector",
+        DETECTOR,
+        "--background",
+        "lanczos",
+        "--precision",
+        given.precision,
+        "--always",
+    )
     report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -1,12 +1,16 @@
-"""`restore` against upstream's GFP-GAN pipeline, from process start to the written file, on the same weights.
+"""`restore` against other pipelines around GFP-GAN, from process start to the written file, on the same weights.
 
     python -m restorer.bench make_peer FOLDER
-    python -m restorer.bench speed PHOTO... --peer FOLDER/bin/python --json speed.json --plot speed.svg
+    python -m restorer.bench speed PHOTO... --peer FOLDER/bin/python --onnxruntime --json speed.json --plot speed.svg
 
-Each photo is restored by both, one after the other, as commands of their own: wall and processor seconds, peak of the
-resident memory, seconds by stage. Real weights are used where they are cached or given with --weights, else stand-ins
-that both share. Stand-ins cost what real ones do; the faces in the pictures mean nothing then. The detector must be
-real, since with stand-ins it would find no faces.
+There are two: upstream's own (`--peer`), and one as face enhancers on ONNX Runtime have it (`--onnxruntime`; of these
+facefusion is the best known), with our exports of the same weights: `restorer/bench/tools/onnx_peer.py` says what it
+does. Each photo is restored by all of them in turns, as commands of their own: wall and processor seconds, peak of the
+resident memory, seconds by stage. What is known by then is written into --json after each command.
+
+Real weights are used where they are cached or given with --weights, else stand-ins that all share. Stand-ins cost what
+real ones do; the faces in the pictures mean nothing then. The detector must be real, since with stand-ins it would find
+no faces.
 """
 
 from __future__ import annotations
@@ -16,14 +20,19 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from restorer.bench.tools.running import Finished, Weights, bars, records, restore, run, weight_file
+from restorer.bench.tools.running import Finished, Weights, bars, keep, records, restore, run, weight_file
 
 MODEL, PARSER, DETECTOR = "gfpgan-1.4", "parsenet", "retinaface-mobilenet0.25"
+PEERS = ("peer", "onnxruntime")
+"""What other pipelines are called in the tables: upstream's, and that on ONNX Runtime."""
 NETWORK_STAGES = ("detect", "restore", "mask")
+_DETECTOR_SIDES = 640, 1920
+"""Least and largest side of the square that the pipeline on ONNX Runtime looks for faces in."""
 MARKS = "<!-- speed -->", "<!-- /speed -->"
 """Between these the figures stand in docs/performance.md."""
 STAGES = ("import", "load", "read", "detect", "align", "restore", "mask", "paste", "upscale", "write")
@@ -38,7 +47,7 @@ def staged(photo: Path, out: Path, precision: str) -> dict[str, float]:
 
     seconds = {"import": time.perf_counter() - begin}
     begin = time.perf_counter()
-    options: dict[str, Any] = {"scale": 2, "precision": precision, "offline": True}
+    options: dict[str, Any] = {"scale": 2, "precision": precision, "offline": True, "always": True}
     restorer = Restorer(MODEL, detector=DETECTOR, background="lanczos", **options)
     restorer.components.detector(), restorer.components.face_model(), restorer.components.mask()
     seconds["load"] = time.perf_counter() - begin
@@ -50,13 +59,17 @@ def staged(photo: Path, out: Path, precision: str) -> dict[str, float]:
     return {stage: seconds.get(stage, 0.0) for stage in STAGES}
 
 
-def alike(one: Path, other: Path) -> float:
-    """Return the PSNR in dB of two pictures of one size."""
+def alike(one: Path, other: Path, boxes: Sequence[Sequence[float]] = ()) -> float:
+    """Return the PSNR in dB of two pictures of one size, or of parts of them alone, (x0, y0, x1, y1) in pixels."""
     import numpy as np
     from PIL import Image
 
     first, second = (np.asarray(Image.open(path).convert("RGB"), np.float64) for path in (one, other))
-    error = float(np.mean((first - second) ** 2))
+    squares = (first - second) ** 2
+    seen = np.full(squares.shape[:2], not boxes)
+    for x0, y0, x1, y1 in boxes:
+        seen[max(round(y0), 0) : round(y1), max(round(x0), 0) : round(x1)] = True
+    error = float(squares[seen].mean())
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
@@ -70,7 +83,15 @@ def row(photo: Path, tool: str, finished: Finished, faces: int, stages: dict[str
         "processor_seconds": finished.processor_seconds,
         "peak_mib": finished.peak_mib,
         "stages": stages,
+        "rounds": [[finished.seconds, finished.processor_seconds, finished.peak_mib]],
     }
+
+
+def again(entry: dict[str, Any], more: dict[str, Any]) -> None:
+    """Put a further round of the same to a command's figures, which become medians."""
+    entry["rounds"] += more["rounds"]
+    for place, name in enumerate(("seconds", "processor_seconds", "peak_mib")):
+        entry[name] = median(each[place] for each in entry["rounds"])
 
 
 def measure_peer(python: Path, photo: Path, out: Path, weights: Weights) -> dict[str, Any]:
@@ -84,9 +105,51 @@ def measure_peer(python: Path, photo: Path, out: Path, weights: Weights) -> dict
     return row(photo, "peer", finished, told["faces"], told["stages"])
 
 
+def measure_onnxruntime(files: tuple[Path, Path], photo: Path, out: Path) -> dict[str, Any]:
+    """Run the pipeline on ONNX Runtime on a photo, with the exported face restorer and detector."""
+    script = Path(__file__).parent / "tools/onnx_peer.py"
+    words = [str(photo), str(out), "--model", str(files[0]), "--detector", str(files[1]), "--scale", "2"]
+    finished = run([sys.executable, str(script), *words])
+    told = json.loads(finished.stdout.splitlines()[-1])
+    return row(photo, "onnxruntime", finished, told["faces"], told["stages"])
+
+
+def exported(weights: Weights, folder: Path, photos: Sequence[Path]) -> dict[Path, tuple[Path, Path]]:
+    """Return for each photo the exported face restorer and detector, written where the folder lacks them.
+
+    The detector's file takes one size, a square: the photo's own, within limits.
+    """
+    from restorer.photo import open_photo
+
+    found = {}
+    for photo in photos:
+        least, most = _DETECTOR_SIDES
+        side = min(max(-(-max(open_photo(photo).size) // 32) * 32, least), most)
+        found[photo] = _written(weights, MODEL, folder, None), _written(weights, DETECTOR, folder, side)
+    return found
+
+
+def _written(weights: Weights, name: str, folder: Path, side: int | None) -> Path:
+    """Return the exported file of a table, and write it where it is not there or is of other weights."""
+    import onnxruntime
+
+    from restorer.models import REGISTRY
+    from restorer.models.exporter import export
+    from restorer.weights import resolve
+
+    table, target = resolve(name), folder / f"{name}{'' if side is None else f'-{side}'}.onnx"
+    if target.exists():
+        about = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"]).get_modelmeta()
+        if about.custom_metadata_map.get("restorer.sha256") == table.wanted_hash:
+            return target
+    export(REGISTRY.load(table, weights.files[name]), target, side=side, overwrite=True)
+    return target
+
+
 def measure(photo: Path, out: Path, precision: str, environment: dict[str, str], *, stages: bool) -> dict[str, Any]:
     """Run the `restore` command on a photo, and a second time with a clock for each stage where that is wanted."""
-    options = ("--model", MODEL, "--detector", DETECTOR, "--background", "lanczos", "--scale", "2")
+    options = ["--model", MODEL, "--detector", DETECTOR, "--background", "lanczos", "--scale", "2"]
+    options.append("--always")  # others restore good faces as well
     finished = restore([photo], out, environment, *options, "--precision", precision)
     record: Any = records(finished)[0]
     if record["status"] != "ok":
@@ -96,7 +159,16 @@ def measure(photo: Path, out: Path, precision: str, environment: dict[str, str],
     if stages:
         inner = [sys.executable, "-m", "restorer.bench", "speed", str(photo), "--staged", str(out), precision]
         seconds = json.loads(run(inner, environment).stdout.splitlines()[-1])
-    return row(photo, precision, finished, sum(face["restored"] for face in record["faces"]), seconds)
+    entry = row(photo, precision, finished, sum(face["restored"] for face in record["faces"]), seconds)
+    entry["boxes"] = [_middle(face["box"]) for face in record["faces"] if face["restored"]]
+    return entry
+
+
+def _middle(box: Sequence[float]) -> list[float]:
+    """Return the middle of a box of the photo, a quarter of it, in the result, which is twice as large."""
+    x0, y0, x1, y1 = box
+    x, y, across, down = x0 + x1, y0 + y1, (x1 - x0) / 2, (y1 - y0) / 2
+    return [x - across, y - down, x + across, y + down]
 
 
 def prepare(given: Sequence[str], peer: Path | None, folder: Path) -> Weights:
@@ -108,6 +180,11 @@ def prepare(given: Sequence[str], peer: Path | None, folder: Path) -> Weights:
             f"`restore models pull {DETECTOR}` fetches them, or give a file with --weights {DETECTOR}=FILE."
         )
     missing = [name for name in (MODEL, PARSER) if not weights.find(name)]
+    made = (".pth", ".safetensors") if peer is None else (".pth",)
+    for kept in [folder / f"{name}{suffix}" for name in missing for suffix in made]:  # of an earlier run
+        if kept.exists() and kept.stem in missing:
+            weights.add_stand_in(kept.stem, kept)
+            missing.remove(kept.stem)
     if missing and peer is not None:  # upstream's layout, which both can read
         run([str(peer), str(Path(__file__).parent / "tools/peer.py"), "weights", str(folder)])
     for name in missing:
@@ -123,17 +200,16 @@ def show(report: dict[str, Any]) -> None:
     rows = report["rows"]
     if report["stand_ins"]:
         print(f"Stand-in weights, which mean nothing in the pictures: {', '.join(report['stand_ins'])}")
-    print(f"{'':46}{'seconds':>9}{'cpu s':>8}{'MiB':>7}{'faster':>8}{'memory':>8}{'rest':>7}{'dB':>7}")
+    print(f"{'':46}{'seconds':>9}{'cpu s':>8}{'MiB':>7}{'rest':>7}   beside others: times as fast, of their memory, dB")
     for entry in rows:
-        ratios = f"{'':16}"
-        if "faster" in entry:
-            ratios = f"{entry['faster']:7.2f}x{entry['memory']:8.2f}"
         rest = f"{entry['rest']:7.1%}" if "rest" in entry else f"{'':7}"
-        likeness = f"{entry['psnr_to_peer']:7.1f}" if "psnr_to_peer" in entry else ""
-        label = f"{entry['photo'][:30]} {entry['tool']} ({entry['faces']} faces)"
+        label = f"{entry['photo'][:26]} {entry['tool']} ({entry['faces']} faces)"
+        beside = "".join(
+            f"   {name} {to['faster']:.2f}x {to['memory']:.2f} {to['psnr']:.1f} (faces {to['psnr_in_faces']:.1f})"
+            for name, to in entry["beside"].items()
+        )
         print(
-            f"{label:46}{entry['seconds']:9.2f}{entry['processor_seconds']:8.1f}{entry['peak_mib']:7.0f}"
-            f"{ratios}{rest}{likeness}"
+            f"{label:46}{entry['seconds']:9.2f}{entry['processor_seconds']:8.1f}{entry['peak_mib']:7.0f}{rest}{beside}"
         )
         print("    " + "  ".join(f"{stage} {seconds:.2f}" for stage, seconds in entry["stages"].items()))
     for photo, likeness in report["psnr_bf16_to_fp32"].items():
@@ -146,24 +222,26 @@ def show(report: dict[str, Any]) -> None:
                 f"{entry['share_of_rate']:.0%} of the rate on a plain convolution"
             )
     print(
-        "faster and memory are against the peer's run on the same photo; rest is the share of align, paste, upscale,\n"
-        "read and write; dB is the whole picture's PSNR beside the peer's, whose alignment and pasting differ."
+        "rest is the share of align, paste, upscale, read and write; dB is the PSNR beside the other's picture, whose\n"
+        "alignment, outline and enlarging differ, of all of it and of the middles of the faces."
     )
 
 
 def tables(report: dict[str, Any]) -> str:
     """Return the figures as Markdown tables."""
+    others = [name for name in PEERS if any(entry["tool"] == name for entry in report["rows"])]
+    columns = [f"times as fast as {name} | of its memory" for name in others]
     lines = [
-        "| photo | run | faces | seconds | times as fast | processor seconds | peak MiB | of the peer's | rest |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        f"| {' | '.join(['photo', 'run', 'faces', 'seconds', *columns, 'processor seconds', 'peak MiB', 'rest'])} |",
+        f"|---|---|{'--:|' * (5 + 2 * len(others))}",
     ]
     for entry in report["rows"]:
-        faster = f"{entry['faster']:.2f}" if "faster" in entry else ""
-        memory = f"{entry['memory']:.2f}" if "memory" in entry else ""
+        beside = [entry["beside"].get(name) for name in others]
+        ratios = "".join(" | |" if to is None else f" {to['faster']:.2f} | {to['memory']:.2f} |" for to in beside)
         rest = f"{entry['rest']:.1%}" if "rest" in entry else ""
         lines.append(
-            f"| {entry['photo']} | {entry['tool']} | {entry['faces']} | {entry['seconds']:.1f} | {faster} | "
-            f"{entry['processor_seconds']:.1f} | {entry['peak_mib']:.0f} | {memory} | {rest} |"
+            f"| {entry['photo']} | {entry['tool']} | {entry['faces']} | {entry['seconds']:.1f} |{ratios} "
+            f"{entry['processor_seconds']:.1f} | {entry['peak_mib']:.0f} | {rest} |"
         )
     lines += ["", f"| seconds by stage | {' | '.join(STAGES)} |", f"|---|{'--:|' * len(STAGES)}"]
     for entry in report["rows"]:
@@ -206,18 +284,31 @@ def write_page(page: Path, text: str) -> None:
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
-def compare(rows: list[dict[str, Any]]) -> None:
-    """Put each run beside the peer's of the same photo."""
+def compare(rows: list[dict[str, Any]], pictures: Mapping[tuple[str, str], Path]) -> None:
+    """Put each of our runs beside the others on the same photo, and the pipeline on ONNX Runtime beside upstream's.
+
+    Args:
+        rows: of all photos.
+        pictures: what was made, by the photo's name and the tool.
+    """
+    boxes = {entry["photo"]: entry["boxes"] for entry in rows if "boxes" in entry}
     for entry in rows:
-        peer = [other for other in rows if other["tool"] == "peer" and other["photo"] == entry["photo"]]
-        if entry["tool"] != "peer":
-            if "import" in entry["stages"]:
-                total = sum(entry["stages"].values())
-                outside = ("import", "load", *NETWORK_STAGES)
-                entry["rest"] = sum(v for k, v in entry["stages"].items() if k not in outside) / total
-            if peer:
-                entry["faster"] = peer[0]["seconds"] / entry["seconds"]
-                entry["memory"] = entry["peak_mib"] / peer[0]["peak_mib"]
+        entry["beside"] = {}
+        others = PEERS[: PEERS.index(entry["tool"])] if entry["tool"] in PEERS else PEERS
+        if entry["tool"] not in PEERS and "import" in entry["stages"]:
+            total = sum(entry["stages"].values())
+            outside = ("import", "load", *NETWORK_STAGES)
+            entry["rest"] = sum(v for k, v in entry["stages"].items() if k not in outside) / total
+        own = pictures[entry["photo"], entry["tool"]]
+        for other in rows:
+            if other["tool"] in others and other["photo"] == entry["photo"]:
+                theirs = pictures[other["photo"], other["tool"]]
+                entry["beside"][other["tool"]] = {
+                    "faster": other["seconds"] / entry["seconds"],
+                    "memory": entry["peak_mib"] / other["peak_mib"],
+                    "psnr": alike(own, theirs),
+                    "psnr_in_faces": alike(own, theirs, boxes.get(entry["photo"], ())),
+                }
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -227,6 +318,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--peer", type=Path, help="Python of the environment that make_peer made")
+    parser.add_argument("--onnxruntime", action="store_true", help="also the pipeline on ONNX Runtime")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each, in turns; medians count (default 1)")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="weights of a table")
     parser.add_argument("--precision", default="bf16,fp32", help="one or both (default bf16,fp32)")
     parser.add_argument("--no-stages", action="store_true", help="leave out the second run that clocks each stage")
@@ -235,6 +328,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plot", type=Path, help="file for a plot (SVG)")
     parser.add_argument("--page", type=Path, help="Markdown page to put the figures into, such as docs/performance.md")
     parser.add_argument("--work", type=Path, help="folder for weights and pictures (default: a temporary one)")
+    parser.add_argument("--prepare", action="store_true", help="only make weights and exports, into --work")
     parser.add_argument("--staged", nargs=2, metavar=("OUT", "PRECISION"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.staged:
@@ -248,28 +342,37 @@ def main(arguments: Sequence[str]) -> int:
         if not options.no_networks:
             told = run([sys.executable, "-m", "restorer.bench", "networks", MODEL, PARSER, "--json"])
             report["networks"] = json.loads(told.stdout.splitlines()[-1])
+        others = {"peer": options.peer is not None, "onnxruntime": options.onnxruntime}
+        tools = [*options.precision.split(","), *(name for name in PEERS if others[name])]
+        files = exported(weights, folder, options.photos) if options.onnxruntime else {}
+        if options.prepare:
+            return 0
+        pictures: dict[tuple[str, str], Path] = {}
         for photo in options.photos:
-            pictures: dict[str, Path] = {}
-            for tool in (*options.precision.split(","), *(["peer"] if options.peer else [])):
+            entries: dict[str, dict[str, Any]] = {}
+            for number, tool in ((number, tool) for number in range(options.rounds) for tool in tools):
                 print(f"{photo.name}: {tool} ...", file=sys.stderr)
-                pictures[tool] = folder / f"{photo.stem}-{tool}.png"
+                out = pictures[photo.name, tool] = folder / f"{photo.stem}-{tool}.png"
                 if tool == "peer":
-                    entry = measure_peer(options.peer, photo, pictures[tool], weights)
+                    entry = measure_peer(options.peer, photo, out, weights)
+                elif tool == "onnxruntime":
+                    entry = measure_onnxruntime(files[photo], photo, out)
                 else:
-                    entry = measure(photo, pictures[tool], tool, environment, stages=not options.no_stages)
-                report["rows"].append(entry)
-            for entry in report["rows"]:
-                if entry["photo"] == photo.name and entry["tool"] != "peer" and "peer" in pictures:
-                    entry["psnr_to_peer"] = alike(pictures[entry["tool"]], pictures["peer"])
-            if {"bf16", "fp32"} <= set(pictures):
-                report["psnr_bf16_to_fp32"][photo.name] = alike(pictures["bf16"], pictures["fp32"])
-        compare(report["rows"])
+                    entry = measure(photo, out, tool, environment, stages=not options.no_stages and not number)
+                if tool in entries:
+                    again(entries[tool], entry)
+                else:
+                    entries[tool] = entry
+                    report["rows"].append(entry)
+                keep(options.json, report)
+            if {"bf16", "fp32"} <= set(tools):
+                one, other = (pictures[photo.name, each] for each in ("bf16", "fp32"))
+                report["psnr_bf16_to_fp32"][photo.name] = alike(one, other)
+        compare(report["rows"], pictures)
     show(report)
     if options.page:
         write_page(options.page, tables(report))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    keep(options.json, report)
     if options.plot:
         lengths = {f"{entry['photo'][:24]} {entry['tool']}": entry["stages"] for entry in report["rows"]}
         bars(options.plot, "From process start to the written file", "s", lengths)

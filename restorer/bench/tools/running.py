@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -42,11 +42,13 @@ class Finished:
     stdout: str
 
 
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Finished:
+def run(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, *, accepted: Collection[int] = (0,)
+) -> Finished:
     """Run a command, from the start of its process to the end.
 
     Raises:
-        SystemExit: it failed; its last words are in the message.
+        SystemExit: it ended with a code that is not accepted; its last words are in the message.
     """
     # A process begins with the peak of the one that started it: a small one between keeps ours out of the figures.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile() as told:
@@ -54,7 +56,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         code = subprocess.run(between, stdout=out, stderr=err, env={**os.environ, **(environment or {})}).returncode
         out.seek(0)
         err.seek(0)
-        if code:
+        if code not in accepted:
             last = err.read().decode(errors="replace")[-2000:] or out.read().decode(errors="replace")[-2000:]
             raise SystemExit(f"{' '.join(command)}\nfailed with code {code}:\n{last}")
         seconds, processor, peak = json.loads(told.read())
@@ -62,7 +64,9 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         return Finished(seconds, processor, peak / unit, out.read().decode())
 
 
-def restore(photos: Sequence[Path], out: Path, environment: Mapping[str, str], *options: str) -> Finished:
+def restore(
+    photos: Sequence[Path], out: Path, environment: Mapping[str, str], *options: str, accepted: Collection[int] = (0,)
+) -> Finished:
     """Run the `restore` command on photos; its records are on its stdout as JSON lines."""
     command = [
         sys.executable,
@@ -75,7 +79,7 @@ def restore(photos: Sequence[Path], out: Path, environment: Mapping[str, str], *
         "--overwrite",
         "--offline",
     ]
-    return run([*command, *options], environment)
+    return run([*command, *options], environment, accepted=accepted)
 
 
 def records(finished: Finished) -> list[dict[str, object]]:
@@ -161,6 +165,15 @@ def filled(network: torch.nn.Module) -> torch.nn.Module:
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 100
         torch.nn.init.normal_(parameter, std=fan_in**-0.5)
     return network.eval()
+
+
+def keep(path: Path | None, report: object) -> None:
+    """Write what is known by now, whole, where it is wanted."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        other = path.with_name(path.name + ".part")
+        other.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        other.replace(path)
 
 
 def bars(path: Path, title: str, unit: str, rows: Mapping[str, Mapping[str, float]]) -> None:
