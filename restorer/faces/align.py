@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from restorer.engine import memory
 from restorer.imaging import warp
 from restorer.imaging.colour import top_of
+from restorer.imaging.sampling import PLAIN, Sampling
 from restorer.imaging.similarity import nearest_similarity, spread_of
 
 if TYPE_CHECKING:
     from restorer.models.base import Template
 
+_log = logging.getLogger(__name__)
 LEAST_EXPLAINED = 0.3
 """How much of the template's spread a similarity of the landmarks must explain. A frontal face explains nearly all of
 it, a full profile, whose landmarks stand in one line, about half, a mirrored or scrambled one nearly nothing."""
@@ -48,7 +52,7 @@ def estimate(landmarks: np.ndarray, template: Template, size: float) -> np.ndarr
     return None if found is None or found.explained < LEAST_EXPLAINED else found.matrix
 
 
-def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+def extract(pixels: np.ndarray, matrix: np.ndarray, size: int, sampling: Sampling = PLAIN) -> np.ndarray:
     """Return an aligned crop, antialiased where the face is larger than the crop.
 
     Where the crop reaches beyond the photo, the photo is mirrored at its edge and, farther out, blurred, much as in the
@@ -59,6 +63,7 @@ def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         pixels: (h, w, 3) RGB, uint8 or uint16.
         matrix: (2, 3), from the photo to the crop, in edge coordinates.
         size: side of the crop in pixels.
+        sampling: what samples it, and where.
 
     Returns:
         float32 (size, size, 3) in [0, 1].
@@ -69,14 +74,27 @@ def extract(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     x0, y0 = int(np.floor(left)) - reach, int(np.floor(top)) - reach
     x1, y1 = int(np.ceil(right)) + reach, int(np.ceil(bottom)) + reach
     region = _mirrored(pixels, (x0, y0, x1, y1))
-    region, to_region = warp.reduce(region, inverse - [[0, 0, x0], [0, 0, y0]])
-    crop = np.empty((size, size, 3), np.float32)
-    for rows, columns in warp.tiles((0, 0, size, size)):
-        crop[rows, columns] = warp.sample_tile(region, to_region, rows, columns, 3)
+    to_region = inverse - [[0, 0, x0], [0, 0, y0]]
+    try:
+        crop = _sampled(region, to_region, size, sampling)
+    except (RuntimeError, MemoryError) as error:  # a device's memory may be full
+        if sampling is PLAIN or not memory.is_exhausted(error):
+            raise
+        _log.info("The processor aligns a face: %s", error)
+        crop = _sampled(region, to_region, size, PLAIN)
     crop /= top_of(pixels.dtype)
     np.clip(crop, 0, 1, out=crop)
     if left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
         _fade(crop, inverse, (pixels.shape[1], pixels.shape[0]))
+    return crop
+
+
+def _sampled(region: np.ndarray, to_region: np.ndarray, size: int, sampling: Sampling) -> np.ndarray:
+    """Return a crop (size, size, 3) of a part of the photo, in its values."""
+    held, to_region = sampling.reduce(region, to_region)
+    crop = np.empty((size, size, 3), np.float32)
+    for rows, columns in warp.tiles((0, 0, size, size), sampling.tile):
+        crop[rows, columns] = sampling.numbers(sampling.tile_of(held, to_region, rows, columns, 3))
     return crop
 
 

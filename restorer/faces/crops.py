@@ -10,6 +10,7 @@ import numpy as np
 from restorer.faces import align
 from restorer.imaging.colour import LUMA, top_of
 from restorer.imaging.resize import to_type
+from restorer.imaging.sampling import PLAIN, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -38,20 +39,21 @@ def from_unit(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return to_type(values * top_of(dtype), dtype)
 
 
-def crop_of(pixels: np.ndarray, matrix: np.ndarray, crop: CropSpec) -> np.ndarray:
+def crop_of(pixels: np.ndarray, matrix: np.ndarray, crop: CropSpec, sampling: Sampling = PLAIN) -> np.ndarray:
     """Return the aligned crop of a face as the network takes it.
 
     Args:
         pixels: (h, w, 3) RGB, uint8 or uint16, of the photo.
         matrix: (2, 3), from the photo to the crop at `crop.align_size`.
         crop: what the network takes.
+        sampling: what samples it, and where.
 
     Returns:
         float32 (s, s, 3) in [0, 1], s = `crop.input_size`.
     """
     import cv2
 
-    face: np.ndarray = align.extract(pixels, matrix, crop.align_size)
+    face: np.ndarray = align.extract(pixels, matrix, crop.align_size, sampling)
     if crop.input_size != crop.align_size:
         face = cv2.resize(face, (crop.input_size, crop.input_size), interpolation=cv2.INTER_AREA)
     return face

@@ -16,7 +16,7 @@ from restorer.imaging.colour import LUMA
 
 _BAND = 1.6
 """Sigma of the blur that ends the finest band, in pixels of the photo."""
-_MOST = 1.3
+MOST = 1.3
 """At most so many times the canvas's band is given: the blur that ends it takes a little of the finest detail too."""
 _AROUND = 8.0
 """Half the side of the square whose energies are compared, in pixels of the photo."""
@@ -42,7 +42,7 @@ class Holding:
     @property
     def reach(self) -> int:
         """How many pixels beyond a part of the canvas are looked at to hold that part."""
-        return _radius(self._sigma) + _radius(self.finest) + self._around + 1
+        return _radius(self.sigma) + _radius(self.finest) + self.around + 1
 
     def held(self, face: np.ndarray, below: np.ndarray, weight: np.ndarray | float, top: float) -> np.ndarray:
         """Return a part of a face as it is to be pasted.
@@ -58,7 +58,7 @@ class Holding:
             face = face + _finest(canvas - face, self.finest)
         if self.share <= 0:
             return face
-        lacking = _finest(canvas - face, self._sigma)
+        lacking = _finest(canvas - face, self.sigma)
         seen = np.asarray(weight, np.float32)
         levels = LUMA * np.float32(255 / top)
         own = canvas @ levels
@@ -67,14 +67,14 @@ class Holding:
         return face + lacking * (np.float32(self.share) * given)[..., None]
 
     def _given(self, own: np.ndarray, now: np.ndarray, change: np.ndarray) -> np.ndarray:
-        """Return by how much of a change the energy around each place reaches the canvas's own, (h, w), 0 to `_MOST`.
+        """Return by how much of a change the energy around each place reaches the canvas's own, (h, w), 0 to `MOST`.
 
         Args:
             own: the Laplacian of the canvas.
             now: that of the result without the change.
             change: that of all of the change.
         """
-        side = 2 * self._around + 1
+        side = 2 * self.around + 1
         wanted, has, both, most = (
             cv2.boxFilter(each, -1, (side, side), borderType=cv2.BORDER_REFLECT)
             for each in (own * own, now * now, now * change, change * change)
@@ -82,7 +82,7 @@ class Holding:
         missing, most = np.maximum(wanted - has, 0), np.maximum(most, 1e-6)  # sums of squares, but for rounding
         # The larger root of has + 2 both x + most x^2 = wanted.
         root = (np.sqrt(both * both + most * missing) - both) / most
-        given: np.ndarray = np.where(missing > 0, np.clip(root, 0, _MOST), 0).astype(np.float32)
+        given: np.ndarray = np.where(missing > 0, np.clip(root, 0, MOST), 0).astype(np.float32)
         return given
 
     @property
@@ -90,11 +90,13 @@ class Holding:
         return min(max(self.scale, 1.0), _LARGEST_STEP)
 
     @property
-    def _sigma(self) -> float:
+    def sigma(self) -> float:
+        """Of the blur that ends the finest band, in pixels of the canvas."""
         return _BAND * self._step
 
     @property
-    def _around(self) -> int:
+    def around(self) -> int:
+        """Half the side of the square whose energies are compared, in pixels of the canvas."""
         return round(_AROUND * self._step)
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import cv2
 import numpy as np
 
+from restorer.engine import memory
 from restorer.faces.holding import Holding
 from restorer.faces.mask import border_feather
 from restorer.imaging import warp
 from restorer.imaging.colour import top_of
 from restorer.imaging.layers import Layer
 from restorer.imaging.resize import to_type
+from restorer.imaging.sampling import PLAIN, Sampling
 
-_DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
+_log = logging.getLogger(__name__)
+_DEPTHS = ("uint8", "uint16")
 
 
 def paste(
@@ -26,6 +34,7 @@ def paste(
     marks: np.ndarray | None = None,
     kept: list[Layer] | None = None,
     holding: Holding | None = None,
+    sampling: Sampling = PLAIN,
 ) -> tuple[int, int, int, int] | None:
     """Blend a restored face into the enlarged photo, in place; what its mask does not reach is not touched.
 
@@ -44,6 +53,7 @@ def paste(
         marks: (H, W) uint8, where the weight of what was pasted is written, 255 = all; None = nowhere.
         kept: takes in what is pasted as a layer, the face as far as its crop reaches and its mask; None = nobody does.
         holding: what the face has to keep of the canvas below it; None = nothing.
+        sampling: what samples face and mask, and where.
 
     Returns:
         The rectangle of the canvas that it reaches, x0, y0, x1, y1; None where it reaches nothing.
@@ -64,39 +74,107 @@ def paste(
     to_mask = warp.scaled(to_crop, target=(mask.shape[0] / align_size,) * 2)
     mask, to_mask = _reduce_mask(mask, to_mask)
     to_face = warp.scaled(to_crop, target=(face.shape[0] / align_size,) * 2)
-    source, to_face = warp.reduce(face, to_face)
-    source = source * np.float32(top_value)
-    # A face that is enlarged by the warp is sampled more finely: it costs little there, and shows most.
-    factor = 3 if warp.sampling_step(to_face) < 0.75 else 2
+    before = None if holding is None else _Before(canvas, box, holding.reach)
+    pasted = _Pasted(face, to_face, mask, to_mask, top_value, holding, before, sampling)
 
     layer = None if kept is None else _empty(box, depth)
-    before = None if holding is None else _Before(canvas, box, holding.reach)
-    for rows, columns in warp.tiles(box):
-        weight = warp.sample_plane(mask, to_mask, rows, columns)
-        if layer is None and not weight.any():
-            continue
-        if holding is None or before is None or not weight.any():
-            patch = warp.sample_tile(source, to_face, rows, columns, factor)
-        else:
-            wider = before.around(rows, columns)
-            patch = warp.sample_tile(source, to_face, *wider, factor)
-            seen = warp.sample_plane(mask, to_mask, *wider)
-            held = holding.held(patch, before.at(*wider), seen, top_value)
-            patch = np.ascontiguousarray(held[_inside(rows, wider[0]), _inside(columns, wider[1])])
-        if layer is not None:
-            _keep(layer, rows, columns, patch, weight)
-        if not weight.any():
-            continue
+    for rows, columns in warp.tiles(box, sampling.tile):
         below = canvas[rows, columns]
-        change = cv2.subtract(patch, below, dtype=cv2.CV_32F)
-        change = cv2.multiply(change, cv2.merge([weight] * 3))
-        # OpenCV adds in float, rounds once and clips to the canvas's type.
-        canvas[rows, columns] = cv2.add(below, change, dtype=_DEPTHS[depth.name])
+        try:
+            tile = pasted.over(below, rows, columns, everywhere=layer is not None)
+        except (
+            RuntimeError,
+            MemoryError,
+        ) as error:  # a device's memory may be full; a tile is done whole or not at all
+            if pasted.sampling is PLAIN or not memory.is_exhausted(error):
+                raise
+            _log.info("The processor pastes a face: %s", error)
+            pasted = _Pasted(face, to_face, mask, to_mask, top_value, holding, before, PLAIN)
+            tile = pasted.over(below, rows, columns, everywhere=layer is not None)
+        if tile is None:
+            continue
+        patch, weight, result = tile
+        if layer is not None:
+            _keep(layer, rows, columns, pasted.sampling.numbers(patch), pasted.sampling.numbers(weight))
+        if result is None:
+            continue
+        canvas[rows, columns] = result
         if marks is not None:
-            marks[rows, columns] = np.maximum(marks[rows, columns], np.rint(weight * 255).astype(np.uint8))
+            share = np.rint(pasted.sampling.numbers(weight) * 255).astype(np.uint8)
+            marks[rows, columns] = np.maximum(marks[rows, columns], share)
     if kept is not None and layer is not None:
         kept.append(layer)
     return box
+
+
+class _Pasted:
+    """A face and its mask, ready to be seen in any tile of the canvas.
+
+    Args:
+        face: (S, S, 3) in [0, 1].
+        to_face: (2, 3), from the canvas to it.
+        mask: (t, t).
+        to_mask: likewise.
+        top: the canvas's largest value.
+        holding: what the face has to keep of the canvas; None = nothing.
+        before: the canvas before anything was pasted, where something is to be kept of it.
+        sampling: what samples both, and where.
+    """
+
+    def __init__(
+        self,
+        face: np.ndarray,
+        to_face: np.ndarray,
+        mask: np.ndarray,
+        to_mask: np.ndarray,
+        top: float,
+        holding: Holding | None,
+        before: _Before | None,
+        sampling: Sampling,
+    ) -> None:
+        self.sampling = sampling
+        source, self._to_face = sampling.reduce(face, to_face)
+        self._source, self._mask, self._to_mask = source * np.float32(top), sampling.hold(mask), to_mask
+        # A face that is enlarged by the warp is sampled more finely: it costs little there, and shows most.
+        self._factor = 3 if warp.sampling_step(self._to_face) < 0.75 else 2
+        self._holding, self._before, self._top = holding, before, top
+
+    def over(
+        self, below: np.ndarray, rows: slice, columns: slice, *, everywhere: bool
+    ) -> tuple[Any, Any, np.ndarray | None] | None:
+        """Return a tile of the face and its weight, as the sampling holds them, and the canvas with it.
+
+        Args:
+            below: the canvas there.
+            rows: the tile's place in the canvas.
+            columns: likewise.
+            everywhere: also where nothing of it is seen; there the canvas is None. Else the whole answer is.
+        """
+        sampling, result = self.sampling, None
+        weight = sampling.plane_of(self._mask, self._to_mask, rows, columns)
+        is_seen = bool(weight.any())
+        if not (is_seen or everywhere):
+            return None
+        if self._holding is None or self._before is None or not is_seen:
+            patch = sampling.tile_of(self._source, self._to_face, rows, columns, self._factor)
+        else:
+            wider = self._before.around(rows, columns)
+            patch = sampling.tile_of(self._source, self._to_face, *wider, self._factor)
+            seen = sampling.plane_of(self._mask, self._to_mask, *wider)
+            held = held_by(self._holding, sampling)(patch, self._before.at(*wider), seen, self._top)
+            patch = held[_inside(rows, wider[0]), _inside(columns, wider[1])]
+        if is_seen:
+            result = sampling.blended(below, patch, weight)
+        return patch, weight, result
+
+
+def held_by(holding: Holding, sampling: Sampling) -> Callable[..., Any]:
+    """Return what holds on to detail where a sampling keeps its numbers; see `Holding.held`."""
+    if sampling is PLAIN:
+        return holding.held
+    from restorer.faces.tensor_holding import held
+
+    return partial(held, holding, sampling)
 
 
 class _Before:

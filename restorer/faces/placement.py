@@ -14,6 +14,7 @@ from restorer.imaging import warp
 from restorer.imaging.colour import top_of
 from restorer.imaging.layers import Layer
 from restorer.imaging.resize import resize
+from restorer.imaging.sampling import PLAIN, Sampling
 from restorer.models.base import CropSpec
 
 Upscale = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
@@ -28,19 +29,22 @@ class Placement:
         photo_size: (width, height) of the photo.
         matrix: (2, 3), from the photo to the aligned crop, as `align.estimate` gives it.
         align_size: side in pixels of that crop.
+        sampling: what samples crops and what is pasted, and where.
     """
 
     photo_size: tuple[int, int]
     matrix: np.ndarray
     align_size: int
+    sampling: Sampling = PLAIN
 
     def crop(self, pixels: np.ndarray, spec: CropSpec) -> np.ndarray:
         """Return the crop that a model takes, float32 (s, s, 3) in [0, 1], of a photo (h, w, 3)."""
-        return crops.crop_of(pixels, self.matrix, spec)
+        return crops.crop_of(pixels, self.matrix, spec, self.sampling)
 
     def at(self, pixels: np.ndarray, side: int) -> np.ndarray:
         """Return the crop of a photo (h, w, 3) at any side, float32 (side, side, 3) in [0, 1]."""
-        return align.extract(pixels, warp.scaled(self.matrix, target=(side / self.align_size,) * 2), side)
+        matrix = warp.scaled(self.matrix, target=(side / self.align_size,) * 2)
+        return align.extract(pixels, matrix, side, self.sampling)
 
     def relative(self, landmarks: np.ndarray) -> np.ndarray:
         """Return landmarks of the photo (5, 2) as they lie in the crop, 0 to 1 across it."""
@@ -71,7 +75,7 @@ class Placement:
     ) -> tuple[int, int, int, int] | None:
         """Blend a restored face into the enlarged photo, in place; see `restorer.faces.paste.paste`."""
         where = self.matrix, self.photo_size, self.align_size
-        return paste.paste(canvas, face, mask, *where, strength, marks, kept, holding)
+        return paste.paste(canvas, face, mask, *where, strength, marks, kept, holding, self.sampling)
 
 
 class WholePlacement(Placement):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -78,12 +79,12 @@ def reduce(source: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndar
     return small, scaled(inverse, target=(size[0] / width, size[1] / height))
 
 
-def tiles(box: tuple[int, int, int, int]) -> Iterator[tuple[slice, slice]]:
+def tiles(box: tuple[int, int, int, int], side: int = TILE) -> Iterator[tuple[slice, slice]]:
     """Yield the rows and columns of the tiles that cover a rectangle (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = box
-    for top in range(y0, y1, TILE):
-        for left in range(x0, x1, TILE):
-            yield slice(top, min(top + TILE, y1)), slice(left, min(left + TILE, x1))
+    for top in range(y0, y1, side):
+        for left in range(x0, x1, side):
+            yield slice(top, min(top + side, y1)), slice(left, min(left + side, x1))
 
 
 def sample_tile(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: slice, factor: int) -> np.ndarray:
@@ -96,6 +97,12 @@ def sample_tile(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: s
         columns: likewise.
         factor: how finely the source is sampled before the bilinear step.
     """
+    seen, local = seen_by(source, inverse, rows, columns)
+    return _warp(_finer(seen, factor), local * factor, rows, columns, cv2.BORDER_REPLICATE)
+
+
+def seen_by(source: Any, inverse: np.ndarray, rows: slice, columns: slice) -> tuple[Any, np.ndarray]:
+    """Return the part of a source (h, w, 3) that a tile of the target depends on, and the map from the target to it."""
     height, width = source.shape[:2]
     left, top, right, bottom = bounds(inverse, (columns.start, rows.start, columns.stop, rows.stop))
     # Where the tile lies beyond the source, the nearest pixels of the source are what it shows.
@@ -103,30 +110,27 @@ def sample_tile(source: np.ndarray, inverse: np.ndarray, rows: slice, columns: s
     y0 = min(max(int(np.floor(top)) - REACH, 0), height - 1)
     x1 = max(min(int(np.ceil(right)) + REACH, width), x0 + 1)
     y1 = max(min(int(np.ceil(bottom)) + REACH, height), y0 + 1)
-    seen = source[y0:y1, x0:x1]
-    fine = _finer(seen, factor)
     local = inverse.copy()
     local[:, 2] -= (x0, y0)
-    local *= factor
-    return _warp(fine, local, rows, columns, cv2.BORDER_REPLICATE)
+    return source[y0:y1, x0:x1], local
 
 
 def _finer(source: np.ndarray, factor: int) -> np.ndarray:
     """Enlarge float32 (h, w, 3) by a whole factor with Lanczos; each of its phases is a filter of nine taps."""
     height, width = source.shape[:2]
     one = np.ones(1, np.float32)
-    kernels = _phases(factor)
+    kernels = phases(factor)
     rows = np.empty((height, factor, width, 3), np.float32)
     for i, kernel in enumerate(kernels):
         rows[:, i] = cv2.sepFilter2D(source, -1, one, kernel, borderType=cv2.BORDER_REPLICATE)
     tall = rows.reshape(height * factor, width, 3)
     # Merging the phases' channels puts them side by side: the columns of the enlarged picture.
-    phases = [cv2.sepFilter2D(tall, -1, kernel, one, borderType=cv2.BORDER_REPLICATE) for kernel in kernels]
-    return cv2.merge(phases).reshape(height * factor, width * factor, 3)
+    columns = [cv2.sepFilter2D(tall, -1, kernel, one, borderType=cv2.BORDER_REPLICATE) for kernel in kernels]
+    return cv2.merge(columns).reshape(height * factor, width * factor, 3)
 
 
 @lru_cache
-def _phases(factor: int) -> np.ndarray:
+def phases(factor: int) -> np.ndarray:
     """Return the weights (factor, 9) of the pixels around each of the positions that a pixel is divided into.
 
     They are Lanczos weights, sharpened by what the bilinear step softens on average: at a step of w radians its

@@ -15,6 +15,7 @@ from restorer import weights
 from restorer.engine.device import Device
 from restorer.engine.pool import POOL, Pool
 from restorer.errors import WeightsUnavailableError
+from restorer.imaging.sampling import PLAIN, Sampling
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, FaceRestorer
 from restorer.pipeline import adjusted, fallbacks, searches
@@ -83,6 +84,16 @@ class Components(Mending):
     def device_in_use(self) -> Device | None:
         """The device of the run, where it has been chosen by now."""
         return self._device
+
+    @property
+    def sampling(self) -> Sampling:
+        """What samples aligned crops and what is pasted, and where: on a CUDA device there, else on the processor."""
+        device = self._device
+        if device is None or device.kind != "cuda":
+            return PLAIN
+        from restorer.imaging.tensor_sampling import TensorSampling
+
+        return TensorSampling(device.name)
 
     @property
     def loaded(self) -> bool:

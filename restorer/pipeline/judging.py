@@ -92,7 +92,7 @@ def placed(work: Work, crop: CropSpec, face: Detection) -> Placement | None:
     if face.placement is not None or face.landmarks is None or crop.template is None:
         return face.placement
     matrix = align.estimate(face.landmarks, crop.template, crop.align_size)
-    return None if matrix is None else Placement(work.photo.size, matrix, crop.align_size)
+    return None if matrix is None else Placement(work.photo.size, matrix, crop.align_size, work.components.sampling)
 
 
 def toned(work: Work, face: np.ndarray, original: np.ndarray, mask: np.ndarray, placement: Placement) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from restorer.batch.journal import NAME
 from restorer.batch.run import Batch
 from restorer.engine.device import Device
 from restorer.errors import WeightsUnavailableError
+from restorer.imaging.tensor_sampling import TensorSampling
 from restorer.models.base import Face
 from restorer.photo import read_photo
 from restorer.pipeline.lanes import Lanes
@@ -147,12 +149,18 @@ def test_on_a_cpu_one_photo_is_restored_at_a_time(album: list[int]) -> None:
 
 @pytest.mark.parametrize(("batch_size", "first"), [(None, 7), (3, 3)])
 def test_on_a_gpu_photos_share_batches_unless_told_otherwise(
-    album: list[int], batch_size: int | None, first: int
+    album: list[int], batch_size: int | None, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = Negative()
+    monkeypatch.setattr(TensorSampling, "__init__", lambda self, _: setattr(self, "device", "cpu"))
+    run(a_restorer(Negative()), "alone")
     restorer = a_restorer(network, Finder(FOUND, meet=4), batch_size=batch_size)
-    restorer.components._device = Device("cuda:0", "fp32")  # no part of this run computes with it
+    restorer.components._device = Device("cuda:0", "fp32")  # nothing else of this run computes with it
     records = run(restorer)
+    plain = pictures("alone")
+    for name, data in pictures("out").items():  # crops and pasting by torch, to within a level
+        one, other = (np.asarray(Image.open(io.BytesIO(each))).astype(int) for each in (data, plain[name]))
+        assert np.abs(one - other).max() <= 1
     assert max(network.batches) == first
     assert letters(records) == "abcdefgh"
     assert [(record.status, record.error, record.device) for record in records] == [("ok", None, "cuda:0")] * 8
