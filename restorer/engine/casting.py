@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from restorer.networks.fused import PackedConv2d, packs
+
 
 def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
     """Bring the weights that autocast casts at each call to a precision, once; for a network that is only run.
@@ -20,3 +22,20 @@ def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
                 parameter.data = parameter.data.to(dtype) if cast else parameter.data.clone()
             for buffer in module.buffers(recurse=False):
                 buffer.data = buffer.data.clone()
+
+
+def pack_weights(network: nn.Module) -> int:
+    """Let plain convolutions in bf16 on a CPU keep their weights as the processor's kernels want them.
+
+    Where this torch or this processor cannot, nothing changes.
+
+    Returns:
+        How many convolutions do.
+    """
+    count = 0
+    for owner in list(network.modules()):
+        for name, part in list(owner.named_children()):
+            if isinstance(part, nn.Conv2d) and packs(part):
+                setattr(owner, name, PackedConv2d(part))
+                count += 1
+    return count

@@ -53,9 +53,11 @@ class TorchNetwork:
         if self.precision == "bf16":
             import torch
 
-            from restorer.engine.casting import cast_weights
+            from restorer.engine.casting import cast_weights, pack_weights
 
             cast_weights(loaded.network, torch.bfloat16)
+            if device.kind == "cpu":
+                pack_weights(loaded.network)
 
     def __repr__(self) -> str:
         return f"<{self.name} by torch on {self.device.name}, {self.precision}>"

@@ -1,30 +1,142 @@
-"""A convolution and its ReLU in one pass over the numbers, where torch's CPU kernels can."""
+"""A convolution and its activation in one pass over the numbers, where torch's CPU kernels can.
+
+The operators are those that torch's own compiler puts there. They take features and weights of one type only, which
+under autocast are those that `restorer.engine.casting.cast_weights` went over.
+"""
 
 from __future__ import annotations
 
+import threading
 from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+_packing = threading.Lock()
+
 
 def conv_relu(convolution: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
-    """Return relu(convolution(features)), to the last bit; quicker on a CPU where no gradients are kept.
+    """Return relu(convolution(features)), to the last bit; quicker on a CPU where no gradients are kept."""
+    if isinstance(convolution, PackedConv2d):
+        return convolution.run(features, "relu")
+    if _fuses(convolution, features):
+        return _pointwise(convolution, features, convolution.weight, "relu")
+    plain: torch.Tensor = F.relu(convolution(features), inplace=True)
+    return plain
 
-    The operator is the one that torch's own compiler puts there. It takes features and weights of one type only, which
-    under autocast are those that `restorer.engine.casting.cast_weights` went over.
+
+def conv_leaky(convolution: nn.Module, features: torch.Tensor, slope: float = 0.2) -> torch.Tensor:
+    """Return the leaky ReLU of convolution(features); quicker on a CPU where no gradients are kept.
+
+    In half precision it is rounded once, where the plain way rounds twice. A convolution with a way of its own says so
+    by a method `leaky(features, slope)`.
     """
-    if not _fuses(convolution, features):
-        plain: torch.Tensor = F.relu(convolution(features), inplace=True)
-        return plain
-    weight = convolution.weight
-    bias = None if convolution.bias is None else convolution.bias.to(weight.dtype)
-    how = list(cast("tuple[int, int]", convolution.padding)), list(convolution.stride), list(convolution.dilation)
+    if isinstance(convolution, PackedConv2d):
+        return convolution.run(features, "leaky_relu", slope)
+    own = getattr(convolution, "leaky", None)
+    if own is not None:
+        return cast("torch.Tensor", own(features, slope))
+    if type(convolution) is nn.Conv2d and _lies_right(features) and _fuses(convolution, features):
+        return _pointwise(convolution, features, convolution.weight, "leaky_relu", slope)
+    return F.leaky_relu_(convolution(features), slope)
+
+
+class LeakyPair(nn.Sequential):
+    """A convolution, a leaky ReLU, a convolution, and a second leaky ReLU if there is one; parts bear their numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map features as the parts do, one after another."""
+        first, between, second, *behind = self
+        x = conv_leaky(first, x, cast("nn.LeakyReLU", between).negative_slope)
+        if behind:
+            return conv_leaky(second, x, cast("nn.LeakyReLU", behind[0]).negative_slope)
+        result: torch.Tensor = second(x)
+        return result
+
+
+class PackedConv2d(nn.Conv2d):
+    """A convolution in half precision whose weights lie as oneDNN wants them: else it brings them there at each call.
+
+    They are brought there at the first call, for features of that size, and do not stand beside the plain ones. It is
+    for a network that is only run.
+
+    Args:
+        convolution: of which `packs` says yes; its weights are in half precision.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(convolution.__dict__)
+        self._packed: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (n, in, h, w) to (n, out, h', w')."""
+        return self.run(x, "none")
+
+    def run(self, features: torch.Tensor, activation: str, slope: float | None = None) -> torch.Tensor:
+        """Return the activation of the convolution.
+
+        Args:
+            features: (n, in, h, w).
+            activation: "none", "relu" or "leaky_relu".
+            slope: of the last.
+
+        Raises:
+            RuntimeError: it is to compute in another precision than that of its weights.
+        """
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
+        if kind != torch.bfloat16:
+            raise RuntimeError(f"This convolution has weights in bf16 only, and is to compute in {kind}.")
+        return _pointwise(self, features, self._weight_for(features), activation, slope)
+
+    def _weight_for(self, features: torch.Tensor) -> torch.Tensor:
+        with _packing:
+            if self._packed is None:
+                how = list(_pair(self.padding)), list(self.stride), list(self.dilation), self.groups
+                with torch.inference_mode(False), torch.no_grad():
+                    reorder = torch.ops.mkldnn._reorder_convolution_weight
+                    self._packed = cast("torch.Tensor", reorder(self.weight.detach(), *how, list(features.shape)))
+                self.register_parameter("weight", None)
+            return self._packed
+
+
+def packs(convolution: nn.Module) -> bool:
+    """Return whether `PackedConv2d` computes what a module does: on this processor, with this torch."""
+    return (
+        type(convolution) is nn.Conv2d
+        and convolution.weight.dtype == torch.bfloat16
+        and convolution.weight.device.type == "cpu"
+        and convolution.padding_mode == "zeros"
+        and not isinstance(convolution.padding, str)
+        and convolution.groups == 1
+        and available()
+        and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+        and _has_bf16()
+    )
+
+
+def _pointwise(
+    convolution: nn.Conv2d, features: torch.Tensor, weight: torch.Tensor, activation: str, slope: float | None = None
+) -> torch.Tensor:
+    """Return the activation of a convolution by weights that may lie in any order."""
+    kind = torch.bfloat16 if weight.is_mkldnn else weight.dtype
+    bias = None if convolution.bias is None else convolution.bias.to(kind)
+    how = list(_pair(convolution.padding)), list(convolution.stride), list(convolution.dilation), convolution.groups
+    scalars = [] if slope is None else [slope]
     fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-        features.to(weight.dtype), weight, bias, *how, convolution.groups, "relu", [], ""
+        features.to(kind), weight, bias, *how, activation, scalars, ""
     )
     return fused
+
+
+def _pair(padding: object) -> tuple[int, int]:
+    return cast("tuple[int, int]", padding)
+
+
+def _lies_right(features: torch.Tensor) -> bool:
+    """Return whether channels lie innermost; other layouts were not measured to be worth it."""
+    return features.is_contiguous(memory_format=torch.channels_last)
 
 
 def available() -> bool:

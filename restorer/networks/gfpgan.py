@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.networks.filters import bilinear_upsample, enlarged_conv, fir_blur
+from restorer.networks.fused import LeakyPair, conv_leaky
 from restorer.networks.stylegan2 import StyleGAN2Generator, Upsampling, channels, channels_last
 
 
@@ -44,16 +45,15 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out_channels, h, w) at half or twice the resolution."""
-        main = F.leaky_relu_(self.conv1(x), 0.2)
+        main = conv_leaky(self.conv1, x)
         if self.strided:
-            main, skip = self.conv2(fir_blur(main, 2)), self.skip(fir_blur(x, 1, stride=2))
+            main, skip = conv_leaky(self.conv2, fir_blur(main, 2)), self.skip(fir_blur(x, 1, stride=2))
         elif self.direction == "down":
-            main, skip = self.conv2(F.avg_pool2d(main, 2)), self.skip(F.avg_pool2d(x, 2))
+            main, skip = conv_leaky(self.conv2, F.avg_pool2d(main, 2)), self.skip(F.avg_pool2d(x, 2))
         else:
-            main = enlarged_conv(main, self.conv2.weight, self.conv2.bias)
+            main = F.leaky_relu_(enlarged_conv(main, self.conv2.weight, self.conv2.bias), 0.2)
             # A 1x1 convolution and an interpolation can change places: first the cheap one.
             skip = bilinear_upsample(self.skip(x))
-        main = F.leaky_relu_(main, 0.2)
         return main + skip if torch.is_grad_enabled() else main.add_(skip)
 
 
@@ -106,12 +106,12 @@ class GFPGAN(nn.Module):
         """
         if seed is not None:
             noise = self.generator.draw_noise(seed)
-        x = F.leaky_relu_(self.first(channels_last(faces)), 0.2)
+        x = conv_leaky(self.first, channels_last(faces))
         skips = []
         for block in self.down:
             x = block(x)
             skips.append(x)
-        x = F.leaky_relu_(self.last(x), 0.2)
+        x = conv_leaky(self.last, x)
         latents = self.to_latents(x.flatten(1)).unflatten(1, (self.generator.num_latents, -1))
 
         conditions = []
@@ -136,7 +136,7 @@ class GFPGAN(nn.Module):
 
 def _condition(in_channels: int, out_channels: int) -> nn.Sequential:
     """Return the two convolutions that make a scale or shift of features."""
-    return nn.Sequential(
+    return LeakyPair(
         nn.Conv2d(in_channels, in_channels, 3, padding=1),
         nn.LeakyReLU(0.2, inplace=True),
         nn.Conv2d(in_channels, out_channels, 3, padding=1),

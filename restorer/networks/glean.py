@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.fused import LeakyPair, conv_leaky
 from restorer.networks.stylegan2 import StyleGAN2Generator, channels, channels_last
 
 
@@ -28,7 +29,7 @@ class DenseBlock(nn.Module):
         """Map (n, width, h, w) to the same shape."""
         seen = x
         for conv in self.convs:
-            seen = torch.cat([seen, F.leaky_relu_(conv(seen), 0.2)], dim=1)
+            seen = torch.cat([seen, conv_leaky(conv, seen)], dim=1)
         return torch.add(x, self.last(seen), alpha=0.2)
 
 
@@ -57,7 +58,7 @@ class Trunk(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out_channels, h, w)."""
         x = self.first(x)
-        return F.leaky_relu_(self.last(x + self.body_last(self.body(x))), 0.2)
+        return conv_leaky(self.last, x + self.body_last(self.body(x)))
 
 
 class UNetTrunk(nn.Module):
@@ -85,19 +86,19 @@ class UNetTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in_channels, h, w), sides divisible by 2 ** levels, to (n, out_channels, h, w)."""
-        kept = [F.leaky_relu_(self.first(x), 0.2)]
+        kept = [conv_leaky(self.first, x)]
         for block in self.down:
             kept.append(block(kept[-1]))
         x = self.middle(kept.pop())
         for conv, join in zip(self.up, self.join, strict=True):
-            x = F.leaky_relu_(conv(F.interpolate(x, scale_factor=2.0, mode="nearest")), 0.2)
+            x = conv_leaky(conv, F.interpolate(x, scale_factor=2.0, mode="nearest"))
             x = join(torch.cat([x, kept.pop()], dim=1))
-        return F.leaky_relu_(self.last(x), 0.2)
+        return conv_leaky(self.last, x)
 
 
-def _two(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
+def _two(in_channels: int, out_channels: int, *, stride: int = 1) -> LeakyPair:
     """Return two 3x3 convolutions with leaky ReLU."""
-    return nn.Sequential(
+    return LeakyPair(
         nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1),
         nn.LeakyReLU(0.2, inplace=True),
         nn.Conv2d(out_channels, out_channels, 3, padding=1),
@@ -193,7 +194,7 @@ class Decoder(nn.Module):
             x = F.pixel_shuffle(conv(x), 2)
             joined = [x, *features[level : level + 1], *skips[level : level + 1], *noise[level : level + 1]]
             x = torch.cat(joined, dim=1) if len(joined) > 1 else x
-        x = F.leaky_relu_(self.conv(x), 0.2)
+        x = conv_leaky(self.conv, x)
         picture: Tensor = self.to_rgb(x)
         return picture if self.grain is None else picture + self.grain(x, noise[-1])
 
@@ -359,7 +360,7 @@ class GLEAN(_Banked):
         )
         below = [width for resolution, width in self.bank.widths.items() if resolution <= in_size]
         self.down = nn.ModuleList(
-            nn.Sequential(
+            LeakyPair(
                 nn.Conv2d(i, o, 3, stride=2, padding=1),
                 nn.LeakyReLU(0.2, inplace=True),
                 nn.Conv2d(o, o, 3, padding=1),
@@ -377,7 +378,7 @@ class GLEAN(_Banked):
         encoded = [trunk]
         for block in self.down:
             encoded.insert(0, block(encoded[0]))
-        bottom = F.leaky_relu_(self.bottom(encoded[0]), 0.2)
+        bottom = conv_leaky(self.bottom, encoded[0])
         latents = self.to_latents(bottom.flatten(1)).unflatten(1, (self.bank.num_latents, -1))
 
         taken: list[Tensor] = []

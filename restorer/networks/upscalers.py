@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from restorer.networks.fused import conv_leaky
+
 _RESIDUAL = 0.2
 """By this the ESRGAN paper scales what a block adds, so that deep trunks can be trained."""
 
@@ -62,7 +64,7 @@ class DenseBlock(nn.Module):
         """Map (n, width, h, w) to the same shape."""
         known = [features]
         for convolution in (self.conv1, self.conv2, self.conv3, self.conv4):
-            known.append(_leaky(convolution(torch.cat(known, dim=1))))
+            known.append(conv_leaky(convolution, torch.cat(known, dim=1)))
         added: torch.Tensor = self.conv5(torch.cat(known, dim=1))
         return added * _RESIDUAL + features
 
@@ -110,8 +112,8 @@ class RRDBNet(nn.Module):
         first = self.conv_first(F.pixel_unshuffle(pictures, self.unshuffle) if self.unshuffle > 1 else pictures)
         features = first + self.conv_body(self.body(first))
         for convolution in (self.conv_up1, self.conv_up2):
-            features = _leaky(convolution(F.interpolate(features, scale_factor=2, mode="nearest")))
-        output: torch.Tensor = self.conv_last(_leaky(self.conv_hr(features)))
+            features = conv_leaky(convolution, F.interpolate(features, scale_factor=2, mode="nearest"))
+        output: torch.Tensor = self.conv_last(conv_leaky(self.conv_hr, features))
         return output
 
 
@@ -165,10 +167,6 @@ def srvggnet(**arguments: Any) -> UnitRangeUpscaler:
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
-def _leaky(features: torch.Tensor) -> torch.Tensor:
-    return F.leaky_relu(features, 0.2, inplace=True)
 
 
 def _activation(name: str, width: int) -> nn.Module:

@@ -188,6 +188,12 @@ class WinogradConv2d(nn.Conv2d):
         """Map (n, in, h, w) to (n, out, h, w)."""
         return self.quick(x, self.bias) if self.quick.takes(x) else super().forward(x)
 
+    def leaky(self, x: Tensor, slope: float) -> Tensor:
+        """Return the leaky ReLU of it, applied while a strip is near the processor; see `restorer.networks.fused`."""
+        if self.quick.takes(x):
+            return self.quick(x, self.bias, slope=slope)
+        return F.leaky_relu_(super().forward(x), slope)
+
 
 def suits(convolution: nn.Conv2d) -> bool:
     """Return whether a convolution is of the kind that this can compute."""

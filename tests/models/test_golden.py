@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from restorer.engine.arithmetic import quicken
-from restorer.engine.casting import cast_weights
+from restorer.engine.casting import cast_weights, pack_weights
 from restorer.engine.device import Device
 from restorer.engine.torch_engine import TorchNetwork
 from restorer.faces.restoring import NetworkFaceRestorer
@@ -57,6 +57,7 @@ def check_bf16(record: Record, folder: Path) -> None:
     network = load(ARCHITECTURES[name], folder / f"{name}.pth").network
     before = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     cast_weights(network, torch.bfloat16)
+    pack_weights(network)
     assert sum(parameter.numel() * parameter.element_size() for parameter in network.parameters()) < 0.7 * before
     inputs, expected = record.tensors()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

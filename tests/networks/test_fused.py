@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from restorer.engine.casting import cast_weights
+from restorer.engine.casting import cast_weights, pack_weights
 from restorer.networks import fused
-from restorer.networks.fused import conv_relu
+from restorer.networks.fused import LeakyPair, PackedConv2d, conv_leaky, conv_relu
 
 
 def _layer(bias: bool = True) -> nn.Conv2d:
@@ -60,3 +62,82 @@ def test_gradients_go_through_and_other_types_are_left_to_torch(calls: list[bool
     with torch.inference_mode():
         assert conv_relu(layer.double(), x.double()).dtype == torch.float64
     assert calls == [False, False]
+
+
+def _like_it_was(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.skipif(not fused.available(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_leaky_relu_in_the_same_pass_is_the_same(calls: list[bool], bias: bool) -> None:
+    layer, x = _layer(bias), _like_it_was(torch.randn(2, 8, 13, 17))
+    with torch.inference_mode():
+        found = conv_leaky(layer, x, 0.1)
+        assert torch.allclose(found, F.leaky_relu(layer(x), 0.1), atol=1e-6)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+    assert calls == [True]
+
+
+def test_gradients_go_through_the_leaky_way_too(calls: list[bool]) -> None:
+    layer, x = _layer(), _like_it_was(torch.randn(1, 8, 9, 9))
+    conv_leaky(layer, x).sum().backward()  # type: ignore[no-untyped-call]
+    assert layer.weight.grad is not None
+    assert calls == [False]
+
+
+def test_a_pair_is_its_parts_one_after_another() -> None:
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(4, 6, 3, padding=1), nn.LeakyReLU(0.3), nn.Conv2d(6, 5, 3, padding=1), nn.LeakyReLU(0.1)]
+    x = _like_it_was(torch.randn(1, 4, 9, 8))
+    with torch.inference_mode():
+        for count in (3, 4):
+            plain, pair = nn.Sequential(*parts[:count]), LeakyPair(*parts[:count])
+            assert pair.state_dict().keys() == plain.state_dict().keys()
+            assert torch.allclose(pair(x), plain(x), atol=1e-6)
+
+
+packing = pytest.mark.skipif(
+    not (fused.available() and fused._has_bf16()), reason="bf16 is not computed by this processor, or by this torch"
+)
+
+
+@packing
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 0), (1, 1, 0)])
+def test_packed_weights_give_the_same_for_any_size(kernel: int, stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 16, kernel, stride, padding).requires_grad_(False)
+    cast_weights(layer, torch.bfloat16)
+    network = nn.Sequential(layer)
+    plain = copy.deepcopy(network)
+    assert pack_weights(network) == 1
+    packed = network[0]
+    assert isinstance(packed, PackedConv2d)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for count, height, width in ((1, 13, 17), (2, 8, 8)):  # the first decides how the weights lie
+            x = _like_it_was(torch.randn(count, 8, height, width))
+            wanted = plain(x).float()
+            assert torch.allclose(network(x).float(), wanted, atol=0.02)
+            assert torch.allclose(conv_relu(packed, x).float(), F.relu(wanted), atol=0.02)
+            assert torch.allclose(conv_leaky(packed, x, 0.2).float(), F.leaky_relu(wanted, 0.2), atol=0.02)
+    assert packed.weight is None  # they are not there twice
+
+
+@packing
+def test_packed_weights_compute_in_no_other_precision() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 3)).requires_grad_(False)
+    cast_weights(network, torch.bfloat16)
+    pack_weights(network)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="bf16 only"):
+        network(torch.randn(1, 4, 9, 9))
+
+
+def test_other_convolutions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.ConvTranspose2d(4, 4, 3))
+    assert pack_weights(network) == 0  # in fp32
+    cast_weights(network, torch.bfloat16)
+    monkeypatch.setattr(fused, "_has_bf16", lambda: False)
+    assert pack_weights(network) == 0
+    monkeypatch.setattr(fused, "_has_bf16", lambda: True)
+    monkeypatch.setattr(fused, "available", lambda: False)
+    assert pack_weights(network) == 0

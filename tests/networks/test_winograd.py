@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from restorer.networks import winograd
+from restorer.networks.fused import conv_leaky
 from restorer.networks.stylegan2 import StyledConv
 from restorer.networks.winograd import Winograd, WinogradConv2d
 
@@ -106,3 +107,14 @@ def test_learning_tracing_and_other_precisions_take_the_plain_way(monkeypatch: p
             with monkeypatch.context() as patch:
                 patch.setattr(module, name, lambda: True)
                 assert not quick.takes(x)
+
+
+def test_a_leaky_relu_is_applied_on_the_way() -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 5, 3, padding=1).requires_grad_(False)
+    quick = WinogradConv2d(plain, Winograd(plain.weight))
+    x = torch.randn(1, 6, 13, 9).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        wanted = F.leaky_relu(plain(x), 0.2)
+        torch.testing.assert_close(conv_leaky(quick, x, 0.2), wanted, rtol=0, atol=1e-4)
+        torch.testing.assert_close(conv_leaky(quick, x.contiguous(), 0.2), wanted, rtol=0, atol=1e-5)
