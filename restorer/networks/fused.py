@@ -6,14 +6,11 @@ under autocast are those that `restorer.engine.casting.cast_weights` went over.
 
 from __future__ import annotations
 
-import threading
 from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-_packing = threading.Lock()
 
 
 def conv_relu(convolution: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
@@ -91,14 +88,16 @@ class PackedConv2d(nn.Conv2d):
         return _pointwise(self, features, self._weight_for(features), activation, slope)
 
     def _weight_for(self, features: torch.Tensor) -> torch.Tensor:
-        with _packing:
-            if self._packed is None:
-                how = list(_pair(self.padding)), list(self.stride), list(self.dilation), self.groups
-                with torch.inference_mode(False), torch.no_grad():
-                    reorder = torch.ops.mkldnn._reorder_convolution_weight
-                    self._packed = cast("torch.Tensor", reorder(self.weight.detach(), *how, list(features.shape)))
-                self.register_parameter("weight", None)
-            return self._packed
+        # No lock, which a fork could take along: plain weights go after the packed ones came, and are looked at first.
+        weight, packed = self.weight, self._packed
+        if packed is None:
+            how = list(_pair(self.padding)), list(self.stride), list(self.dilation), self.groups
+            with torch.inference_mode(False), torch.no_grad():
+                reorder = torch.ops.mkldnn._reorder_convolution_weight
+                packed = cast("torch.Tensor", reorder(weight.detach(), *how, list(features.shape)))
+            self._packed = packed
+            self.register_parameter("weight", None)
+        return packed
 
 
 def packs(convolution: nn.Module) -> bool:
