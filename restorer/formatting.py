@@ -140,6 +140,19 @@ def fidelity(given: str | float) -> str | float:
     return number(given, "--fidelity") if isinstance(given, str) and given != "auto" else given
 
 
+def jobs(given: str | int) -> str | int:
+    """Return a number of photos at once as people write it: "4", "auto".
+
+    Raises:
+        UsageError: it is no whole number.
+    """
+    if not isinstance(given, str) or given == "auto":
+        return given
+    if not given.strip().isdecimal():
+        raise UsageError(f"--jobs {given} is no whole number.", "Use a number such as 4, or auto.")
+    return int(given)
+
+
 def paths_as_texts(given: Any) -> Any:
     """Return paths as a tuple of texts, also a single one; anything else as it came."""
     if isinstance(given, (str, os.PathLike)):

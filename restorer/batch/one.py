@@ -53,6 +53,13 @@ class OnePhoto:
         work.record.fail(error)
         return self._writer.finish(work, None)
 
+    def restore_and_encode(self, work: Work, on_stage: OnStage | None) -> Result | None:
+        """Restore a photo that was read, and encode its result, so that others need not wait for that either."""
+        result = self.restore(work, on_stage)
+        if result is not None:
+            self._writer.encode(work, result)
+        return result if work.record.error is None else None
+
     def restore(self, work: Work, on_stage: OnStage | None, wrap: Wrap | None = None) -> Result | None:
         """Restore a photo that was read; None when there is nothing to write."""
         photo, record, job = work.photo, work.record, work.job

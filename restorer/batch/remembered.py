@@ -73,11 +73,11 @@ def _faded(sums: Sums) -> Sums:
     return Sums(**{**half, "photos": int(half["photos"]), "faces": int(half["faces"])})
 
 
-def way_of(restorer: Restorer, threads: int | None = None) -> str:
+def way_of(restorer: Restorer, threads: int | None = None, at_once: int = 1) -> str:
     """Return a name for what does the work of a run, and with what; runs of one name take about the same."""
     options = restorer.options
     parts = (restorer.note("").settings, options.device, options.precision, options.batch_size, options.tile, threads)
-    return " ".join(map(str, parts))
+    return " ".join(map(str, parts if at_once == 1 else (*parts, f"{at_once} at once")))
 
 
 def recall(way: str) -> Remembered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Work:
         fingerprint: of what is done, once the photo's bytes are known.
         postponed: whether it is too large to be read before its turn.
         replaces: the note of a result that may be replaced although results that exist are kept.
+        encoded: the result's file and what it cannot hold, where it was encoded before its turn to be written.
     """
 
     job: Job
@@ -68,6 +70,7 @@ class Work:
     fingerprint: str | None = None
     postponed: bool = False
     replaces: Note | None = None
+    encoded: tuple[io.BytesIO, list[str]] | None = None
 
     @property
     def is_settled(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Protocol
 from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import load_of
 from restorer.batch.existing import Survey
+from restorer.batch.jobs import AUTO, Jobs, need_of, share
 from restorer.batch.naming import NameTemplate, assign
 from restorer.batch.one import LARGE_PHOTO_PIXELS, OnePhoto
 from restorer.batch.outlook import Outlook
@@ -23,6 +24,8 @@ from restorer.batch.reading import Reader
 from restorer.batch.results import Results, Rules, Work
 from restorer.batch.summary import Summary
 from restorer.batch.writing import Writer
+from restorer.engine.device import allowed_cores, threads_of
+from restorer.engine.memory import free_memory
 from restorer.options import sizes
 from restorer.photo import read_note
 from restorer.photo.header import glance, measured
@@ -50,6 +53,9 @@ class Batch:
     faces share the batches of the face restorer (see `restorer.pipeline.lanes`). That begins when the first photo with
     a face has loaded the networks; parts that the caller gave must then bear being called by several threads.
 
+    On a processor of many cores several photos are restored at once as well, where `share` says so: each by itself,
+    so that its bytes are the same. They share the networks, and what each lane makes it encodes, too.
+
     Args:
         restorer: what restores them.
         overwrite: replace results that exist.
@@ -58,7 +64,7 @@ class Batch:
         retry_failed: try again what failed in an earlier run.
         redo: "built-in" makes anew what built-in models did and better ones would do now.
         part: the part of the photos that is this machine's; None = all.
-        lanes: photos that are restored at the same time; None = by the device.
+        lanes: photos that are restored at the same time and share batches; None = by the device.
 
     Attributes:
         summary: how the run goes.
@@ -78,6 +84,7 @@ class Batch:
         lanes: int | None = None,
     ) -> None:
         self._lanes = lanes
+        self._jobs = Jobs()
         self._restorer = restorer
         self._part = part
         self._results = Results(restorer, Rules(overwrite, dry_run, resume, retry_failed, redo), part)
@@ -91,6 +98,27 @@ class Batch:
     def join(self) -> int:
         """Make ready for the run, before it is said how long it takes; return how many share its photos."""
         return 1
+
+    def share(self, asked: int | str = AUTO, photos: int | None = None, threads: int | None = None) -> Jobs:
+        """Decide how many photos are restored at once; return what came of it for a CPU.
+
+        Args:
+            asked: so many; "auto" = as many as there are cores and memory for, on a GPU `LANES`.
+            photos: that are to be restored; None = they come one by one, and "auto" is one.
+            threads: that compute each photo, where somebody said so, and "auto" then is one; None = as many as
+                `restorer.engine.device` gives it.
+        """
+        cores, components = allowed_cores(), self._restorer.components
+        each = threads or threads_of(cores)
+        alone = photos is None or threads is not None or cores < 2 * each if asked == AUTO else asked == 1
+        if self._results.rules.dry_run or photos in (0, 1) or (alone and asked == AUTO):
+            return self._jobs  # before torch is loaded, which tells the device
+        if components.device.kind != "cpu":
+            self._lanes = asked if isinstance(asked, int) else self._lanes
+        elif not (alone or components.is_search):
+            need, memory = need_of(components), free_memory()
+            self._jobs = share(asked, cores=cores, threads=each, memory=memory, need=need, photos=photos)
+        return self._jobs
 
     def plan(self, jobs: Sequence[Job], name: str = "{stem}_restored") -> list[Job]:
         """Return the jobs with the files that they will write; of a run that is shared, those of its part.
@@ -174,7 +202,7 @@ class Batch:
 
     def _course(self, listeners: Listeners) -> Course:
         """Return the way that the photos of a run take."""
-        return _Course(self._results, self.summary, listeners, self._lanes)
+        return _Course(self._results, self.summary, listeners, self._lanes, self._jobs)
 
     def _end(self, course: Course, summary: Summary) -> None:
         """Wait for what is being written; an interrupt that is the first one is heard afterwards."""
@@ -216,10 +244,11 @@ class _Course:
         results: what is known of the run's results.
         summary: takes in the records.
         listeners: are told of each photo, in their order.
-        lanes: photos that are restored at the same time; None = by the device.
+        lanes: photos that are restored at the same time and share batches; None = by the device.
+        jobs: photos that are restored at the same time on a CPU, each by itself.
     """
 
-    def __init__(self, results: Results, summary: Summary, listeners: Listeners, lanes: int | None) -> None:
+    def __init__(self, results: Results, summary: Summary, listeners: Listeners, lanes: int | None, jobs: Jobs) -> None:
         self._results = results
         self._restorer = results.restorer
         self._summary = summary
@@ -230,9 +259,13 @@ class _Course:
         self._one = OnePhoto(results, self._reader, self._writer)
         self._reading, self._writing = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
         self._ahead: Future[list[Work]] | None = None
+        self._begun = False
         self._under_way: deque[Future[Record]] = deque()
         faces = self._restorer.options.batch_size or FACES
-        self._lanes: Lanes[Work, Result | None] = Lanes(self._hand_on, lanes or LANES, LARGE_PHOTO_PIXELS, faces)
+        self._apart = lanes is None and jobs.count > 1
+        self._room = jobs.pixels if self._apart else LARGE_PHOTO_PIXELS
+        count = jobs.count if self._apart else lanes or LANES
+        self._lanes: Lanes[Work, Result | None] = Lanes(self._hand_on, count, self._room, faces)
 
     def take(self, jobs: Iterable[Job], until: float | None) -> None:
         """Take the photos in their order, until all are written or the time is up."""
@@ -261,7 +294,8 @@ class _Course:
         pixels = self._pixels(work)
         if pixels <= LARGE_PHOTO_PIXELS and self._shares():
             self._lanes.make_room(pixels)
-            self._lanes.add(work, pixels, partial(self._one.restore, wrap=self._lanes.batcher.around), start)
+            together = partial(self._one.restore, wrap=self._lanes.batcher.around)
+            self._lanes.add(work, pixels, self._one.restore_and_encode if self._apart else together, start)
             return
         self._lanes.drain()
         on_stage = start()
@@ -269,6 +303,7 @@ class _Course:
             self._report(wait=True)
             work = self._reader.read(work.job, ahead=False)
         self._hand_on(work, self._one.restore(work, on_stage))
+        self._begun |= work.photo is not None
         if work.record.interrupted:  # the best until then is being written
             raise KeyboardInterrupt
 
@@ -304,11 +339,15 @@ class _Course:
             self._report(wait=True)
 
     def _shares(self) -> bool:
-        """Return whether photos are restored side by side: on a GPU, from when the networks are there."""
+        """Return whether photos are restored side by side: from when the networks are there."""
         components = self._restorer.components
-        if self._results.rules.dry_run or not components.loaded or components.is_search:
+        if self._results.rules.dry_run or components.is_search:
             return False
-        return (self._count or (1 if components.device.kind == "cpu" else LANES)) > 1
+        if self._apart and not components.faces_wanted:
+            return self._begun
+        if not components.loaded:
+            return False
+        return self._apart or (self._count or (1 if components.device.kind == "cpu" else LANES)) > 1
 
     def _pixels(self, work: Work) -> int:
         """Return how much memory a photo takes, in pixels of the larger of itself and its result; 0 without work."""

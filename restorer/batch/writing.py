@@ -55,6 +55,17 @@ class Writer:
                 "Free some space on that disk, or choose another place with -o.",
             )
 
+    def encode(self, work: Work, result: Result) -> None:
+        """Encode a result before its turn to be written; what goes wrong stands in its record."""
+        with work.record.capturing(work.job.source), work.record.timed("write"):
+            work.encoded = self._encoded(work, result)
+
+    @staticmethod
+    def _encoded(work: Work, result: Result) -> tuple[io.BytesIO, list[str]]:
+        """Return the file of a result, and what the format cannot hold of it."""
+        content = io.BytesIO()
+        return content, result.save(content, format=work.job.format)
+
     def finish(self, work: Work, result: Result | None) -> Record:
         """Write a result, and the line in the journal; return the finished record."""
         record = work.record
@@ -79,8 +90,7 @@ class Writer:
         job, record, target, results = work.job, work.record, target_of(work.job), self._results
         assert job.format is not None
         assert work.fingerprint is not None
-        content = io.BytesIO()
-        lost = result.save(content, format=job.format)
+        content, lost = work.encoded or self._encoded(work, result)
         sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
         replaced = self._may_replace(work)  # before the journal speaks of the new one
         with ExitStack() as alone:

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from restorer.batch.jobs import AUTO
 from restorer.batch.parts import Part
 from restorer.batch.run import Batch
 from restorer.cli.console import say
 from restorer.cli.progress import Screen
 from restorer.cli.request import PhotosRequest
 from restorer.cli.said import plural
-from restorer.engine.device import ALL_GPUS, gpu_count
+from restorer.engine.device import ALL_GPUS, allowed_cores, gpu_count, threads_of, threads_said
 from restorer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def made(request: PhotosRequest, restorer: Restorer) -> Iterator[Batch]:
         part = Part.read(request.shard) if request.shard else None
         yield Batch(restorer, redo=request.redo, part=part, **rules)
         return
+    if request.jobs != AUTO:
+        raise UsageError(
+            "--jobs is about this machine alone; --cluster shares the photos out itself.", "Use --workers in its place."
+        )
     for name in ("shard", "preview"):
         if getattr(request, name) is not None:
             raise UsageError(
@@ -100,3 +105,28 @@ def joined(request: PhotosRequest, batch: Batch, screen: Screen, *, quiet: bool)
     if not quiet:
         say(f"{plural(workers, 'worker')} on the cluster.")
     return workers
+
+
+def side_by_side(request: PhotosRequest, batch: Batch, work: int, *, quiet: bool) -> int:
+    """Decide how many photos of a run are restored at once; return that, and say where it is not what was asked for.
+
+    Args:
+        request: what was asked for.
+        batch: the run.
+        work: how many photos are to be restored.
+        quiet: whether only errors are said.
+    """
+    said = request.threads or threads_said()
+    jobs = batch.share(request.jobs, work, said)
+    if quiet:
+        return jobs.count
+    if jobs.asked is not None:
+        say(f"Memory has room for {plural(jobs.count, 'photo')} at once, not {jobs.asked}.")
+    cores = allowed_cores()
+    threads = threads_of(cores)
+    if jobs.count > 1 and jobs.count * threads > cores and said is None:
+        say(
+            f"{plural(jobs.count, 'photo')} at once with {plural(threads, 'thread')} each share "
+            f"{plural(cores, 'core')}; with --threads {max(1, cores // jobs.count)} they wait less for each other."
+        )
+    return jobs.count

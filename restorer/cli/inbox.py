@@ -16,6 +16,7 @@ from restorer.batch.settling import Settling
 from restorer.batch.summary import Summary
 from restorer.cli.console import messages, note, shown
 from restorer.cli.said import found_lines, plural, summary_lines
+from restorer.engine.device import threads_said
 from restorer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Watching:
             retry_failed=request.retry_failed,
             redo=request.redo,
         )
+        self._batch.share(request.jobs, threads=request.threads or threads_said())
         return self._batch
 
     def _arranged(self, jobs: list[Job]) -> list[Job]:

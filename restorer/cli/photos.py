@@ -26,6 +26,16 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
+def _computes(request: PhotosRequest, options: Options) -> bool:
+    """Return whether networks may have work in this process, as far as can be told from what was typed."""
+    from restorer.engine.device import ALL_GPUS
+    from restorer.upscaling import RESAMPLERS
+
+    if request.dry_run or request.cluster is not None or options.device == ALL_GPUS:
+        return False
+    return options.model != "none" or options.background not in RESAMPLERS
+
+
 @app.command(cls=Configured)
 @from_declarations
 def restore(
@@ -51,6 +61,13 @@ def restore(
     """
     if not photos and request.files_from is None:
         raise UsageError("No photo was named.", "Name photos or folders, or a list of them with --files-from.")
+    from restorer.engine.device import configure_threads
+    from restorer.engine.starting import load_ahead
+
+    configure_threads(request.threads)
+    if _computes(request, options):
+        load_ahead()
+
     from restorer.cli import viewer
     from restorer.cli.batches import on_all_gpus
     from restorer.cli.downloads import ProgressBar
@@ -58,10 +75,8 @@ def restore(
     from restorer.cli.run import PhotosCommand, interrupted
     from restorer.cli.signals import hear_signals
     from restorer.cli.watching import watched
-    from restorer.engine.device import configure_threads
     from restorer.pipeline.restorer import Restorer
 
-    configure_threads(request.threads)
     hear_signals()
     options, request = on_all_gpus(options, replace(request, photos=photos or []))
     # Also when quiet nothing is downloaded without a word.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from restorer import formatting
 from restorer.cli.paths import out_path
 from restorer.options import FILES, RUN, Options, declared, option
 
@@ -83,7 +84,18 @@ class PhotosRequest:
         panel=RUN,
         metavar="TIME",
     )
-    threads: int | None = option(None, help="Threads that compute; default: as many as cores.", panel=RUN, least=1)
+    jobs: int | str = option(
+        "auto",
+        help="Photos at once: a number, or auto, by cores and memory.",
+        panel=RUN,
+        least=1,
+        values=("auto",),
+        parse=formatting.jobs,
+        metavar="N",
+    )
+    threads: int | None = option(
+        None, help="Threads that compute a photo; default: as many as cores, 8 at most.", panel=RUN, least=1
+    )
     dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
     report: bool = option(False, help="Write report.html with before and after.", panel=RUN)
     report_sample: str | None = option(

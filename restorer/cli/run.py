@@ -25,7 +25,7 @@ from restorer.batch.reading import DONE, FAILED_BEFORE, KEPT
 from restorer.batch.remembered import keep, recall, way_of
 from restorer.batch.run import Batch
 from restorer.batch.summary import Summary
-from restorer.cli.batches import joined, made
+from restorer.cli.batches import joined, made, side_by_side
 from restorer.cli.console import json_text, linked, messages, note, plain, raw, results, say, shown
 from restorer.cli.forecast import say_means
 from restorer.cli.inbox import Watching
@@ -168,11 +168,13 @@ class PhotosCommand:
         self._many = len(jobs) >= LONG_RUN
         several = self._many and not self._quiet
         several &= bool(outlook.work) or sum(load.megabytes for load in outlook.loads) * HASHING > WORTH_SAYING
-        way = way_of(self._restorer, request.threads)
+        at_once = 1 if request.cluster else side_by_side(request, batch, outlook.work, quiet=self._quiet)
+        way = way_of(self._restorer, request.threads, at_once)
         known = recall(way).rates(outlook.work, outlook.megapixels)
         if several and known is None:
             self._screen.doing("Trying how fast this machine is")
         expected = estimate_run(self._restorer, outlook, trial=several, known=known)
+        expected = replace(expected, workers=at_once)
         if jobs and request.cluster is not None:
             expected = replace(expected, workers=joined(request, batch, self._screen, quiet=self._quiet))
         if several:

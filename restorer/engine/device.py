@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from restorer.engine import groups
+from restorer.engine.starting import load_torch
 from restorer.errors import DeviceUnavailableError, UsageError
 from restorer.models.base import Precision
 
 ALL_GPUS = "cuda:all"
 """What stands for a process on each GPU, which are a run's to start and not a network's to use."""
+MOST_THREADS = 8
+"""Threads that compute a photo, where nobody says how many. Its layers are shared out badly by more, and their last
+bits depend on their number: several photos at once, which use more cores, are each computed with as many."""
 _SPINNING = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 """How long threads of OpenMP spin before they sleep: GNU's, which torch brings on Linux, and LLVM's and Intel's."""
 _threads: list[int] = []
@@ -68,16 +73,27 @@ def configure_threads(count: int | None = None) -> None:
     """Ask that torch uses so many threads as soon as a network is loaded; for a program that is this process's own.
 
     Args:
-        count: threads; None = what $OMP_NUM_THREADS says, else as many as cores that this process may use.
+        count: threads; None = what $OMP_NUM_THREADS says, else as many as `threads_of` the cores that this process may
+            use.
 
     Raises:
         UsageError: a number below one.
     """
     if count is not None and count < 1:
         raise UsageError(f"{count} threads compute nothing.", "Use at least 1.")
-    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is for nested teams
-    _threads[:] = [count or (int(given) if given.isdecimal() else 0) or allowed_cores()]
+    _threads[:] = [count or threads_said() or threads_of(allowed_cores())]
     wait_without_spinning()
+
+
+def threads_said() -> int | None:
+    """Return the threads that $OMP_NUM_THREADS asks for; None where it says nothing."""
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is for nested teams
+    return int(said) or None if said.isdecimal() else None
+
+
+def threads_of(cores: int) -> int:
+    """Return how many threads compute a photo on so many cores, where nobody says it."""
+    return min(cores, MOST_THREADS)
 
 
 def wait_without_spinning() -> None:
@@ -124,6 +140,7 @@ def start_after_fork(used: Device | None) -> None:
 
 
 def _device_name(device: str) -> str:
+    load_torch(own=bool(_threads))
     import torch as t
 
     if device == "auto":
@@ -181,14 +198,19 @@ def allowed_cores() -> int:
     return max(1, min(cores, quota) if quota else cores)
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return the CPU quota of a container, rounded up to whole cores; None where there is none."""
+def _cgroup_quota(root: Path = groups.ROOT, told: Path = groups.TOLD) -> int | None:
+    """Return the CPU quota of this process's groups, rounded up to whole cores; None where there is none."""
+    quotas = [quota for folder in groups.folders("cpu", root, told) if (quota := _quota(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def _quota(folder: Path) -> int | None:
     try:
-        limit, period = (root / "cpu.max").read_text().split()
+        limit, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            limit = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+            limit = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
     if not limit.isdecimal() or not period.isdecimal() or int(period) == 0:

@@ -7,6 +7,8 @@ import gc
 import sys
 from pathlib import Path
 
+from restorer.engine import groups
+
 _SIGNS = (
     "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "failed to allocate",
     "status_alloc_failed",
@@ -14,6 +16,8 @@ _SIGNS = (
 """What torch's errors say: CUDA's and MPS's allocators, the CPU's (a plain RuntimeError), and cuBLAS and cuDNN."""
 
 _SIGNS_OF_LOSS = ("cuda error", "cuda driver error", "hip error", "device lost", "fallen off the bus")
+_NO_LIMIT = 1 << 60
+"""Bytes that no machine has: what groups of the older kind say where there is no limit."""
 
 
 def is_exhausted(error: BaseException) -> bool:
@@ -69,16 +73,29 @@ def _of_the_machine() -> int | None:
     return found["MemAvailable"] + found.get("SwapFree", 0) if "MemAvailable" in found else None
 
 
-def _of_the_group() -> int | None:
-    """Return what is left of the limit that a container has, files that are kept for later not counted."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-        counted = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(int(limit) - used + int(counted.get("inactive_file", 0)), 0)
+def _of_the_group(root: Path = groups.ROOT, told: Path = groups.TOLD) -> int | None:
+    """Return what is left of the limits that hold for this process's groups; None where there are none."""
+    left = [value for folder in groups.folders("memory", root, told) if (value := _left(folder)) is not None]
+    return min(left, default=None)
+
+
+def _left(folder: Path) -> int | None:
+    """Return what is left of one group's limit, files that are kept for later not counted."""
+    for limit_file, used_file, kept in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit = (folder / limit_file).read_text(encoding="ascii").strip()
+            used = int((folder / used_file).read_text(encoding="ascii"))
+            counted = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        except (OSError, ValueError):
+            continue
+        # The older kind says a number that no machine has where there is no limit.
+        return (
+            None if limit == "max" or int(limit) >= 1 << 60 else max(int(limit) - used + int(counted.get(kept, 0)), 0)
+        )
+    return None
 
 
 def trim_heap() -> None:

@@ -55,4 +55,6 @@ def looks_grey(pixels: np.ndarray, seen: Callable[[np.ndarray], np.ndarray] | No
     step = max(1, round((pixels.shape[0] * pixels.shape[1] / 250_000) ** 0.5))
     sample = pixels[::step, ::step] if seen is None else seen(pixels[::step, ::step])
     top = top_of(sample.dtype)
-    return bool(np.percentile(np.ptp(sample, axis=2), 99.9) <= GREY_TINT * top)
+    red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]  # a reduction over three values is slow
+    apart = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return bool(np.percentile(apart, 99.9) <= GREY_TINT * top)

@@ -26,6 +26,13 @@ def lightness(seen: np.ndarray) -> np.ndarray:
     return found
 
 
+def of(seen: np.ndarray) -> np.ndarray:
+    """Return L, a and b (..., 3) of sRGB's values (..., 3), float in [0, 1]; float64."""
+    matrix = np.array(_TO_XYZ)
+    x, y, z = np.moveaxis(_curve(decoded(np.asarray(seen, np.float64)) @ matrix.T / matrix.sum(1)), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
 def grey(light: np.ndarray) -> np.ndarray:
     """Return the value in [0, 1] that all three channels of sRGB have at a lightness of 0 to 100."""
     values: np.ndarray = np.clip(encoded(_uncurve((light + 16) / 116)), 0, 1)

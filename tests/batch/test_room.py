@@ -9,6 +9,7 @@ import pytest
 
 from restorer.batch import room
 from restorer.bench.survive.bombs import zeros_png
+from restorer.engine import memory
 from restorer.engine.memory import free_memory
 from restorer.errors import NotEnoughMemoryError
 from tests.support.albums import PLAIN, picture
@@ -57,3 +58,32 @@ def test_what_is_free_is_told_or_nobody_tells(monkeypatch: pytest.MonkeyPatch, t
     assert free_memory() == 500
     monkeypatch.setattr("restorer.engine.memory._of_the_group", lambda: 300)
     assert free_memory() == 300
+
+
+def test_the_limits_of_all_groups_around_count(tmp_path: Path) -> None:
+    def limit(folder: Path, most: str, used: int, kept: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "memory.max").write_text(most)
+        (folder / "memory.current").write_text(str(used))
+        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {kept}\n")
+
+    told = tmp_path / "told"
+    told.write_text("0::/a.slice/b.service\n")
+    assert memory._of_the_group(tmp_path, told) is None
+    limit(tmp_path / "a.slice/b.service", "max", 100, 50)
+    assert memory._of_the_group(tmp_path, told) is None
+    limit(tmp_path / "a.slice", "1000", 300, 50)
+    assert memory._of_the_group(tmp_path, told) == 750
+    limit(tmp_path / "a.slice/b.service", "200", 100, 50)
+    assert memory._of_the_group(tmp_path, told) == 150
+    limit(tmp_path / "a.slice/b.service", "200", 500, 50)
+    assert memory._of_the_group(tmp_path, told) == 0
+
+    older = tmp_path / "memory/x"
+    older.mkdir(parents=True)
+    told.write_text("7:memory:/x\n")
+    for name, text in (("limit_in_bytes", str(1 << 62)), ("usage_in_bytes", "10"), ("stat", "total_inactive_file 1\n")):
+        (older / f"memory.{name}").write_text(text)
+    assert memory._of_the_group(tmp_path, told) is None
+    (older / "memory.limit_in_bytes").write_text("100")
+    assert memory._of_the_group(tmp_path, told) == 91

@@ -116,6 +116,10 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--retry-failed": (RESUME, "test_failed_photos_are_named_again_and_tried_again_when_asked"),
         "--require-photos": (PROVENANCE.replace("provenance", "servers"), "test_no_photos_can_be_an_error"),
         "--max-time": (PROVENANCE.replace("provenance", "servers"), "test_a_run_ends_when_its_time_is_up_and_goes_on"),
+        "--jobs": (
+            "../batch/test_jobs.py",
+            "test_the_same_bytes_records_and_journal_as_one_by_one_on_sixteen_cores",
+        ),
         "--threads": (PROVENANCE.replace("provenance", "servers"), "test_threads"),
         "--report-sample": ("../report/test_sample.py", "test_a_sample_of_a_run_is_a_report"),
         "--log": ("test_watching.py", "test_a_log_tells_of_a_run_also_when_it_is_quiet"),

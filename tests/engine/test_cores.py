@@ -44,6 +44,28 @@ def test_the_older_kind_of_quota_is_known(tmp_path: Path) -> None:
     assert devices._cgroup_quota(tmp_path) == 3
 
 
+def test_the_tightest_of_the_groups_around_counts(tmp_path: Path) -> None:
+    """A service's own limits stand in its group, those of a container in the outermost one."""
+    told, inside = tmp_path / "told", tmp_path / "a.slice/b.service"
+    inside.mkdir(parents=True)
+    told.write_text("0::/a.slice/b.service\n")
+    (inside / "cpu.max").write_text("max 100000\n")
+    assert devices._cgroup_quota(tmp_path, told) is None
+    (tmp_path / "a.slice/cpu.max").write_text("300000 100000\n")
+    assert devices._cgroup_quota(tmp_path, told) == 3
+    (inside / "cpu.max").write_text("100000 100000\n")
+    assert devices._cgroup_quota(tmp_path, told) == 1
+    told.write_text("0::/../elsewhere\n")
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    assert devices._cgroup_quota(tmp_path, told) == 2
+    told.write_text("4:cpu,cpuacct:/docker/x\n0::/\n")
+    older = tmp_path / "cpu/docker/x"
+    older.mkdir(parents=True)
+    (older / "cpu.cfs_quota_us").write_text("50000\n")
+    (older / "cpu.cfs_period_us").write_text("100000\n")
+    assert devices._cgroup_quota(tmp_path, told) == 1
+
+
 def test_cores_are_those_of_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     for quota, cores in ((None, 6), (2, 2), (64, 6)):

@@ -51,7 +51,7 @@ def test_threads_are_set_when_a_network_is_loaded(count: int | None, monkeypatch
     devices.configure_threads(count)
     assert torch.get_num_threads() == 3
     load()
-    assert torch.get_num_threads() == (count or devices.allowed_cores())
+    assert torch.get_num_threads() == (count or devices.threads_of(devices.allowed_cores()))
     devices.configure_threads(1)  # the last word counts
     load()
     assert torch.get_num_threads() == 1

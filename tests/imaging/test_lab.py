@@ -36,3 +36,11 @@ def test_a_colour_that_is_held_is_met_and_one_that_is_not_keeps_lightness_and_hu
     inner = lab.coloured(light, a * 0.01, b * 0.01)
     wanted, found = (np.ptp(each, axis=1) for each in (inner, colours))
     assert (found > wanted)[(light > 10) & (light < 90)].all()  # more colour, only not all of it
+
+
+def test_lab_of_a_colour_gives_the_colour_back() -> None:
+    seen = np.random.default_rng(0).random((50, 3))
+    found = lab.of(seen)
+    assert np.allclose(found[:, 0], lab.lightness(seen))
+    assert np.allclose(lab.coloured(found[:, 0], found[:, 1], found[:, 2]), seen, atol=1e-4)
+    assert np.allclose(lab.of(np.array([1.0, 0.0, 0.0])), (53.24, 80.09, 67.2), atol=0.01)

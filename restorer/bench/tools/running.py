@@ -43,9 +43,13 @@ class Finished:
 
 
 def run(
-    command: Sequence[str], environment: Mapping[str, str] | None = None, *, accepted: Collection[int] = (0,)
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    folder: str | Path | None = None,
+    *,
+    accepted: Collection[int] = (0,),
 ) -> Finished:
-    """Run a command, from the start of its process to the end.
+    """Run a command, from the start of its process to the end, in a folder; None = in this process's own.
 
     Raises:
         SystemExit: it ended with a code that is not accepted; its last words are in the message.
@@ -53,7 +57,8 @@ def run(
     # A process begins with the peak of the one that started it: a small one between keeps ours out of the figures.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile() as told:
         between = [sys.executable, "-I", "-S", "-c", _LAUNCHER, told.name, *command]
-        code = subprocess.run(between, stdout=out, stderr=err, env={**os.environ, **(environment or {})}).returncode
+        own = {**os.environ, **(environment or {})}
+        code = subprocess.run(between, stdout=out, stderr=err, env=own, cwd=folder).returncode
         out.seek(0)
         err.seek(0)
         if code not in accepted:
