@@ -83,9 +83,12 @@ def first_photo(
         if not (tree / "restorer" / "__main__.py").is_file():
             raise SystemExit(f"{tree} is no source tree of this tool.")
     done: dict[str, list[Finished]] = {name: [] for name in trees}
-    for _ in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, tree in trees.items():
             done[name].append(_once(photo.resolve(), tree.resolve(), unpacked))
+            last = done[name][-1]
+            told = f"{name} {last.seconds:.2f} s, {last.processor_seconds:.2f} processor seconds"
+            print(f"round {number}: {told}", file=sys.stderr)
     figures: dict[str, dict[str, float]] = {}
     first = next(iter(done))
     for name, all_runs in done.items():

@@ -279,3 +279,56 @@ def test_interrupted_or_killed_and_done_again(tmp_path: Path, number: int) -> No
     run(tmp_path, "in", "-o", "calm", *PLAIN)
     out, calm = files(tmp_path / "out"), files(tmp_path / "calm")
     assert {**out, NAME: b""} == {**calm, NAME: b""}
+
+
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(("pixels", "most"), [(3 * 1536, 3), (2 * 1536, 2)])
+def test_memory_is_bounded_by_photos_and_by_their_pixels_whatever_their_number(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, pixels: int, most: int
+) -> None:
+    """The results have 48 x 32 pixels."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(12):
+        picture(Path(f"in/{number:02}.png"), seed=number)
+    memory = RESERVED + 3 * jobs._OF_NONE + jobs._OF_PIXEL * pixels
+    monkeypatch.setattr("restorer.batch.run.free_memory", lambda: memory)
+    here, peak, held, most_held = 0, 0, 0, 0
+    lock, full = threading.Lock(), threading.Event()
+    read, restored, finish = Reader.read, Restorer.restore, Writer.finish
+
+    def noted_read(self: Reader, job: Any, ahead: bool = True) -> Any:
+        nonlocal held, most_held
+        with lock:
+            held += 1
+            most_held = max(most_held, held)
+        return read(self, job, ahead)
+
+    def slow_restore(self: Restorer, photo: Any, **rest: Any) -> Any:
+        nonlocal here, peak
+        with lock:
+            here += 1
+            peak = max(peak, here)
+            if here == most:
+                full.set()
+        if threading.current_thread() is not threading.main_thread():
+            assert full.wait(PATIENCE), f"never {most} at the same time"
+        try:
+            return restored(self, photo, **rest)
+        finally:
+            with lock:
+                here -= 1
+
+    def noted_finish(self: Writer, work: Any, result: Any) -> Any:
+        nonlocal held
+        try:
+            return finish(self, work, result)
+        finally:
+            with lock:
+                held -= 1
+
+    monkeypatch.setattr(Reader, "read", noted_read)
+    monkeypatch.setattr(Restorer, "restore", slow_restore)
+    monkeypatch.setattr(Writer, "finish", noted_finish)
+    restore(capsys, "in", "-o", "out", *PLAIN, "--jobs", "3", "--threads", "1")
+    assert peak == most
+    assert most_held <= most + 3, "one is read, one waits for its lane, one is written"
