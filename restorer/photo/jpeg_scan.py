@@ -31,6 +31,8 @@ _JUNK = 4
 """Bytes behind the last code that do no harm and are no sign of damage: some cameras pad their files."""
 _MOST_CHECKED = 4_000_000
 """Pixels up to which each scan of a progressive JPEG is checked by a decoding of its own."""
+_MOST_CHECKED_TWICE = 1_000_000
+"""Pixels up to which a plain JPEG is decoded a second time, to see whether its last bytes are there."""
 _FEW_SCANS, _MOST_WORK = 100, 2**31
 """Scans that no encoder comes to, and pixels that so many may go over: a decoder goes over all of them in each scan."""
 
@@ -214,6 +216,22 @@ class Feed(io.BytesIO):
     def soundness(self) -> Soundness:
         """Return what the decoding has shown: read beyond the coded bytes, or complete before them."""
         return Soundness(self._furthest > self._late, self._furthest <= self._early)
+
+
+def check_end(picture: Coded, pixels: Pixels) -> Soundness:
+    """Return whether a plain picture that `Feed` found nothing wrong with is short of a few bytes after all.
+
+    The decoder looks ahead by up to eight bytes, so that where it read to does not tell of fewer. They are worth a few
+    blocks, which count in a small picture alone; of a large one nothing is checked.
+
+    Args:
+        picture: what was decoded.
+        pixels: as for `check`.
+    """
+    if pixels.shape[0] * pixels.shape[1] > _MOST_CHECKED_TWICE:
+        return Soundness()
+    others = (_decoded(_rebuilt(picture, {0: more}, keep=True)) for more in (_noise(), bytes(64)))
+    return Soundness(too_short=any(other is None or not np.array_equal(other, pixels) for other in others))
 
 
 def check(picture: Coded, pixels: Pixels) -> Soundness:

@@ -54,6 +54,16 @@ def test_a_sound_jpeg_is_not_called_damaged(options: dict[str, Any], quality: in
         assert read_photo(saved(picture, "JPEG", quality=quality, **options)).warnings == []
 
 
+@pytest.mark.parametrize("missing", range(1, 9))
+def test_a_few_bytes_that_are_missing_before_the_end_are_a_warning(missing: int) -> None:
+    """The decoder looks ahead by eight bytes, so that where it read to did not tell of fewer."""
+    for picture in (Image.fromarray(scene()), detailed(64, 48), detailed(64, 48, grey=True)):
+        for options in ({}, {"subsampling": 0}, {"optimize": True}):
+            data = saved(picture, "JPEG", quality=90, **options)
+            warnings = read_photo(data[: -2 - missing] + data[-2:]).warnings
+            assert any("Look at it" in warning for warning in warnings), (picture.size, options)
+
+
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("damage", ["zeros", "a piece gone", "bytes of another file"])
 def test_data_overwritten_or_lost_in_the_middle_are_a_warning(options: dict[str, Any], damage: str) -> None:

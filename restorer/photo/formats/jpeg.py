@@ -46,6 +46,8 @@ def _read_jpeg(data: bytes) -> Photo:
         builder.take_dpi(pillow_dpi(image.info))
         decoded = decoding.from_pillow(image, parts.icc_profile)
         found = feed.soundness() if feed is not None else jpeg_scan.check(picture, np.asarray(image))
+        if feed is not None and found == jpeg_scan.Soundness():
+            found = jpeg_scan.check_end(picture, np.asarray(image))
     builder.warnings += _damage(picture, found, decoded.pixels)
     return builder.photo(decoded)
 
