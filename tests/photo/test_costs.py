@@ -7,6 +7,7 @@ Each of these took more than five minutes, or memory many times the file's size,
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from PIL import Image
 
 from restorer.bench.survive import bombs
 from restorer.bench.survive.samples import exif_block, samples, saved, scene
-from restorer.errors import UnreadablePhotoError
+from restorer.errors import MissingSupportError, UnreadablePhotoError
 from restorer.photo import decoding, exif, ifd, isobmff, jpeg_scan, png_chunks, read_photo, riff, tiff_page, xmp
+from restorer.photo.header import read_header
 
 pytestmark = pytest.mark.timeout(300)  # of what once took longer, and takes seconds
 
@@ -179,3 +181,14 @@ def test_many_channels_that_a_scanner_may_have_are_read() -> None:
     photo = read_photo(bombs.tiff([(tag, 3, 1, v.to_bytes(2, "little")) for tag, v in short.items()], pixels.tobytes()))
     assert np.array_equal(photo.pixels, pixels[..., :3])
     assert any("extra channels" in warning for warning in photo.warnings)
+
+
+@pytest.mark.parametrize(
+    "head", [b"IIRO", b"IIU\x00", b"FUJIFILMCCD-RAW ", b"II*\0\x10\0\0\0CR\x02\0", b"\0\0\0\x18ftypcrx "]
+)
+def test_a_camera_raw_file_that_is_none_has_no_size(head: bytes, tmp_path: Path) -> None:
+    """LibRaw's own error, which is none of Python's, ended the run; found by files chosen by what they reach."""
+    (tmp_path / "a.nef").write_bytes(head + bytes(300))
+    assert read_header(tmp_path / "a.nef").size is None
+    with pytest.raises((UnreadablePhotoError, MissingSupportError)):
+        read_photo(tmp_path / "a.nef")

@@ -53,8 +53,11 @@ def _size(path: Path) -> tuple[int, int] | None:
         return None
     import rawpy
 
-    with rawpy.imread(str(path)) as raw:
-        return int(raw.sizes.width), int(raw.sizes.height)
+    try:
+        with rawpy.imread(str(path)) as raw:
+            return int(raw.sizes.width), int(raw.sizes.height)
+    except rawpy.LibRawError:
+        return None  # the header is damaged; reading the photo says how
 
 
 def read_raw(data: bytes) -> Photo:
