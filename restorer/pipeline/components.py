@@ -15,7 +15,6 @@ from restorer import weights
 from restorer.engine.device import Device
 from restorer.engine.pool import POOL, Pool
 from restorer.errors import WeightsUnavailableError
-from restorer.imaging.sampling import PLAIN, Sampling
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, FaceRestorer
 from restorer.pipeline import adjusted, fallbacks, searches
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from restorer.engine.network import Network
+    from restorer.imaging.sampling import Sampling
     from restorer.inversion.searcher import FaceSearcher
     from restorer.options import Options
     from restorer.weights import Table
@@ -88,6 +88,8 @@ class Components(Mending):
     @property
     def sampling(self) -> Sampling:
         """What samples aligned crops and what is pasted, and where: on a CUDA device there, else on the processor."""
+        from restorer.imaging.sampling import PLAIN
+
         device = self._device
         if device is None or device.kind != "cuda":
             return PLAIN
