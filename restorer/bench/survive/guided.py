@@ -69,7 +69,8 @@ def try_kind(kind: str, plan: Plan, seconds: float, tally: Tally) -> None:
 
 def _harm(said: str) -> str:
     """Return the traceback, or the error, in what a process said."""
-    at = max(said.find("Uncaught Python exception"), said.find("ERROR: "), 0)
+    places = [said.find(sign) for sign in ("Uncaught Python exception", "ERROR: ")]
+    at = next((place for place in places if place >= 0), 0)
     return said[at : at + 3000]
 
 
