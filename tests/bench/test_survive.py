@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -90,6 +91,14 @@ def test_a_run_that_is_killed_before_it_has_begun(tmp_path: Path) -> None:
     ran = run.wait()
     assert ran.code in (-9, 0)
     assert list(tmp_path.glob(".work*")) == []
+
+
+def test_a_run_that_went_on_for_hours_has_its_time_to_end(tmp_path: Path) -> None:
+    """A server that had been asked for half an hour was told to end, and taken for one that hangs."""
+    (folder := tmp_path / "work").mkdir()
+    run = running.Run(folder, ("--version",), before=lambda: time.sleep(0.3))
+    run._begin -= 1e6
+    assert not run.wait().hung
 
 
 def test_a_folder_of_changed_files_through_the_command(tmp_path: Path) -> None:

@@ -118,11 +118,11 @@ class Run:
         return True
 
     def wait(self, seconds: float = 120.0) -> Ran:
-        """Return how it ended, after so many seconds of a core by force."""
-        hung = False
+        """Return how it ended, after so many more seconds of a core by force."""
+        hung, begin, used = False, time.monotonic(), seconds_of(self.process)
         while not self.is_over():
-            waited = (time.monotonic() - self._begin) / MOST_WAITED
-            if max(waited, seconds_of(self.process)) > seconds:
+            waited = (time.monotonic() - begin) / MOST_WAITED
+            if max(waited, seconds_of(self.process) - used) > seconds:
                 self.kill()
                 hung = True
                 self._waited(0)
