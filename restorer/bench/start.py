@@ -87,8 +87,8 @@ def first_photo(
         for name, tree in trees.items():
             done[name].append(_once(photo.resolve(), tree.resolve(), unpacked))
             last = done[name][-1]
-            told = f"{name} {last.seconds:.2f} s, {last.processor_seconds:.2f} processor seconds"
-            print(f"round {number}: {told}", file=sys.stderr)
+            took = f"{last.seconds:.2f} s, {last.processor_seconds:.2f} processor seconds"
+            print(f"round {number}: {name} {took}", file=sys.stderr)
     figures: dict[str, dict[str, float]] = {}
     first = next(iter(done))
     for name, all_runs in done.items():
