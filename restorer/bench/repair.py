@@ -4,8 +4,8 @@
 
 Each photo gets each kind of damage by itself, drawn by the seed and its name. Of the mask: precision, recall and F1,
 where a pixel within 2 pixels counts as right, and pixels that nothing is asked of (the foot of a shadow) do not count.
-Of the filling: PSNR of the damaged pixels before, after finding by itself, with the true mask, and OpenCV's Telea with
-the true mask; and whether all pixels outside the mask stayed as they were. "lines" and "hats" are finders without a
+Of the filling: PSNR of the damaged pixels before, after finding by itself, with the true mask (each filler, and
+OpenCV's Telea); and whether all pixels outside the mask stayed as they were. "lines" and "hats" are finders without a
 network.
 """
 
@@ -24,11 +24,12 @@ import cv2
 import numpy as np
 
 from restorer.imaging.sheets import Picture, sheet
-from restorer.repairing.filling import fill
+from restorer.repairing.filling import Painter, fill
 from restorer.training.wear import prints
 from restorer.training.wear.prints import Damaged, Where
 
 TOLERANCE = 2  # pixels
+TELEA = "true, Telea"
 Find = Callable[[Picture], Where]
 
 
@@ -167,21 +168,40 @@ def _by_network(name: str) -> Find:
     return lambda picture: find(finder, picture) > 0
 
 
+def painters(names: list[str]) -> dict[str, Painter | None]:
+    """Return what fills holes, by name: OpenCV's diffusion, and networks by table or file."""
+    from restorer import weights
+    from restorer.engine.device import choose
+    from restorer.engine.pool import POOL
+    from restorer.repairing.network_filling import NetworkPainter
+
+    networks = {Path(name).stem: POOL.get(weights.resolve(name), choose("cpu"), offline=True) for name in names}
+    return {"diffusion": None} | {name: NetworkPainter(network) for name, network in networks.items()}
+
+
 def measure(
-    photos: dict[str, Picture], seed: int, kinds: list[str], found_by: dict[str, Find], shown: Path | None = None
+    photos: dict[str, Picture],
+    seed: int,
+    kinds: list[str],
+    found_by: dict[str, Find],
+    shown: Path | None = None,
+    filled_by: dict[str, Painter | None] | None = None,
 ) -> dict[str, dict[str, Tally]]:
-    """Return the tallies by kind and finder; "true mask" and "Telea, true mask" are rows of their own.
+    """Return the tallies by kind and finder; what fills the true mask, and Telea, are rows of their own.
 
     Args:
         photos: clean photographs by name.
         seed: of the damage.
         kinds: of damage.
         found_by: the finders.
-        shown: a folder for a sheet of each kind: damaged, what is damaged, what each finder found.
+        shown: a folder for a sheet of each kind: damaged, what is damaged, what each finder found, filled by the last.
+        filled_by: what fills, by name; the last of them fills what finders find. None = diffusion.
     """
+    filled_by = filled_by or {"diffusion": None}
+    last = list(filled_by.values())[-1]
     tallies: dict[str, dict[str, Tally]] = {}
     for kind in kinds:
-        rows = tallies.setdefault(kind, {name: Tally() for name in (*found_by, "true mask", "Telea, true mask")})
+        rows = tallies.setdefault(kind, {name: Tally() for name in (*found_by, *map(_true, filled_by), TELEA)})
         cells = []
         for name, clean in photos.items():
             given = drawn(clean, name, kind, seed)
@@ -190,15 +210,23 @@ def measure(
                 began = time.perf_counter()
                 found = find(given.picture)
                 rows[finder].seconds += time.perf_counter() - began
-                rows[finder].add(clean, given, found, fill(given.picture, found.astype(np.uint8)))
+                filled = fill(given.picture, found.astype(np.uint8), last)
+                rows[finder].add(clean, given, found, filled)
                 line.append(_shown(found))
-            rows["true mask"].add(clean, given, given.mask, fill(given.picture, given.mask.astype(np.uint8)))
-            rows["Telea, true mask"].add(clean, given, given.mask, telea(given.picture, given.mask))
+            for filler, painter in filled_by.items():
+                filled = fill(given.picture, given.mask.astype(np.uint8), painter)
+                rows[_true(filler)].add(clean, given, given.mask, filled)
+            line.append(filled)
+            rows[TELEA].add(clean, given, given.mask, telea(given.picture, given.mask))
             cells.append(line)
         if shown is not None:
             shown.mkdir(parents=True, exist_ok=True)
-            sheet(cells[:6], ("damaged", "damage", *found_by)).save(shown / f"{kind}.png")
+            sheet(cells[:6], ("damaged", "damage", *found_by, "true mask filled")).save(shown / f"{kind}.png")
     return tallies
+
+
+def _true(filler: str) -> str:
+    return f"true, {filler}"
 
 
 def _shown(mask: Where) -> Picture:
@@ -227,6 +255,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kinds", default=",".join(prints.KINDS), help="kinds of damage, with commas between")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--finder", action="append", default=[], help="a damage finder's name or file; may be repeated")
+    parser.add_argument("--filler", action="append", default=[], help="an inpainter's name or file; may be repeated")
     parser.add_argument("--sheets", type=Path, help="a folder for sheets to look at")
     parser.add_argument("--clean", action="store_true", help="instead: what is found in the photos as they are")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -241,7 +270,7 @@ def main(arguments: list[str]) -> int:
         alarms = false_alarms(photos, found_by)
         print(json.dumps(alarms) if options.json else alarms_table(alarms, len(photos)))
         return 0
-    tallies = measure(photos, options.seed, kinds, found_by, options.sheets)
+    tallies = measure(photos, options.seed, kinds, found_by, options.sheets, painters(options.filler))
     rows = {kind: {name: tally.row() for name, tally in named.items()} for kind, named in tallies.items()}
     print(json.dumps({"photos": len(photos), "kinds": rows}) if options.json else table(rows, len(photos)))
     return 0

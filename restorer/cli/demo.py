@@ -1,4 +1,4 @@
-"""`restore demo`: age a photograph, restore it with the built-in models, and show both."""
+"""`restore demo`: age a photograph, scratch and fold it, restore it with the built-in models, and show both."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def demo(
         for path in (before, after, both):
             if path.exists():
                 raise OutputExistsError(path, f"{path} exists.", "Add --overwrite, or choose another folder with -o.")
-    aged = Image.fromarray(pictures.age(pictures.photograph(), seed))
+    aged = Image.fromarray(pictures.wear(pictures.age(pictures.photograph(), seed), seed))
     save_picture(aged, before, quality=QUALITY)
     configure_threads()
     with Screen(quiet=as_json) as screen:
-        restorer = Restorer("tiny", scale=scale, device=device, offline=True)
+        restorer = Restorer("tiny", scale=scale, device=device, repair="auto", offline=True)
         result = restorer.restore(before, on_stage=screen.photo(before.name))
     result.save(after, overwrite=True)  # what may be replaced was seen before
     box = max((face.box for face in result.faces), key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), default=None)
@@ -72,7 +72,7 @@ def demo(
     for what, path, more in (("before", before, ""), ("after", after, found), ("both", both, "")):
         messages.print(linked(path, messages, before=f"  {what:<12}").append(more))
     command = own_command()
-    say("Blur, grain, JPEG and small faces are what it is for; scratches and cracks stay, enlarged with the rest.")
+    say("Scratches and the fold were found and filled (--repair auto), then face and photo cleaned and enlarged.")
     say(f"Now one of yours:  {command} photo.jpg        (better models are fetched where there is a network)")
     say(f"Or all of them:    {command} album/ -o restored/ --report")
 
@@ -90,5 +90,6 @@ def _is_demo(before: Path, after: Path) -> bool:
     scale = note.options.get("scale")
     if not isinstance(scale, int | float) or scale <= 0:
         return False
-    made = Restorer("tiny", scale=scale, offline=True).note(hashlib.sha256(before.read_bytes()).hexdigest())
+    restorer = Restorer("tiny", scale=scale, repair="auto", offline=True)
+    made = restorer.note(hashlib.sha256(before.read_bytes()).hexdigest())
     return made.fingerprint == note.fingerprint

@@ -15,6 +15,7 @@ CREDIT = "Eileen Collins, photographed by NASA (public domain)"
 SIDE = 320
 """Side of the aged photo in pixels: a small print, scanned."""
 _GAP = 12
+_FINER = 4
 
 
 def photograph() -> np.ndarray:
@@ -40,6 +41,32 @@ def age(picture: np.ndarray, seed: int = 0) -> np.ndarray:
     x = x + 4.0 * (grain / grain.std())[..., None] + rng.normal(0, 1.5, x.shape).astype(np.float32)
     aged: np.ndarray = np.clip(np.rint(x), 0, 255).astype(np.uint8)
     return aged
+
+
+def wear(picture: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return a print (h, w, 3) that was carried about: with a fold across it and long scratches; uint8."""
+    rng = np.random.default_rng([seed, 1])
+    height, width = picture.shape[:2]
+    x = picture.astype(np.float32)
+    down, across = np.mgrid[0:height, 0:width].astype(np.float32)
+    away = down - np.float32(rng.uniform(0.52, 0.58) * height) - np.float32(rng.uniform(-0.03, 0.03)) * across
+    x = x + np.float32(14) * (np.exp(-np.abs(away) / 7) * np.sign(away))[..., None]  # either side catches other light
+    ragged = cv2.GaussianBlur(rng.standard_normal((1, width)).astype(np.float32), (0, 0), 2.0)
+    broad = np.clip(0.9 + 0.9 * ragged / ragged.std(), 0, 2.4)
+    cover = np.clip(broad + 0.5 - np.abs(away), 0, 1)
+    lines = np.zeros((height * _FINER, width * _FINER), np.uint8)
+    for _ in range(5):
+        left, slope = rng.uniform(0.05, 0.95) * width, rng.uniform(-0.12, 0.12)
+        first, last = sorted(rng.uniform(-0.1, 1.1, 2) * height)
+        last = max(last, first + 0.4 * height)
+        ends = [(round((left + slope * y) * _FINER), round(y * _FINER)) for y in (first, last)]
+        cv2.line(lines, ends[0], ends[1], 255, round(1.4 * _FINER), cv2.LINE_AA)
+    scratched = cv2.resize(lines, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    for laid, paper in ((cover, (236, 230, 214)), (scratched, (240, 236, 226))):
+        part = laid[..., None] * np.float32(0.92)
+        x = x * (1 - part) + np.array(paper, np.float32) * part
+    worn: np.ndarray = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    return worn
 
 
 def comparison(before: np.ndarray, after: np.ndarray, box: tuple[float, float, float, float] | None) -> Image.Image:

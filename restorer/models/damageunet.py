@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from restorer.models.finders import DamageArchitecture
+from restorer.models.levels import levels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,20 +18,16 @@ class DamageUNetArchitecture(DamageArchitecture):
     """A small U-Net at the photograph's own resolution."""
 
     name = "damageunet"
-    threshold = 0.9  # on photographs that it was not taught on, what it is less sure of is mostly wrong
+    threshold = 0.95  # on photographs that it was not taught on, what it is less sure of is mostly wrong
+    floor = 0.0035
+    smallest = 250
     defaults: ClassVar = {"stem": 16, "widths": [64, 96, 128], "blocks": [1, 1, 1]}
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Read widths and depths from the residual blocks of the way down."""
-        levels: dict[int, tuple[int, int]] = {}
-        for key, shape in shapes.items():
-            parts = key.split(".")
-            if parts[0] == "down" and parts[-2:] == ["first", "weight"]:
-                levels[int(parts[1])] = (shape[0], max(levels.get(int(parts[1]), (0, 0))[1], int(parts[2]) + 1))
-        found = [levels[i] for i in sorted(levels)]
-        if not found or "head.weight" not in shapes:
+        widths, blocks = levels(shapes)
+        if not widths or "head.weight" not in shapes:
             return {}
-        widths, blocks = [width for width, _ in found], [count for _, count in found]
         return {"stem": shapes["head.weight"][1], "widths": widths, "blocks": blocks}
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:

@@ -22,6 +22,9 @@ class DamageArchitecture(Architecture):
         threshold: probability from which on a pixel is damaged.
         views: short sides in pixels to which a photo is reduced, to look at each; empty = at its own size alone.
         grows: pixels by which what it finds is widened, where it was taught the damage without its rim.
+        floor: share of a photo below which `--repair auto` leaves what it finds alone: it finds as much in clean ones.
+        smallest: short side in pixels of photos below which `--repair auto` leaves them alone: in so few pixels what
+            the picture shows is as thin as a scratch.
     """
 
     role = "damage finder"
@@ -34,6 +37,8 @@ class DamageArchitecture(Architecture):
     threshold: ClassVar[float] = 0.5
     views: ClassVar[tuple[int, ...]] = ()
     grows: ClassVar[int] = 0
+    floor: ClassVar[float] = 0.0
+    smallest: ClassVar[int] = 0
 
     def logits(self, network: RunningNetwork, pictures: torch.Tensor) -> torch.Tensor:
         """Return how surely each pixel is damaged, (n, 1, h, w), as a logit.

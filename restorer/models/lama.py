@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restorer.models.base import Architecture
+from restorer.models.inpainters import InpaintingArchitecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,12 +39,10 @@ _NAMES = (
 _ORDER = {"1": "first", "2": "second"}
 
 
-class LaMaArchitecture(Architecture):
+class LaMaArchitecture(InpaintingArchitecture):
     """The big LaMa. Its spectra need fp32, and no exporter knows them."""
 
     name = "lama"
-    role = "inpainter"
-    pictures = True
     unexportable = "its layers compute with spectra"
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from restorer.models.base import UpscalerArchitecture
+from restorer.models.levels import levels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,13 +35,8 @@ class TinyUpscalerArchitecture(UpscalerArchitecture):
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
         """Read widths and depths from the residual blocks of the way down."""
-        levels: dict[int, tuple[int, int]] = {}
-        for key, shape in shapes.items():
-            parts = key.split(".")
-            if parts[0] == "down" and parts[-2:] == ["first", "weight"]:
-                levels[int(parts[1])] = (shape[0], max(levels.get(int(parts[1]), (0, 0))[1], int(parts[2]) + 1))
-        found = [levels[i] for i in sorted(levels)]
-        return {"widths": [width for width, _ in found], "blocks": [count for _, count in found]} if found else {}
+        widths, blocks = levels(shapes)
+        return {"widths": widths, "blocks": blocks} if widths else {}
 
     def factors(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
         """Return 2 and 4."""

@@ -15,25 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from restorer.networks.fused import conv_relu
+from restorer.networks.residual import residuals, shrink
 
 FACTORS = (2, 4)
 _CELL = 2  # pixels to a side
-
-
-class _Residual(nn.Module):
-    """Two convolutions whose result is added to their input, small at first so that the block begins as no change."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, 1, 1)
-        self.second = nn.Conv2d(width, width, 3, 1, 1)
-        _shrink(self.second)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Map (n, width, h, w) to the same shape."""
-        result: torch.Tensor = self.second(conv_relu(self.first, features))
-        return result + features if torch.is_grad_enabled() else result.add_(features)
 
 
 class TinyUpscaler(nn.Module):
@@ -51,15 +36,15 @@ class TinyUpscaler(nn.Module):
         steps = range(len(widths) - 1)
         self.multiple = _CELL * 2 ** len(steps)
         self.first = nn.Conv2d(3 * _CELL**2, widths[0], 3, 1, 1)
-        self.down = nn.ModuleList(_blocks(width, count) for width, count in zip(widths, blocks, strict=True))
+        self.down = nn.ModuleList(residuals(width, count) for width, count in zip(widths, blocks, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in steps)
         self.grow = nn.ModuleList(nn.Conv2d(widths[i + 1], 4 * widths[i], 1) for i in steps)
-        self.up = nn.ModuleList(_blocks(widths[i], blocks[i]) for i in steps)
+        self.up = nn.ModuleList(residuals(widths[i], blocks[i]) for i in steps)
         self.heads = nn.ModuleDict(
             {str(factor): nn.Conv2d(widths[0], 3 * (_CELL * factor) ** 2, 3, 1, 1) for factor in FACTORS}
         )
         for head in self.heads.values():
-            _shrink(cast("nn.Conv2d", head))
+            shrink(cast("nn.Conv2d", head))
 
     def forward(self, pictures: torch.Tensor, factor: int) -> torch.Tensor:
         """Map (n, 3, h, w) in [-1, 1] to (n, 3, factor * h, factor * w) in about [-1, 1]; the factor is 2 or 4."""
@@ -69,23 +54,12 @@ class TinyUpscaler(nn.Module):
             pictures = F.pad(pictures, (0, pad[0], 0, pad[1]), mode="replicate")
         features = self.first(F.pixel_unshuffle(pictures, _CELL))
         finer = []
-        for level, shrink in zip(self.down, self.shrink, strict=False):
+        for level, halve in zip(self.down, self.shrink, strict=False):
             finer.append(level(features))
-            features = shrink(finer[-1])
+            features = halve(finer[-1])
         features = self.down[-1](features)
         for grow, level in zip(reversed(self.grow), reversed(self.up), strict=True):
             features = level(F.pixel_shuffle(grow(features), 2) + finer.pop())
         detail = F.pixel_shuffle(self.heads[str(factor)](features), _CELL * factor)
         plain = F.interpolate(pictures, scale_factor=float(factor), mode="bilinear", align_corners=False)
         return (detail + plain)[..., : height * factor, : width * factor]
-
-
-def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(_Residual(width) for _ in range(count)))
-
-
-@torch.no_grad()
-def _shrink(convolution: nn.Conv2d) -> None:
-    convolution.weight.mul_(0.1)
-    if convolution.bias is not None:
-        convolution.bias.zero_()

@@ -157,9 +157,10 @@ class Options:
         False, help="Let networks replace also what is good already: every face, all of the background.", panel=FACES
     )
     repair: str = option(
-        "none", help="auto takes out dots, weave and moire, and fills what a built-in damage finder finds if there is "
-        "one; or the name or file of a finder, a filler, or FINDER,FILLER.", panel=PRINT, role="damage finder",
-        files=True, words=(("none", "mend nothing"), ("auto", "take out screens, fill what the built-in finder finds")),
+        "none", help="auto takes out dots, weave and moire, and fills scratches, cracks and folds where there are "
+        "enough of them; or the name or file of a finder, a filler, or FINDER,FILLER.", panel=PRINT,
+        role="damage finder", files=True,
+        words=(("none", "mend nothing"), ("auto", "take out screens, fill what the built-in finder finds")),
     )  # fmt: skip
     # In pixels of the upright photo; `mask` of a Restorer is the one that faces are pasted with.
     damage: str | None = option(

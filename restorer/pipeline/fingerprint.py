@@ -63,7 +63,7 @@ def note_of(
     finder = components.finder_table() if chosen.repair != NONE and chosen.damage is None else None
     if finder is not None:
         more["finder"] = finder.wanted_hash
-    filler = components.filler_table()
+    filler = components.filler_table() if chosen.repair != NONE or chosen.damage is not None else None
     if filler is not None:
         more["filler"] = filler.wanted_hash
     colourer = components.colourer_table()

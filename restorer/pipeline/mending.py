@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from restorer.engine.device import Device
     from restorer.engine.network import Network
     from restorer.imaging.profiles import Colours
+    from restorer.models.base import Role
     from restorer.options import Options
     from restorer.repairing.finding import Finder
     from restorer.repairing.network_filling import NetworkPainter
@@ -40,11 +41,7 @@ class Mending(Comparing):
 
         None where neither is to be had.
         """
-        named = printed.repairers(self.options).get(printed.FINDER)
-        if named is not None:
-            return named
-        tables = self._available.usable.values()
-        return next((t for t in tables if t.builtin and REGISTRY.architecture_of(t).role == printed.FINDER), None)
+        return self._mender(printed.FINDER)
 
     @alone
     def finder(self) -> Finder | None:
@@ -57,12 +54,23 @@ class Mending(Comparing):
         return self._finder
 
     def filler_table(self) -> Table | None:
-        """Return the table of what fills damage; None = no network does."""
-        return printed.repairers(self.options).get(printed.FILLER)
+        """Return the table of what fills damage: the one that --repair names, else the first that is built in.
+
+        None where neither is to be had: no network does.
+        """
+        return self._mender(printed.FILLER)
+
+    def _mender(self, role: Role) -> Table | None:
+        """Return the table of a role that --repair names, else the first that is built in."""
+        named = printed.repairers(self.options).get(role)
+        if named is not None:
+            return named
+        tables = self._available.usable.values()
+        return next((t for t in tables if t.builtin and REGISTRY.architecture_of(t).role == role), None)
 
     @alone
     def painter(self, colours: Colours | None) -> NetworkPainter | None:
-        """Return the network that fills damage; None where none was named.
+        """Return the network that fills damage; None where none was named and none is built in.
 
         Args:
             colours: what the photo's values mean; None = sRGB.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from restorer.imaging.libraries import cv2, np
+from restorer.repairing.grain import grained
 
 RADIUS = 3
 """Pixels around a place that its colour is made of, by Navier and Stokes: Telea drifts in large holes."""
@@ -17,11 +18,13 @@ class Painter(Protocol):
         margin: pixels around a hole that it looks at.
         part: side in pixels of the parts in which a large hole is filled.
         near: holes that are nearer to each other than twice so many pixels are filled together.
+        grain: whether what it paints lacks the grain that is around it, which is then added.
     """
 
     margin: int
     part: int
     near: int
+    grain: bool
 
     def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """Return a part (h, w, 3) of which some is known, filled where its hole (h, w) is not 0; that alone is used."""
@@ -34,6 +37,7 @@ class Diffusion:
     margin = 12
     part = 512
     near = 2
+    grain = False
 
     def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """Return a part with its hole filled; see `Painter.paint`."""
@@ -63,6 +67,8 @@ def fill(pixels: np.ndarray, mask: np.ndarray, painter: Painter | None = None) -
                 later.append((top, bottom, left, right))
                 continue
             filled = painter.paint(result[area], hole)
+            if painter.grain:
+                filled = grained(filled, result[area], hole)
             inner = (
                 slice(top - area[0].start, bottom - area[0].start),
                 slice(left - area[1].start, right - area[1].start),

@@ -28,6 +28,8 @@ class Finder(Protocol):
         threshold: probability from which on a pixel is damaged.
         views: short sides in pixels to which a photo is reduced, to look at each; empty = at its own size alone.
         grows: pixels by which what it finds is widened: the rim of a crease is neither paper nor picture.
+        floor: share of a photo below which it finds as much in clean ones.
+        smallest: short side in pixels of photos below which what they show is as thin as scratches.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Finder(Protocol):
     threshold: float
     views: tuple[int, ...]
     grows: int
+    floor: float
+    smallest: int
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
         """Return how probable it is that each pixel is damaged, (h, w) float32 in [0, 1].
@@ -63,6 +67,7 @@ class NetworkFinder:
         self.name = network.name
         self.tile, self.overlap, self.threshold = architecture.tile, architecture.overlap, architecture.threshold
         self.views, self.grows = architecture.views, architecture.grows
+        self.floor, self.smallest = architecture.floor, architecture.smallest
         self._architecture, self._network = architecture, network
 
     def damage(self, tile: np.ndarray) -> np.ndarray:

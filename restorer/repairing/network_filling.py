@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from restorer.imaging.colour import top_of
 from restorer.imaging.libraries import np
 from restorer.imaging.resize import to_type
+from restorer.models.inpainters import InpaintingArchitecture
 
 if TYPE_CHECKING:
     from restorer.engine.network import Network
@@ -16,22 +17,21 @@ if TYPE_CHECKING:
 class NetworkPainter:
     """A network of the role "inpainter", as `restorer.repairing.filling.fill` uses it.
 
-    Holes are filled in parts of at most `part` pixels with `margin` pixels around them, so that memory is bounded and
-    nothing is reduced: a large picture that is squeezed into a network's favourite size comes back soft.
+    Holes are filled in parts of as many pixels as the architecture says, with pixels around them, so that memory is
+    bounded and nothing is reduced: a large picture that is squeezed into a network's favourite size comes back soft.
 
     Args:
         network: of that role.
         colours: what the photo's values mean; None = sRGB.
     """
 
-    margin = 128
-    part = 384
-    near = 32
-
     def __init__(self, network: Network, colours: Colours | None = None) -> None:
-        if network.architecture.role != "inpainter":
+        architecture = network.architecture
+        if not isinstance(architecture, InpaintingArchitecture):
             raise TypeError(f"{network.name} fills no holes")
         self.name = network.name
+        self.margin, self.part, self.near = architecture.margin, architecture.part, architecture.near
+        self.grain = architecture.grain
         self._network, self._colours = network, colours
 
     def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,16 +23,20 @@ from restorer.networks.damageunet import DamageUNet, folded
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, backward, follow, placed
 from restorer.training.muon import Muon
-from restorer.training.prints import DATA, PRINT, PrintSet
+from restorer.training.prints import DATA, PRINT, Hard, PrintSet
 from restorer.training.recipe import Recipe
-from restorer.training.wear.prints import Damaged
+from restorer.training.wear.prints import Damaged, Where
 
 WIDE = 11
 """Side in pixels of the squares of which a wide place is made."""
 
 
 class DamageTrainer(Trainer):
-    """Trains `DamageUNet`: cross-entropy, and the overlap of what is found with what is there (Dice)."""
+    """Trains `DamageUNet`: cross-entropy, and the overlap of what is found with what is there (Dice).
+
+    Every `mine_every` steps it looks for damage in the clean photographs themselves; places where it sees some are then
+    shown more often (`print.hard`), as they are and damaged.
+    """
 
     kind = "damage"
     architecture: ClassVar[str] = "damageunet"
@@ -44,6 +49,7 @@ class DamageTrainer(Trainer):
         "wide": 0.05,
         "rim": 0.5,
         "again": 2,
+        "mine_every": 0,
         "steps": 8000,
         "batch": 8,
         "side": 192,
@@ -90,7 +96,19 @@ class DamageTrainer(Trainer):
         optimisers = {"optimiser": self.optimiser, "optimiser_of_rest": self.optimiser_of_rest}
         return {"network": self.network, "average": self.average_network, **optimisers}
 
+    def extra_state(self) -> dict[str, Any]:
+        places = [[float(one.of_faces), *map(float, one.spot), one.weight] for one in self.prints.hard]
+        return {"hard": torch.tensor(places, dtype=torch.float64).reshape(-1, 5)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        places = state["extra"].get("hard", torch.zeros(0, 5)).tolist()
+        self.prints.hard = [Hard(bool(a), (int(b), int(c), int(d)), e) for a, b, c, d, e in places]
+
     def step(self, step: int) -> dict[str, Tensor]:
+        if self.values["mine_every"] and step > 1 and (step - 1) % self.values["mine_every"] == 0:
+            self._ahead.clear()
+            self.prints.mine(self._seen)
         pictures, wanted, asked = (tensor.to(self.place.device) for tensor in self._batch(step))
         for optimiser, rate in ((self.optimiser, "lr"), (self.optimiser_of_rest, "lr_adam")):
             for group in optimiser.param_groups:
@@ -137,6 +155,14 @@ class DamageTrainer(Trainer):
         return write_model(
             out, self.recipe, self.architecture, self.arguments, state, values["license"], values["trained_for"]
         )
+
+    def _seen(self, picture: Picture) -> Where:
+        """Return where the network, as it is, sees damage in a whole picture."""
+        self.average_network.eval()
+        with torch.no_grad(), self.autocast():
+            logits = self.average_network(to_tensor([picture]).to(self.place.device))
+        found: Where = (logits[0, 0] > 0).cpu().numpy()
+        return found
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the batch of a step: each that is made is shown `again` times, every time from another side."""

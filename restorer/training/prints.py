@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from restorer.training.datasets import picture_files
 from restorer.training.degradations import to_grey
 from restorer.training.people import PAPERS, Rules, chosen, read_manifest
 from restorer.training.recipe import Recipe, Values
-from restorer.training.upscaling import PhotoSet
+from restorer.training.upscaling import PhotoSet, Spot
 from restorer.training.wear import decoys, prints
 from restorer.training.wear.blur import Float
 from restorer.training.wear.damage import Mask, read_masks
@@ -21,6 +22,8 @@ from restorer.training.wear.damage import Mask, read_masks
 DATA: Values = {
     "folder": "",
     "faces": "",
+    "more": "",
+    "leave_out": "",
     "face_share": 0.35,
     "face_side": 320,
     "masks": "",
@@ -30,12 +33,13 @@ DATA: Values = {
     "sharpened": 0.6,
     **PAPERS,
 }
-"""`folder` holds photographs, `faces` square faces with a manifest, whose rows PAPERS choose, or nothing; faces are
-brought to `face_side` pixels and squares cut out of them."""
+"""`folder` holds photographs, `more` others, but for names like `leave_out`, `faces` square faces with a manifest, of
+which PAPERS choose, or nothing; faces are brought to `face_side` pixels and squares cut out of them."""
 
 PRINT: Values = {
     "clean": 0.28,
     "decoys": 0.2,
+    "hard": 0.0,
     "kinds": 3,
     "files": 0.08,
     "unit": [0.8, 3.0],
@@ -44,8 +48,28 @@ PRINT: Values = {
     "grain": 10.0,
     "jpeg": [55, 97],
 }
-"""`clean`: how often a print has no damage; `decoys`: how often something is in it that looks like damage; `kinds`: of
-damage, at most; `files`: how often shapes of the masks are laid on; `unit`: what a fine scratch is wide, pixels."""
+"""`clean`: how often a print has no damage; `decoys`: how often something is in it that looks like damage; `hard`:
+how often a square shows a place of `PrintSet.hard`, where there are any; `kinds`: of damage, at most; `files`: how
+often shapes of the masks are laid on; `unit`: what a fine scratch is wide, pixels."""
+
+
+@dataclass(frozen=True)
+class Hard:
+    """A place of a clean photograph at which a finder saw damage.
+
+    Attributes:
+        of_faces: whether the photograph is one of the faces.
+        spot: the photograph's number, row and column.
+        weight: how often it is drawn, beside others.
+    """
+
+    of_faces: bool
+    spot: Spot
+    weight: float
+
+
+CELL, FIRES, MOST = 48, 8, 100
+"""Side in pixels of the cells in which false alarms are counted; the fewest pixels that count, and the most."""
 
 
 class PrintSet:
@@ -63,20 +87,30 @@ class PrintSet:
         varied = {name: data[name] for name in ("tone", "sharpened")}
         low, high = data["reduced"]
         self.side, self._data, self._wear = side, data, wear
-        self._photos = PhotoSet(picture_files(folder), side, data["longest"], reduced=(low, high), **varied)
+        files = picture_files(folder)
+        if data["more"]:
+            files += [file for file in picture_files(recipe.path(data["more"])) if not file.match(data["leave_out"])]
+        self._photos = PhotoSet(files, side, data["longest"], reduced=(low, high), **varied)
         self._faces: PhotoSet | None = None
         if data["faces"]:
             rows = chosen(read_manifest(recipe.path(data["faces"])), Rules.of(data), "training")
-            files = [row.file for row in rows]
-            self._faces = PhotoSet(files, data["face_side"], data["face_side"], reduced=(1.0, 1.25), **varied)
+            faces = [row.file for row in rows]
+            self._faces = PhotoSet(faces, data["face_side"], data["face_side"], reduced=(1.0, 1.25), **varied)
+        self.hard: Sequence[Hard] = ()
         self._masks: Sequence[Mask] = ()
         if data["masks"]:
             self._masks = read_masks(picture_files(recipe.path(data["masks"])))
 
     def clean(self, rng: np.random.Generator) -> Picture:
         """Return a square as a print showed it before anything happened to it."""
-        of_faces = self._faces is not None and rng.random() < self._data["face_share"]
-        drawn = (self._faces if of_faces and self._faces is not None else self._photos).draw(self.side, rng, 0.0)
+        spot = None
+        if self.hard and rng.random() < self._wear["hard"]:
+            weights = np.array([place.weight for place in self.hard])
+            place = self.hard[int(rng.choice(len(self.hard), p=weights / weights.sum()))]
+            of_faces, spot = place.of_faces, place.spot
+        else:
+            of_faces = self._faces is not None and rng.random() < self._data["face_share"]
+        drawn = (self._faces if of_faces and self._faces is not None else self._photos).draw(self.side, rng, 0.0, spot)
         print_ = aged(drawn, rng, self._wear)
         if rng.random() < self._wear["decoys"]:
             print_ = decoys.add(print_, rng, int(rng.integers(1, 3)))
@@ -89,13 +123,39 @@ class PrintSet:
             nothing = np.zeros(print_.shape[:2], bool)
             made = prints.Damaged(print_, nothing, nothing.copy())
         else:
-            kinds = prints.any_kinds(rng, int(rng.integers(1, self._wear["kinds"] + 1)))
-            if self._masks and rng.random() < self._wear["files"]:
-                kinds = ["files", *kinds[1:]]
-            low, high = np.log(self._wear["unit"])
-            unit = float(np.exp(rng.uniform(low, high)))
-            made = prints.damage(print_, rng, kinds, unit=unit, masks=self._masks)
+            made = self.damaged(print_, rng)
         return prints.Damaged(scanned(made.picture, rng, self._wear), made.mask, made.unsure)
+
+    def mine(self, find: Callable[[Picture], np.ndarray], most_faces: int = 400) -> int:
+        """Look for damage in the photographs as they are, take all that is seen for hard places, and return how many.
+
+        Args:
+            find: returns where a picture (h, w, 3) is damaged, (h, w) bool.
+            most_faces: look at so many of the faces, evenly taken.
+        """
+        found = []
+        for of_faces, photos in ((False, self._photos), (True, self._faces)):
+            pictures = photos.photos if photos is not None else []
+            step = -(-len(pictures) // most_faces) if of_faces else 1
+            for number in range(0, len(pictures), max(step, 1)):
+                seen = find(pictures[number]).astype(np.float32)
+                height, width = (-(-length // CELL) * CELL for length in seen.shape)
+                padded = np.pad(seen, ((0, height - seen.shape[0]), (0, width - seen.shape[1])))
+                sums = padded.reshape(height // CELL, CELL, width // CELL, CELL).sum((1, 3))
+                for row, column in np.argwhere(sums >= FIRES).tolist():
+                    spot = number, row * CELL + CELL // 2, column * CELL + CELL // 2
+                    found.append(Hard(of_faces, spot, float(min(sums[row, column], MOST))))
+        self.hard = found
+        return len(found)
+
+    def damaged(self, print_: Picture, rng: np.random.Generator) -> prints.Damaged:
+        """Return a square with one to `kinds` kinds of damage on it."""
+        kinds = prints.any_kinds(rng, int(rng.integers(1, self._wear["kinds"] + 1)))
+        if self._masks and rng.random() < self._wear["files"]:
+            kinds = ["files", *kinds[1:]]
+        low, high = np.log(self._wear["unit"])
+        unit = float(np.exp(rng.uniform(low, high)))
+        return prints.damage(print_, rng, kinds, unit=unit, masks=self._masks)
 
 
 def aged(picture: Picture, rng: np.random.Generator, wear: Values) -> Picture:

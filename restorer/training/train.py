@@ -15,6 +15,7 @@ from restorer.training.damage_finding import DamageTrainer
 from restorer.training.dcgan import DCGANTrainer
 from restorer.training.detecting import DetectorTrainer
 from restorer.training.faceunet import FaceUNetTrainer
+from restorer.training.inpainting import InpaintingTrainer
 from restorer.training.loop import Place, Report, Trainer, run
 from restorer.training.prior import PriorTrainer
 from restorer.training.recipe import Recipe, load_recipe
@@ -34,6 +35,7 @@ TRAINERS: dict[str, type[Trainer]] = {
         UpscalerTrainer,
         FaceUNetTrainer,
         DamageTrainer,
+        InpaintingTrainer,
     )
 }
 

@@ -45,6 +45,10 @@ LOSSES: Values = {"l1": 1.0, "l2": 0.0, "texture": 0.0}
 """Weights of the mean absolute difference, of the mean squared one, and of `texture_loss`."""
 
 
+Spot = tuple[int, int, int]
+"""A photograph's number, a row and a column."""
+
+
 class PhotoSet:
     """Photographs in memory, of which random squares are drawn.
 
@@ -80,10 +84,17 @@ class PhotoSet:
         with ThreadPoolExecutor(2) as pool:
             self.photos = list(pool.map(lambda path: _sized(read(path), side, longest), files))
 
-    def draw(self, side: int, rng: np.random.Generator, grey: float) -> Picture:
-        """Return a random square, mirrored, turned, sharpened and toned at random, now and then grey."""
+    def draw(self, side: int, rng: np.random.Generator, grey: float, spot: Spot | None = None) -> Picture:
+        """Return a random square, mirrored, turned, sharpened and toned at random, now and then grey.
+
+        Args:
+            side: of the square, pixels.
+            rng: decides everything that is random.
+            grey: how often it is made grey.
+            spot: the square holds this place of a photograph; None = any.
+        """
         count = 1 if self.as_they_come and rng.random() < self.as_they_come else self.best_of
-        square = max((self._square(side, rng) for _ in range(count)), key=_detail)
+        square = max((self._square(side, rng, spot) for _ in range(1 if spot else count)), key=_detail)
         if self.sharpened:
             share = float(rng.uniform(0, self.sharpened))
             blurred = cv2.GaussianBlur(square, (0, 0), 1)
@@ -99,11 +110,17 @@ class PhotoSet:
             square = to_bytes(to_grey(square.astype(np.float32)))
         return square
 
-    def _square(self, side: int, rng: np.random.Generator) -> Picture:
-        photo = self.photos[int(rng.integers(len(self.photos)))]
+    def _square(self, side: int, rng: np.random.Generator, spot: Spot | None) -> Picture:
+        photo = self.photos[spot[0] if spot else int(rng.integers(len(self.photos)))]
         low, high = np.log(self.reduced)
         seen = min(round(side * float(np.exp(rng.uniform(low, high)))), *photo.shape[:2])
-        top, left = (int(rng.integers(length - seen + 1)) for length in photo.shape[:2])
+        if spot is None:
+            top, left = (int(rng.integers(length - seen + 1)) for length in photo.shape[:2])
+        else:  # anywhere but at the square's own border
+            top, left = (
+                int(np.clip(at - rng.uniform(0.15, 0.85) * seen, 0, length - seen))
+                for at, length in zip(spot[1:], photo.shape[:2], strict=True)
+            )
         square = photo[top : top + seen, left : left + seen]
         if seen != side:
             square = np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

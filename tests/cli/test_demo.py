@@ -17,6 +17,7 @@ def test_the_demo_finds_and_restores_the_face(restore: Restore, tmp_path: Path) 
     record = json.loads(done.stdout)
     assert record["status"] == "ok"
     assert (record["model"], record["detector"], record["background"]) == ("tiny", "tiny-detector", "tiny-upscaler")
+    assert record["repair"]["done"] is True
     (face,) = [face for face in record["faces"] if face["restored"]]
     x0, y0, x1, y1 = face["box"]
     assert 100 < (x0 + x1) / 2 < 180  # hers is the only face, left of the middle at the top
@@ -63,3 +64,14 @@ def test_ageing_is_seeded_and_shows() -> None:
     assert aged.min() > small.min() + 5  # faded
     saturation = [np.ptp(picture.astype(np.float64), axis=2).mean() for picture in (aged, small)]
     assert saturation[0] < 0.8 * saturation[1]
+
+
+def test_a_print_that_was_carried_about_is_scratched_and_folded_by_its_seed() -> None:
+    aged = demo.age(demo.photograph())
+    worn = demo.wear(aged)
+    assert np.array_equal(worn, demo.wear(aged))
+    assert not np.array_equal(worn, demo.wear(aged, seed=1))
+    lighter = (worn.astype(int) - aged).min(axis=2) > 40
+    assert 0.005 < lighter.mean() < 0.05
+    assert lighter.any(axis=0).mean() > 0.5  # the fold goes across
+    assert lighter.any(axis=1).mean() > 0.5  # the scratches go down

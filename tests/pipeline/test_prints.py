@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +13,7 @@ from PIL import Image
 from restorer import Restorer
 from restorer.bench.tone import faded
 from restorer.errors import UsageError
-from restorer.evaluation.ageing import photograph
+from restorer.evaluation.ageing import age, photograph, wear
 from restorer.imaging.fading import Levels, apply
 from restorer.imaging.resize import resize
 from restorer.photo import read_photo
@@ -127,3 +128,46 @@ def test_filled_places_count_as_invented_and_another_mask_is_another_result(phot
     assert notes[0] != notes[1]
     with pytest.raises(UsageError, match="mask"):
         Restorer("none", damage=str(tmp_path / "none.png")).note("0" * 64)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_auto_mends_a_scratched_print_and_leaves_a_clean_one_alone(deep: bool) -> None:
+    clean = age(photograph())
+    worn = wear(clean)
+    top = 257 if deep else 1
+    given = worn.astype(np.uint16) * 257 if deep else worn
+    result = Restorer("none", background="lanczos", scale=1, repair="auto", save_mask=True).restore(given)
+    told = result.record.repair
+    assert told is not None
+    assert (told["finder"], told["filler"], told["done"], told["floor"]) == ("tiny-damage", "opencv", True, 0.0035)
+    assert told["damaged"] > told["floor"]
+    assert result.damage is not None
+    assert result.image.dtype == given.dtype
+    assert np.array_equal(result.image[result.damage == 0], given[result.damage == 0])
+    scratched = (worn.astype(int) - clean).min(axis=2) > 40
+    assert (result.damage[scratched] > 0).mean() > 0.5
+    before, after = (np.abs(one / top - clean.astype(float))[scratched].mean() for one in (given, result.image))
+    assert after < 0.6 * before
+    alone = Restorer("none", background="lanczos", scale=1, repair="auto").restore(clean)
+    assert alone.record.repair is not None
+    assert alone.record.repair["damaged"] < alone.record.repair["floor"]
+    assert alone.record.repair["done"] is False
+    assert np.array_equal(alone.image, clean)
+
+
+def test_below_the_floor_a_finder_is_believed_if_it_was_named() -> None:
+    worn = age(photograph())
+    cv2.line(worn, (200, 20), (214, 90), (250, 246, 240), 1, cv2.LINE_AA)
+    for repair, done in (("auto", False), ("tiny-damage", True)):
+        told = Restorer("none", background="lanczos", scale=1, repair=repair).restore(worn).record.repair
+        assert told is not None
+        assert (told["finder"], told["done"], "floor" in told) == ("tiny-damage", done, not done)
+        assert 0 < told["damaged"] < 0.0035
+
+
+def test_auto_fills_nothing_in_a_photo_of_a_few_pixels() -> None:
+    worn = np.ascontiguousarray(wear(age(photograph()))[:249])
+    told = Restorer("none", background="lanczos", scale=1, repair="auto").restore(worn).record.repair
+    assert told is not None
+    assert (told["done"], told["smallest"]) == (False, 250)
+    assert told["damaged"] > told["floor"]

@@ -46,6 +46,8 @@ class Bright:
     name, tile, overlap, threshold = "bright", 100, 20, 0.5
     views: tuple[int, ...] = ()
     grows = 0
+    floor = 0.0
+    smallest = 0
 
     def __init__(self) -> None:
         self.sizes: list[tuple[int, int]] = []

@@ -203,6 +203,47 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(photos: Path, tmp
     assert [row["entropy"] for row in whole] == [row["entropy"] for row in parts]
 
 
+def test_places_that_were_taken_for_damage_are_shown_more_often_and_a_run_that_goes_on_knows_them(
+    photos: Path, tmp_path: Path
+) -> None:
+    text = RECIPE.replace("[print]", "[print]\nhard = 1.0").replace("lr = 0.02", "lr = 0.02\nmine_every = 2")
+    made = trainer(text, photos)
+
+    def find(picture: Picture) -> np.ndarray:
+        """Take the lower right corner of the second photograph, in which it has 9 pixels, for damage."""
+        found = np.zeros(picture.shape[:2], bool)
+        if np.array_equal(picture, made.prints._photos.photos[1]):
+            found[90:93, 140:143] = True
+        return found
+
+    assert made.prints.mine(find) == 1
+    place = made.prints.hard[0]
+    assert (place.of_faces, place.spot[0], place.weight) == (False, 1, 9.0)
+    assert abs(place.spot[1] - 91) <= 48
+    assert abs(place.spot[2] - 141) <= 48
+    for seed in range(20):  # each square lies there, and none is the whole photograph
+        made.prints._photos.photos[1][:, 75:] = 255
+        assert made.prints._photos.draw(64, np.random.default_rng(seed), 0.0, place.spot).mean() > 128
+    state = {"extra": made.extra_state(), "parts": {name: part.state_dict() for name, part in made.parts().items()}}
+    other = trainer(text, photos)
+    other.restore(state)
+    assert list(other.prints.hard) == made.prints.hard
+    other.restore({**state, "extra": {}})  # of a run from before there were any
+    assert list(other.prints.hard) == []
+    short = text.replace("steps = 60", "steps = 6")
+    run(trainer(short, photos), tmp_path / "whole")
+    run(trainer(short, photos), tmp_path / "parts", until=4)
+    run(trainer(short, photos), tmp_path / "parts")
+    assert [row["entropy"] for row in rows(tmp_path / "whole")] == [row["entropy"] for row in rows(tmp_path / "parts")]
+
+
+def test_more_photographs_are_taken_but_for_those_that_are_left_out(photos: Path, tmp_path: Path) -> None:
+    for name in ("kodak_1.png", "other.png"):
+        Image.fromarray(picture(100, 100, 7)).save(tmp_path / name)
+    text = RECIPE + f'[data]\nmore = "{tmp_path.as_posix()}"\nleave_out = "kodak_*"\n'
+    assert len(trainer(text, photos).prints._photos.photos) == 4
+
+
 def test_squares_that_the_network_cannot_take_are_refused(photos: Path) -> None:
     with pytest.raises(UsageError, match="50 px do not fit"):
         trainer(RECIPE.replace("side = 64", "side = 50"), photos)

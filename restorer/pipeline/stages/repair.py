@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from restorer.imaging.libraries import np
+from restorer.pipeline import printed
 from restorer.pipeline.canvas import Canvas, Work
 from restorer.pipeline.choice import NONE
 from restorer.pipeline.events import Step
@@ -38,7 +39,7 @@ class RepairStage(Stage):
 
         with work.record.timed("repair"):
             pixels, mask, told = self.look(canvas.pixels, work)
-            if mask.any() and (work.options.repair != NONE or work.options.damage is not None):
+            if self._fills(told, work) and mask.any():
                 painter = work.components.painter(work.colours)
                 pixels = fill(pixels, mask, painter)
                 told["filler"] = "opencv" if painter is None else painter.name
@@ -46,6 +47,21 @@ class RepairStage(Stage):
             told["done"] = pixels is not canvas.pixels
             work.damage, work.record.repair = mask, told
         return Canvas(pixels, canvas.alpha, canvas.changed, canvas.layers)
+
+    def _fills(self, told: dict[str, Any], work: Work) -> bool:
+        """Whether what was found is filled; below what limits `auto` does not, the record says.
+
+        A finder that was named, and a mask, are believed.
+        """
+        if work.options.damage is not None:
+            return True
+        if work.options.repair == NONE:
+            return False
+        finder = work.components.finder()
+        if finder is None or printed.FINDER in printed.repairers(work.options):
+            return True
+        told |= {"floor": finder.floor, "smallest": finder.smallest}
+        return bool(told["damaged"] >= finder.floor and min(work.photo.size) >= finder.smallest)
 
     def look(self, pixels: np.ndarray, work: Work) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """Return the picture without its screen, where it is damaged, and what the record says of both."""
