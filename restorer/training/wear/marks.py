@@ -102,6 +102,25 @@ def scratches(rng: np.random.Generator, shape: Shape, unit: float) -> Float:
     return sheet.cover()
 
 
+def streaks(rng: np.random.Generator, shape: Shape, unit: float) -> Float:
+    """Scratches of a film's transport: exactly along rows or columns, mostly from side to side, half of them crisp."""
+    cover = np.zeros(shape, np.float32)
+    upright = rng.random() < 0.7
+    lines = cover.T if upright else cover  # each row is then one that a streak may follow
+    for _ in range(int(rng.integers(1, 5))):
+        along, across = lines.shape[1], lines.shape[0]
+        begin, end = (0, along) if rng.random() < 0.6 else sorted(int(at) for at in rng.uniform(0, along, 2))
+        broad, place = unit * float(np.exp(rng.uniform(math.log(0.7), math.log(2.2)))), rng.uniform(0, across)
+        if rng.random() < 0.5:
+            first = int(place)
+            lines[first : first + max(1, round(broad)), begin:end] = rng.uniform(0.6, 1)
+            continue
+        away = np.abs(np.arange(across) + 0.5 - place)
+        profile = np.clip(broad / 2 + 0.5 - away, 0, min(1.0, broad)) * rng.uniform(0.6, 1)
+        lines[:, begin:end] = np.maximum(lines[:, begin:end], profile[:, None].astype(np.float32))
+    return cover
+
+
 def gouges(rng: np.random.Generator, shape: Shape, unit: float) -> Float:
     """Wide scratches: the layer of the picture is scraped off, with ragged sides."""
     height, width = shape

@@ -54,6 +54,10 @@ def _scratches(picture: Float, rng: np.random.Generator, unit: float) -> _Laid:
     return _Laid(_covered(picture, marks.scratches(rng, _shape(picture), unit), _thin_colour(rng), rng))
 
 
+def _streaks(picture: Float, rng: np.random.Generator, unit: float) -> _Laid:
+    return _Laid(_covered(picture, marks.streaks(rng, _shape(picture), unit), _thin_colour(rng), rng))
+
+
 def _gouges(picture: Float, rng: np.random.Generator, unit: float) -> _Laid:
     return _Laid(_paper(picture, marks.gouges(rng, _shape(picture), unit), rng, unit))
 
@@ -185,6 +189,7 @@ KINDS: dict[str, Callable[[Float, np.random.Generator, float], _Laid]] = {
     "stains": _stains,
     "mould": _mould,
     "tape": _tape,
+    "streaks": _streaks,
 }
 """What lays each kind of damage on a picture; `unit` is what a fine scratch is wide, in pixels."""
 
@@ -194,6 +199,7 @@ OFTEN = {
     "folds": 4.0,
     "cracks": 3.0,
     "hairs": 2.0,
+    "streaks": 1.5,
     "missing": 0.7,
     "stains": 0.7,
     "mould": 0.7,
