@@ -213,10 +213,11 @@ def test_a_network_fills_a_deep_picture_in_parts_and_in_its_own_colours() -> Non
     mask[30:670, 60:860] = 1
     worn = np.where(mask[..., None] > 0, 65535, ground).astype(np.uint16)
     colours = colours_of(adobe_rgb_profile())
-    filled = fill(worn, mask, NetworkPainter(network, colours))  # type: ignore[arg-type]
+    painter = NetworkPainter(network, colours)  # type: ignore[arg-type]
+    filled = fill(worn, mask, painter)
     assert np.array_equal(filled[mask == 0], ground[mask == 0])
     assert np.abs(filled.astype(int) - ground).max() <= 20
-    most = NetworkPainter.part + 2 * NetworkPainter.margin
+    most = painter.part + 2 * painter.margin
     assert len(network.sizes) > 1
     assert max(max(size) for size in network.sizes) <= most
     network.architecture = REGISTRY["scratch-unet"]
