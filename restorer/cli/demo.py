@@ -72,7 +72,7 @@ def demo(
     for what, path, more in (("before", before, ""), ("after", after, found), ("both", both, "")):
         messages.print(linked(path, messages, before=f"  {what:<12}").append(more))
     command = own_command()
-    say("Scratches and the fold were found and filled (--repair auto), then face and photo cleaned and enlarged.")
+    say("For blur, grain, JPEG, small faces, scratches and folds.")
     say(f"Now one of yours:  {command} photo.jpg        (better models are fetched where there is a network)")
     say(f"Or all of them:    {command} album/ -o restored/ --report")
 

@@ -85,7 +85,7 @@ def smooth(pictures: torch.Tensor, holes: torch.Tensor) -> tuple[torch.Tensor, t
         surer = (weights[-1] * 4).clamp(max=1) / weights[-1].clamp(min=1e-6)
         sums[-1], weights[-1] = sums[-1] * surer, weights[-1] * surer
     filled = sums[-1] / weights[-1].clamp(min=1e-6)
-    depth = torch.ones_like(weights[-1])
+    depth = torch.ones_like(weights[-1]) if len(sums) > 1 else holes.clone()
     for total, weight in zip(reversed(sums[:-1]), reversed(weights[:-1]), strict=True):
         size = total.shape[-2:]
         coarse = F.interpolate(filled, size, mode="bilinear", align_corners=False)

@@ -28,7 +28,6 @@ KNOWN = [
     "gpen-256", "gpen-512", "gpen-1024", "gpen-2048", "gpen-colorization", "gpen-inpainting", "restoreformer",
     "retinaface-r50", "retinaface-mobilenet0.25", "parsenet", "bisenet", "mobilefacenet", "realesrgan-x2",
     "realesrgan-x4", "realesr-general", "realesr-general-wdn", "tiny", "tiny-prior", "tiny-detector", "tiny-upscaler",
-    "tiny-damage",
 ]  # fmt: skip
 """The weights of the kept list."""
 
