@@ -99,7 +99,19 @@ def moved_away(record: Record) -> list[int]:
 
 DONE_EARLIER = (
     *("model", "detector", "clean", "background", "mask", "mask_name", "components", "scale"),
-    *("input_size", "output_size", "device", "precision", "faces", "repair", "tone", "colorize", "change"),
+    *(
+        "input_size",
+        "output_size",
+        "device",
+        "engine",
+        "networks",
+        "precision",
+        "faces",
+        "repair",
+        "tone",
+        "colorize",
+        "change",
+    ),
 )
 """Fields that the record of a photo which was found to be done has from the run that did it."""
 
@@ -127,6 +139,10 @@ class Record:
         input_size: (width, height) of the upright photo.
         output_size: (width, height) of the result.
         device: where networks ran, as torch names it.
+        engine: what ran the face restorer's network, or where none ran, would have.
+        networks: of each network that took part, by its table, what ran it and how: its "engine" and "precision", for
+            torch the "device" and how "convolutions" are computed, for others the "version", the "unit", how far it
+            lay from torch when the two were compared; and where torch took the place of another, the "reason".
         precision: "fp32", "bf16" or "fp16".
         seconds: by stage.
         faces: every face that was found.
@@ -176,6 +192,8 @@ class Record:
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
     device: str | None = None
+    engine: str | None = None
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     precision: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     faces: list[FaceRecord] = field(default_factory=list)
@@ -287,6 +305,8 @@ class Record:
             "input_size": list(self.input_size) if self.input_size else None,
             "output_size": list(self.output_size) if self.output_size else None,
             "device": self.device,
+            "engine": self.engine,
+            "networks": self.networks,
             "precision": self.precision,
             "change": None if self.change is None else round(self.change, 2),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},

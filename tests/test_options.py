@@ -45,7 +45,8 @@ OTHER: dict[str, Any] = {
     "repair": "auto", "damage": "mask.png", "save_mask": True, "tone": "auto",
     "colorize": "auto", "color_strength": 0.5,
     "detector": "tiny-detector", "background": "lanczos", "clean": "1x-DeJPG-realplksr-otf",
-    "device": "cpu", "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
+    "device": "cpu", "engine": "onnxruntime",
+    "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
     "fallback": False,
 }  # fmt: skip
@@ -225,7 +226,7 @@ def test_an_option_may_take_several_values() -> None:
 # ------------------------------------------------------------------------------------------------ what it is made of
 
 DECIDES_NOTHING = {"device", "batch_size", "tile", "offline", "fallback"}
-BY_WEIGHTS = {"model", "prior", "detector", "background", "clean", "reference"}
+BY_WEIGHTS = {"model", "prior", "detector", "background", "clean", "reference", "engine"}
 ELSEWHERE = {
     "damage", "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit",
     "license", "reference",

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from restorer.bench.tools.at_work import DIRECT, ENGINES
 from restorer.bench.tools.running import Weights, bars, keep, weight_file
+from restorer.models.exporter.difference import apart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,25 +89,6 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float,
     """Return our time over theirs, round by round: the median, and its 95 % interval."""
     each = [a / b for a, b in zip(ours, theirs, strict=True)]
     return (median(each), *interval(each))
-
-
-def apart(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return the largest and the root mean square difference of outputs, in deviations of the wanted ones.
-
-    Raises:
-        SystemExit: they are not of the same number and shapes.
-    """
-    import numpy as np
-
-    shapes = [each.shape for each in found], [each.shape for each in wanted]
-    if shapes[0] != shapes[1]:
-        raise SystemExit(f"An engine made outputs of {shapes[0]}, where torch made {shapes[1]}.")
-    largest, square = 0.0, 0.0
-    for made, own in zip(found, wanted, strict=True):
-        difference = (made.astype(np.float64) - own) / max(float(own.std()), 1e-12)
-        largest = max(largest, float(np.abs(difference).max()))
-        square = max(square, float(np.mean(difference**2)))
-    return largest, math.sqrt(square)
 
 
 class Worker:
@@ -247,7 +229,11 @@ def measure(
             for worker in workers:
                 worker.run()
                 found = worker.outputs(Path(temporary) / "found.npz")
-                worker.row.difference, worker.row.rms = apart(found, files.wanted)
+                shapes = [each.shape for each in found], [each.shape for each in files.wanted]
+                if shapes[0] != shapes[1]:
+                    raise SystemExit(f"An engine made outputs of {shapes[0]}, where torch made {shapes[1]}.")
+                difference = apart(found, files.wanted)
+                worker.row.difference, worker.row.rms = difference.largest, difference.rms
         for count in busy:
             here = [Row(**{**asdict(worker.row), "busy": count, "seconds": []}) for worker in workers]
             with company(count):

@@ -11,7 +11,9 @@ import typer
 from rich.markup import escape
 
 from restorer.cli.console import results
+from restorer.cli.declared import shared
 from restorer.cli.settings import Command
+from restorer.options import Options
 
 if TYPE_CHECKING:
     from restorer.cli.diagnosis.base import Check
@@ -30,14 +32,20 @@ MARKS = {
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no network.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also run a model's networks in each engine, and say which is quickest.")
+    ] = False,
+    model: Annotated[
+        str, shared("model", "Whose networks --measure runs: auto, or the name of a model.")
+    ] = Options.model,
 ) -> None:
     """Check this machine: versions, devices, folders, weights, network.
 
     Packages are imported, devices compute, folders are written to, files are verified, the Hub is asked. Exit code 1
-    when something is broken; each such line says what to do.
+    when something is broken; each such line says what to do. --measure adds a minute or so.
     """
     checks: list[Check] = []
-    for check in _checks(offline):
+    for check in _checks(offline, model if measure else None):
         if not as_json:
             _show(check, first=not checks or checks[-1].group != check.group)
         checks.append(check)
@@ -51,8 +59,8 @@ def doctor(
     raise typer.Exit(1 if broken else 0)
 
 
-def _checks(offline: bool) -> Iterator[Check]:
-    """Yield all checks, that of the settings files last."""
+def _checks(offline: bool, measured: str | None) -> Iterator[Check]:
+    """Yield all checks, that of the settings files last, and behind it the engines with the networks of a model."""
     from restorer.cli import restore_toml as config
     from restorer.cli import settings
     from restorer.cli.diagnosis import examine
@@ -68,6 +76,10 @@ def _checks(offline: bool) -> Iterator[Check]:
     else:
         detail = f"{', '.join(files)}: {', '.join(found) or 'empty'}" if files else "no restore.toml, here or of yours"
         yield Check("Settings", "restore.toml", "ok", detail, facts={"files": files})
+    if measured is not None:
+        from restorer.cli.diagnosis.engines import Engines
+
+        yield from Engines(measured, offline).look()
 
 
 def _show(check: Check, *, first: bool) -> None:

@@ -55,6 +55,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the table.")] = False,
     device: Annotated[str, shared("device")] = Options.device,
+    engine: Annotated[str, shared("engine")] = Options.engine,
     precision: Annotated[str, shared("precision")] = Options.precision,
     offline: Annotated[bool, typer.Option("--offline", help="Do not reach the network.")] = False,
 ) -> None:
@@ -82,6 +83,7 @@ def evaluate(
         steps=steps,
         detector=detector,
         device=device,
+        engine=engine,
         precision=precision,
         offline=offline,
         aligned=True,

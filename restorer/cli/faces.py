@@ -46,6 +46,7 @@ def faces(
     face: Annotated[list[str] | None, shared("face")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of that name.")] = False,
     device: Annotated[str, shared("device")] = Options.device,
+    engine: Annotated[str, shared("engine")] = Options.engine,
     precision: Annotated[str, shared("precision")] = Options.precision,
     offline: Annotated[bool, shared("offline")] = Options.offline,
 ) -> None:
@@ -72,6 +73,7 @@ def faces(
         min_score=min_score,
         min_face=min_face,
         device=device,
+        engine=engine,
         precision=precision,
         offline=offline,
     )
@@ -196,7 +198,7 @@ def _explain(
     chosen = [number for number, reason in enumerate(reasons, 1) if reason is None][:2] or [1]
     # What decides which faces are found decides their numbers too.
     typed = ["restore", str(photo), "--faces", ",".join(map(str, chosen))]
-    for name in ("detector", "min_score", "min_face", "precision"):
+    for name in ("detector", "min_score", "min_face", "engine", "precision"):
         option, value = declared(Options)[name], getattr(options, name)
         if value != option.default:
             typed += [f"--{option.long}", f"{value:g}" if option.kind is float else value]

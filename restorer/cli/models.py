@@ -230,7 +230,9 @@ def _verified(table: Table, file: Path) -> str:
 
 @app.command(cls=Command)
 def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete what this tool downloaded or imported. Files of yours and of other tools stay."""
+    """Delete what this tool downloaded or imported, and made for other engines. Your files and other tools' stay."""
+    from restorer.engine import kept
+
     for table in [weights.resolve(name) for name in names]:
         found = fetching.located(table)
         imported = user.has_imported(table.name)
@@ -242,11 +244,14 @@ def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="
         for source, file in found:
             if (source, file) not in mine:
                 say(f"{file} stays: this tool did not download it.")
-        if not mine and not imported:
+        exported = kept.of_table(table.name)
+        if not mine and not imported and not exported:
             say(f"There is nothing of {table.name} to delete.")
             continue
         for _source, file in mine:
             say(f"{file} ({megabytes(file.stat().st_size)})")
+        for folder, size in exported:
+            say(f"{folder} ({megabytes(size)})")
         if not yes:
             if not sys.stdin.isatty():
                 raise UsageError("Nothing was deleted: there is nobody to ask.", "Add --yes.")
@@ -259,6 +264,7 @@ def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="
                 ledger.remove(source, file)
         if imported:
             user.remove_table(table.name)
+        kept.drop(table.name)
         say(f"Deleted {table.name}.")
 
 

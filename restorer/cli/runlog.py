@@ -114,7 +114,7 @@ class RunLog:
             f"{part} {each.get('name')}" + (f" (sha256 {each['sha256']}...)" if each.get("sha256") else "")
             for part, each in record.components.items()
         ]
-        used = (*parts, f"device {record.device}", f"precision {record.precision}")
+        used = (*parts, f"device {record.device}", f"engine {record.engine}", f"precision {record.precision}")
         if used != self._with:
             self._with = used
             self.say(f"with: {', '.join(used)}")

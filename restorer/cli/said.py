@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from restorer.batch.outlook import LARGER, SIZES, Outlook
 from restorer.cli.console import shown
 from restorer.cli.request import PhotosRequest
+from restorer.engine.choice import TORCH
 from restorer.formatting import command_line, duration, ranges, time_range
 from restorer.photo import PICTURE_SUFFIXES
 from restorer.record import NEEDS_NOTHING, NOTHING_TO_DO, moved_away, nearness
@@ -67,7 +68,8 @@ def details(record: Record) -> str:
 def closer_lines(record: Record) -> list[str]:
     """Return what is said of a photo with -v: the time of each stage, and each face."""
     stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
-    lines = [f"  {stages}; {record.device}, {record.precision}"]
+    engine = "" if record.engine in (None, TORCH) else f", {record.engine}"
+    lines = [f"  {stages}; {record.device}, {record.precision}{engine}"]
     for number, face in enumerate(record.faces, 1):
         alike = f", likeness {face.likeness:.2f}" if face.likeness is not None else ""
         alike += f", fidelity {face.fidelity['chosen']:g}" if face.fidelity is not None else ""

@@ -40,6 +40,7 @@ def serve(
         Options.background
     ),
     device: Annotated[str, shared("device")] = Options.device,
+    engine: Annotated[str, shared("engine")] = Options.engine,
     precision: Annotated[str, shared("precision")] = Options.precision,
     license: Annotated[str, shared("license")] = Options.license,
     fallback: Annotated[bool, shared("fallback")] = Options.fallback,
@@ -60,6 +61,7 @@ def serve(
         detector=detector,
         background=background,
         device=device,
+        engine=engine,
         precision=precision,
         license=license,
         fallback=fallback,

@@ -64,6 +64,7 @@ def attempt(
     detector: Annotated[str, shared("detector")] = Options.detector,
     min_score: Annotated[float, shared("min_score")] = Options.min_score,
     device: Annotated[str, shared("device")] = Options.device,
+    engine: Annotated[str, shared("engine")] = Options.engine,
     precision: Annotated[str, shared("precision")] = Options.precision,
     offline: Annotated[bool, typer.Option("--offline", help="As always here: nothing is downloaded.")] = True,
     show: Annotated[bool, typer.Option("--open", help="Show the sheet.")] = False,
@@ -89,7 +90,7 @@ def attempt(
     which = faces or ("all" if boxes else "largest")
     options = Options(
         faces=which, scale=scale, background=background, detector=detector, min_score=min_score, min_face=min_face,
-        device=device, precision=precision, offline=offline,
+        device=device, engine=engine, precision=precision, offline=offline,
     )  # fmt: skip
     chosen, left_out = _models(models)
     several = trial.ways(chosen, _numbers(strengths, "--strengths"), _numbers(fidelities, "--fidelities"))

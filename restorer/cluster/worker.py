@@ -23,6 +23,7 @@ from restorer.cluster.ledger import LIMIT, Book, Outcome
 from restorer.cluster.staging import Staging
 from restorer.cluster.stores import is_store
 from restorer.engine.device import configure_threads
+from restorer.engine.hardware import Hardware, hardware_aside, settle
 from restorer.errors import ProcessKilledError, RestorerError, UsageError, command_words
 from restorer.options import Options
 from restorer.pipeline.restorer import Restorer
@@ -50,6 +51,7 @@ class Wish:
         threads: that a worker computes with; None = as many as the cores that it was given.
         weights: the weights.toml more that the driver has, with its text, for machines that do not see the file.
         environment: variables that are to be set.
+        hardware: that engines and arithmetic are chosen for, the driver's; None = each machine's own.
         in_command: whether errors name options as they are typed.
         version: of the driver.
     """
@@ -62,6 +64,7 @@ class Wish:
     weights: tuple[str, str] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     in_command: bool = True
+    hardware: Hardware | None = None
     version: str = __version__
 
     @classmethod
@@ -72,7 +75,7 @@ class Wish:
         if named:
             path = Path(named).expanduser().absolute()
             weights = str(path), path.read_text(encoding="utf-8") if path.is_file() else ""
-        return cls(options, rules, environment=told, weights=weights, **more)
+        return cls(options, rules, environment=told, weights=weights, hardware=hardware_aside(), **more)
 
     def apply(self) -> None:
         """Make this process what the driver's is.
@@ -97,6 +100,7 @@ class Wish:
                     "Photos and results must lie on a disk that all machines of the cluster have at the same place, "
                     "or in an object store.",
                 ) from error
+        settle(self.hardware)
         configure_threads(self.threads)
 
 

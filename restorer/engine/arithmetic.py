@@ -7,7 +7,9 @@ run. `python -m restorer.bench engines --direct` measures what the rules below s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from restorer.engine.hardware import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +41,7 @@ kind they stand where pixels are many, and save the most time for their bytes.""
 
 def capability() -> str:
     """Return the instructions that torch computes matrix products with: "AVX2", "AVX512", or "DEFAULT" for others."""
-    import torch
-
-    known = str(torch.backends.cpu.get_cpu_capability())
-    return known if torch.backends.mkl.is_available() else "DEFAULT"  # type: ignore[no-untyped-call]
+    return hardware().instructions
 
 
 def quicken(network: nn.Module, instructions: str) -> int:
@@ -71,6 +70,21 @@ def quicken(network: nn.Module, instructions: str) -> int:
             setattr(owner, name, WinogradConv2d(part, quick))
         count += 1
     return count
+
+
+def described(network: nn.Module) -> dict[str, Any]:
+    """Return, for a record, how many layers of a network are computed by fewer multiplications, and what they keep.
+
+    The bytes are those of the transformed weights, which are made when a layer is first used.
+    """
+    from restorer.networks.winograd import Winograd
+
+    quick = [
+        each for each in (getattr(part, "quick", None) for part in network.modules()) if isinstance(each, Winograd)
+    ]
+    if not quick:
+        return {"convolutions": "direct"}
+    return {"convolutions": "winograd", "layers": len(quick), "bytes": sum(each.bytes for each in quick)}
 
 
 def _suitable(network: nn.Module, rule: Rule) -> Iterator[tuple[nn.Module, str, nn.Conv2d | StyledConv]]:

@@ -116,6 +116,15 @@ def apply_threads() -> None:
             torch.set_num_threads(_threads[0])
 
 
+def threads() -> int:
+    """Return how many threads a network shall compute with: what was asked for, else as many as torch takes."""
+    if _threads:
+        return _threads[0]
+    import torch
+
+    return torch.get_num_threads()
+
+
 def start_after_fork(used: Device | None) -> None:
     """Make computing safe in a process that was forked from one which may have computed already.
 

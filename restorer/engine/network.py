@@ -26,6 +26,7 @@ class Network(Protocol):
         precision: in which it computes: the device's where its architecture bears that, else "fp32".
         notes: what it had to do otherwise since it was loaded, for example that memory did not suffice, and how many
             times; the record of a photo holds what was said during its own way.
+        facts: which engine runs it where, and how, for the record.
     """
 
     @property
@@ -42,6 +43,8 @@ class Network(Protocol):
     def precision(self) -> Precision: ...
     @property
     def notes(self) -> Mapping[str, int]: ...
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
 
     def __call__(
         self, *tensors: torch.Tensor, precision: Precision | None = None, shrinks: bool = False, **controls: Any
@@ -69,7 +72,10 @@ class Network(Protocol):
 
 
 class Engine(Protocol):
-    """A way of running networks; a module of `restorer.engine` names its own as `ENGINE`."""
+    """A way of running networks; a module of `restorer.engine` names its own as `ENGINE`.
+
+    One that computes in several places has a method `on` too, which returns it for one of them.
+    """
 
     name: str
 

@@ -7,6 +7,7 @@ import json
 import os
 import pkgutil
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -29,6 +30,30 @@ def engines() -> dict[str, Engine]:
             engine: Engine = importlib.import_module(f"{package.__name__}.{module.name}").ENGINE
             found[engine.name] = engine
     return found
+
+
+def engine_named(text: str) -> Engine:
+    """Return an engine by its name, with or without the unit that it shall compute on.
+
+    Raises:
+        UsageError: there is no such engine, or it has no units.
+    """
+    name, _, unit = text.partition(":")
+    found = engines().get(name)
+    if found is None:
+        raise UsageError(f"There is no engine {name!r}.", f"Use one of: {', '.join(engines())}.")
+    if not unit:
+        return found
+    on: Callable[[str], Engine] | None = getattr(found, "on", None)
+    if on is None:
+        raise UsageError(f"The engine {name} has no units.", f"Use --engine {name}, and --device.")
+    return on(unit)
+
+
+def preparing(engine: str, table: Table, path: Path) -> str | None:
+    """Return what is to be said before an engine loads a network, where that takes long; None where it does not."""
+    long: Callable[[Table, Path], str | None] | None = getattr(engine_named(engine), "preparing", None)
+    return None if long is None else long(table, path)
 
 
 class Pool:
@@ -57,7 +82,7 @@ class Pool:
         Args:
             table: the weights.toml table.
             device: where it runs, and in which precision.
-            engine: one of `engines`.
+            engine: one of `engines`, where it has several with the unit that it shall compute on: "openvino:gpu".
             offline: do not reach for the network.
             on_progress: hears each step of a download.
 
@@ -65,8 +90,7 @@ class Pool:
             WeightsError: the weights cannot be had, or do not fit their table.
             UsageError: there is no such engine.
         """
-        if engine not in engines():
-            raise UsageError(f"There is no engine {engine!r}.", f"Use one of: {', '.join(engines())}.")
+        taken = engine_named(engine)
         path = fetch(table, offline=offline, on_progress=on_progress)
         key = _key(table, path, device, engine)
         apply_threads()  # also for a network that is here already: who loaded it may have asked for other threads
@@ -76,7 +100,7 @@ class Pool:
             found = self._networks.get(key)
             # One whose file has gone since, while the same bytes lie elsewhere, could not read its weights once more.
             if found is None or not self._files[key].exists():
-                found = engines()[engine].load(table, path, device)
+                found = taken.load(table, path, device)
                 self._networks[key], self._files[key] = found, path
             return found
 

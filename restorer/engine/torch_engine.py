@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restorer.engine import memory
-from restorer.engine.arithmetic import capability, quicken
+from restorer.engine.arithmetic import capability, described, quicken
 from restorer.engine.device import Device
 from restorer.errors import OutOfMemoryError
 from restorer.models import REGISTRY
@@ -39,6 +39,8 @@ class TorchNetwork:
         self.arguments: Mapping[str, Any] = loaded.arguments
         self.device = device
         self.precision: Precision = _allowed(loaded, device.precision)
+        self.instead: str | None = None
+        """Why it runs in the place of another engine that was asked for."""
         self._loaded = loaded
         self._notes: Counter[str] = Counter()
         self._on_cpu: TorchNetwork | None = None
@@ -50,6 +52,9 @@ class TorchNetwork:
             loaded.network.to(memory_format=torch.channels_last)
         if self.precision == "fp32" and device.kind == "cpu":
             quicken(loaded.network, capability())
+        for part in loaded.network.modules():
+            if callable(keep := getattr(part, "keep_constants", None)):
+                keep()
         if self.precision == "bf16":
             import torch
 
@@ -66,6 +71,14 @@ class TorchNetwork:
     def notes(self) -> Mapping[str, int]:
         """What it had to do otherwise since it was loaded, and how many times."""
         return dict(self._notes)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a record says of it: device and precision, how convolutions are computed, and why torch, if by need."""
+        told: dict[str, Any] = {"engine": "torch", "device": self.device.name, "precision": self.precision}
+        if self.device.kind == "cpu":
+            told |= {"instructions": capability(), **described(self._loaded.network)}
+        return told if self.instead is None else {**told, "reason": self.instead}
 
     def __call__(
         self, *tensors: torch.Tensor, precision: Precision | None = None, shrinks: bool = False, **controls: Any
@@ -144,29 +157,15 @@ class TorchNetwork:
 
         count = len(tensors[0])
         if isinstance(output, torch.Tensor) and len(output) == count:
-            broken = self._broken(tensors[0], output)
-            if broken.any():
+            lost = broken(tensors[0], output, self.architecture.pictures)
+            if lost.any():
                 output = output.clone()  # what was computed in inference mode is not changed outside it
-                output[broken] = self._infer(tuple(tensor[broken] for tensor in tensors), "fp32", controls)
+                output[lost] = self._infer(tuple(tensor[lost] for tensor in tensors), "fp32", controls)
             return output
         parts = output if isinstance(output, tuple) else (output,)
         if all(bool(torch.isfinite(part).all()) for part in parts):
             return output
         return self._infer(tensors, "fp32", controls)
-
-    def _broken(self, given: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """Return which items came out as NaN, or as a picture of one colour (black) for one of many."""
-        import torch
-
-        broken = ~torch.isfinite(output.flatten(1).sum(1))  # quicker than to ask each value
-        if broken.any():
-            broken = ~torch.isfinite(output).flatten(1).all(1)
-        if self.architecture.pictures:
-            flat = output.flatten(1).std(1) < FLAT_STD
-            if flat.any():
-                flat &= given.float().flatten(1).std(1) > 10 * FLAT_STD
-            broken |= flat
-        return broken
 
     def _infer(self, tensors: tuple[torch.Tensor, ...], precision: Precision, controls: Mapping[str, Any]) -> Any:
         import torch
@@ -192,6 +191,27 @@ class TorchNetwork:
         if self.architecture.channels_last and self.device.kind == "cpu" and tensor.ndim == 4:
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
+
+
+def broken(given: torch.Tensor, output: torch.Tensor, pictures: bool) -> torch.Tensor:
+    """Return which items came out as NaN, or as a picture of one colour (black) for one of many.
+
+    Args:
+        given: what went in.
+        output: what came out, as many.
+        pictures: whether both are pictures.
+    """
+    import torch
+
+    found = ~torch.isfinite(output.flatten(1).sum(1))  # quicker than to ask each value
+    if found.any():
+        found = ~torch.isfinite(output).flatten(1).all(1)
+    if pictures:
+        flat = output.flatten(1).std(1) < FLAT_STD
+        if flat.any():
+            flat &= given.float().flatten(1).std(1) > 10 * FLAT_STD
+        found |= flat
+    return found
 
 
 def sent_to(tensor: torch.Tensor, device: Device) -> torch.Tensor:

@@ -473,6 +473,11 @@ class LightGLEAN(_Banked):
         self.latents = nn.Parameter(torch.randn(1, self.bank.num_latents, style_channels))
         self.fusion = nn.Conv2d(2 * width, width, 3, padding=1)
         self.mirrored = mirrored
+        self._kept: dict[object, Tensor] | None = None
+
+    def keep_constants(self) -> None:
+        """Compute what no picture changes once, from now on: for a network whose weights stay as they are."""
+        self._kept = {}
 
     @torch.no_grad()
     def start_from(self, latent: Tensor) -> None:
@@ -502,5 +507,15 @@ class LightGLEAN(_Banked):
                 taken.append(features)
             return features
 
-        self.bank.synthesize(self.latents, before=fuse, after=take)
+        begin = None if self._kept is None or torch.is_grad_enabled() else (entry, self._below(entry))
+        self.bank.synthesize(self.latents, before=fuse, after=take, begin=begin)
         return self._decode(pictures, trunk, taken, mirror_noise=mirror_noise)
+
+    def _below(self, entry: int) -> Tensor:
+        """Return the bank's features that come into a level, (1, c, h, w), computed where they are not kept yet."""
+        assert self._kept is not None
+        kind = self.latents.device.type
+        key = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)
+        if key not in self._kept:
+            self._kept[key] = self.bank.synthesize(self.latents, end=entry)
+        return self._kept[key]

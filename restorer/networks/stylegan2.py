@@ -418,11 +418,16 @@ class StyleGAN2Generator(nn.Module):
         before: Hook | None = None,
         between: Hook | None = None,
         after: Hook | None = None,
+        begin: tuple[int, Tensor] | None = None,
+        end: int | None = None,
     ) -> Tensor:
         """Walk the levels for w (n, style_dim) or w+ (n, num_latents, style_dim).
 
         Hooks let a model reach in: `before` the up convolution of a level, `between` its two convolutions, and `after`
         both; each returns the features to go on with.
+
+        With `begin`, a level and the features that come into it, the walk begins there, and with `end` it ends before
+        that level; not where there are pictures of each level.
 
         Returns:
             The picture (n, 3, size, size), or without the RGB branch the last features.
@@ -431,9 +436,13 @@ class StyleGAN2Generator(nn.Module):
             w = w.unsqueeze(1).expand(-1, self.num_latents, -1)
         if noise is None:
             noise = self.stored_noise()
-        x = self.conv1(channels_last(self.constant.expand(len(w), -1, -1, -1)), w[:, 0], noise[0])
+        if not (begin is None and end is None) and self.to_rgb1 is not None:
+            raise ValueError("The RGB branch goes through all levels.")
+        entry, x = (0, None) if begin is None else begin
+        if x is None:
+            x = self.conv1(channels_last(self.constant.expand(len(w), -1, -1, -1)), w[:, 0], noise[0])
         picture = self.to_rgb1(x, w[:, 1]) if self.to_rgb1 is not None else None
-        for level in range(self.num_levels):
+        for level in range(entry, self.num_levels if end is None else end):
             first = 2 * level + 1
             if before is not None:
                 x = before(level, x)

@@ -116,13 +116,9 @@ class Options:
     )
     # None = faces are not compared, which needs weights of its own; see `restorer.faces.likeness`.
     min_likeness: float | None = option(
-        None,
-        help="Leave a face alone whose restored version resembles it less than this; try 0.5. Fetches 4 MB.",
-        panel=FACES,
-        least=0,
-        most=1,
-        metavar="0..1",
-    )
+        None, help="Leave a face alone whose restored version resembles it less than this; try 0.5. Fetches 4 MB.",
+        panel=FACES, least=0, most=1, metavar="0..1",
+    )  # fmt: skip
     # Each folder is a person, photos named one by one are one together; see `restorer.pipeline.references`.
     reference: tuple[str, ...] = option(
         (), help="Photo or folder of photos of a person in the photos; may be given several times.", panel=FACES,
@@ -204,6 +200,12 @@ class Options:
         advice="Use auto, cpu, cuda (a GPU by NVIDIA or AMD), cuda:N, cuda:all, or mps (the GPU of a Mac).",
         decides=False,
     )
+    # What ran which network stands in the record; the fingerprint holds what runs the face restorer.
+    engine: str = option(
+        "auto", help="What runs the networks: auto, torch, openvino or onnxruntime; openvino:gpu names a unit as well.",
+        panel=RUN, values=("auto", "torch", "openvino", "onnxruntime"), by_weights=True,
+        others=lambda text: re.fullmatch(r"[a-z]\w*(:[a-z]+)?", text) is not None,  # which there are, the engines know
+    )  # fmt: skip
     precision: str = option(
         "auto", help="auto, fp32, bf16 or fp16.", panel=RUN, values=("auto", "fp32", "bf16", "fp16")
     )
@@ -211,12 +213,9 @@ class Options:
     batch_size: int | None = option(None, help="Faces that are restored together.", panel=RUN, least=1, decides=False)
     # Of an upscaler's input; None = by network.
     tile: int | None = option(
-        None,
-        help="Tile side in pixels of the photo; smaller needs less memory.",
-        panel=BACKGROUND,
-        least=32,
+        None, help="Tile side in pixels of the photo; smaller needs less memory.", panel=BACKGROUND, least=32,
         decides=False,
-    )
+    )  # fmt: skip
     match_color: bool = option(True, help="Faces keep the colours of the photo; black and white stays so.", panel=FACES)
     grain: bool = option(False, help="Faces get the grain of the photo.", panel=FACES)
     # None = the noise that the weights hold. The largest is the largest that torch takes.

@@ -46,7 +46,7 @@ class Option:
         many: whether it takes several values, a tuple of `kind`; it is typed once for each, and a list in restore.toml.
         flags: how it is typed where that is not the name with dashes: "-o" and "--out".
         decides: whether it decides what the result is, not only how it is made; then it is part of the fingerprint.
-        by_weights: whether the fingerprint holds it by the weights, or the files, that it stands for, in place of its
+        by_weights: whether the fingerprint holds it by the weights, files or engine that it stands for, in place of its
             value.
     """
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from restorer import weights
+from restorer.engine.choice import TORCH
 from restorer.engine.device import Device
-from restorer.engine.pool import POOL, Pool
+from restorer.engine.pool import POOL, Pool, preparing
 from restorer.errors import WeightsUnavailableError
 from restorer.models import REGISTRY
 from restorer.models.base import Detector, FaceRestorer
-from restorer.pipeline import adjusted, fallbacks, searches
+from restorer.pipeline import adjusted, fallbacks, running, searches
 from restorer.pipeline import choice as choices
 from restorer.pipeline.choice import AUTO, LANDMARKS, NONE
 from restorer.pipeline.decisions import Given, Mask, Notify, alone
@@ -146,11 +148,27 @@ class Components(Mending):
             if self.options.device != AUTO:
                 self.device  # noqa: B018 - one that is not there is an error before any download
             # Before torch is loaded, which takes seconds: missing weights are said at once.
-            weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
+            path = weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
+            # What is computed on a device of its own is compared with what other machines compute.
+            engine = TORCH if device is not None else running.engine_of(self, table)
+            self.warn_once(preparing(engine, table, path))
             self._networks[key] = self._pool.get(
-                table, device or self.device, offline=self.options.offline, on_progress=self._on_download
+                table,
+                device or self.device,
+                engine=engine,
+                offline=self.options.offline,
+                on_progress=self._on_download,
             )
         return self._networks[key]
+
+    def facts(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return what runs networks of these names, and how, of those that are loaded."""
+        with self._lock:
+            parts, others = list(self._networks.values()), list(self._of_faces.values())
+        found = {network.name: dict(network.facts) for network in parts if network.name in names}
+        for other in others:
+            found = {**other.facts(names), **found}
+        return found
 
     @alone
     def detector(self) -> Detector:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from restorer import weights
 from restorer.engine import device as devices
+from restorer.engine.choice import check as check_engine
 from restorer.engine.device import Device
+from restorer.engine.pool import engines
 from restorer.errors import LicenseForbidsError, UnknownTableError, UsageError, worded
 from restorer.formatting import nearest
 from restorer.models import REGISTRY
@@ -104,6 +106,7 @@ class Decisions:
         self._replaced: list[Replacement] = []
         self._fallbacks: list[str] = []
         self._device: Device | None = None
+        self.engine = check_engine(options.engine, options.device, lambda: list(engines()))
         self._references: References | None = None
         self._check()
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from restorer.engine.choice import TORCH
 from restorer.imaging.libraries import np
 from restorer.models.base import Face
 from restorer.options import Options, declared, sizes
@@ -20,6 +21,7 @@ from restorer.pipeline.adjusted import table_of
 from restorer.pipeline.choice import NONE
 from restorer.pipeline.components import Components
 from restorer.pipeline.holes import hash_of
+from restorer.pipeline.running import meant
 from restorer.record import Record
 from restorer.version import __version__
 
@@ -69,6 +71,8 @@ def note_of(
     colourer = components.colourer_table()
     if colourer is not None:
         more["colorizer"] = colourer.wanted_hash
+    if (engine := meant(components)) != TORCH:
+        more["engine"] = engine
     if faces is not None:
         more["faces"] = [[*map(float, face.box), *np.ravel(face.landmarks).tolist()] for face in faces]
     of_run = _of_run(__version__, chosen, model, components.model_hash(), json.dumps(more))

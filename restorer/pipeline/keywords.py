@@ -40,6 +40,7 @@ class OptionFields(TypedDict, total=False):
     color_strength: float
     clean: str | None
     device: str
+    engine: str
     precision: str
     batch_size: int | None
     tile: int | None

@@ -73,6 +73,17 @@ def _compared(face: FaceRecord) -> bool:
     return face.likeness is not None or face.reference is not None or tried or ranked
 
 
+def at_work(of: Decisions, record: Record) -> set[str]:
+    """Return the names of the tables whose networks may have taken part in a record's work."""
+    names = {str(part["name"]) for part in record.components.values()}
+    names |= {face.detector for face in record.faces if face.detector is not None}
+    if record.repair is not None:
+        names |= {str(record.repair.get(part)) for part in ("finder", "filler")}
+    if any(_compared(face) for face in record.faces):
+        names.add(choices.recogniser(of._available.tables))
+    return names
+
+
 def limits(of: Decisions, record: Record) -> dict[str, str]:
     """Return, by name, the licences that limit the use of a result, of the weights that the record names."""
     given, restored, tables = of.given, any(face.restored for face in record.faces), of._available.tables

@@ -25,8 +25,9 @@ from restorer.pipeline.fingerprint import note_of, of_a_result
 from restorer.pipeline.judging import note_what_was_done
 from restorer.pipeline.many import OnProgress, Outcome, outcomes
 from restorer.pipeline.prepared import Prepared
-from restorer.pipeline.provenance import described, limits
+from restorer.pipeline.provenance import at_work, described, limits
 from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths, write_mask
+from restorer.pipeline.running import used
 from restorer.pipeline.stages import stages
 from restorer.record import Record
 
@@ -212,6 +213,8 @@ class Restorer(Prepared):
                 record.detector = None
             record.licenses = limits(components, record)
             record.components = described(components, record)
+            record.networks = components.facts(at_work(components, record))
+            record.engine = used(components, record, components.is_search)
         note = self.note(opened.sha256, options, faces, record)
         return Result(
             canvas.pixels,

@@ -194,6 +194,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         "Limits of use": "; ".join(f"{name}: {words}" for name, words in (record.get("licenses") or {}).items()),
         "Scale": f"{record['scale']:g}" if record.get("scale") else None,
         "Computed on": " in ".join(filter(None, [record.get("device"), record.get("precision")])),
+        "Computed by": record.get("engine"),
     }
     return [(title, value) for title, value in facts.items() if value]
 

@@ -207,7 +207,7 @@ class Trial:
         words += ["--faces", str(number)]
         for box in self._boxes:
             words += ["--face", box]
-        for name in ("scale", "background", "detector", "min_score", "min_face", "device", "precision"):
+        for name in ("scale", "background", "detector", "min_score", "min_face", "device", "engine", "precision"):
             option, value = declared(Options)[name], getattr(self._options, name)
             if value != option.default:
                 words += [f"--{option.long}", f"{value:g}" if option.kind is float else str(value)]

@@ -25,6 +25,8 @@ PLACES = frozenset({"FILE", "FOLDER", "PATH"})
 """What stands for the value of an option that names a place on the disk."""
 MORE_FILES = frozenset({"variants", "save_mask"})
 """Options that make more files than one of a photo, which no answer of a server holds."""
+ITS_OWN = frozenset({"engine"})
+"""Options that are the server's although they decide: a network that is new to an engine takes minutes and disk."""
 
 
 def offered() -> Mapping[str, Option]:
@@ -36,7 +38,7 @@ def offered() -> Mapping[str, Option]:
     return {
         name: option
         for name, option in declared(Options).items()
-        if option.decides and option.metavar not in PLACES and name not in MORE_FILES
+        if option.decides and option.metavar not in PLACES and name not in MORE_FILES | ITS_OWN
     }
 
 

@@ -55,7 +55,15 @@ class _RememberingComponents(Components):
         weights = None if network is None else (network.table.wanted_hash, network.device.name, network.precision)
         options = self.options
         chosen = (options.fidelity, options.seed, options.min_score, options.min_face, options.tile, options.always)
-        return what, getattr(part, "name", type(part).__name__), weights, options.device, options.precision, chosen
+        return (
+            what,
+            getattr(part, "name", type(part).__name__),
+            weights,
+            options.device,
+            options.engine,
+            options.precision,
+            chosen,
+        )
 
     def _like(self, options: Options) -> Self:
         given = self._given_for(options)

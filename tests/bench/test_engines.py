@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from restorer.bench import engines
-from restorer.bench.engines import Row, apart, described, interval, ratio, table
+from restorer.bench.engines import Row, described, interval, ratio, table
 
 
 def test_the_interval_of_a_median_is_that_of_the_binomial() -> None:
@@ -32,16 +31,6 @@ def test_ours_stands_beside_the_quickest_other_engine_of_the_same_kind() -> None
     assert all("quickest" not in each for each in others)
     assert "| 1.00 (onnxruntime) | 0.50 to 1.50 |" in table([first])
     assert ratio([1, 1], [2, 4]) == (0.375, 0.25, 0.5)
-
-
-def test_differences_are_told_in_deviations_of_the_wanted_output() -> None:
-    wanted = [np.array([0.0, 2.0]), np.array([0.0, 20.0])]  # deviations 1 and 10
-    largest, rms = apart([np.array([0.5, 2.0]), np.array([0.0, 20.0])], wanted)
-    assert largest == 0.5
-    assert rms == pytest.approx(0.125**0.5)
-    assert apart([np.array([0.0, 2.0]), np.array([0.0, 21.0])], wanted)[0] == pytest.approx(0.1)
-    with pytest.raises(SystemExit, match="outputs of"):
-        apart([np.array([0.0, 2.0])], wanted)
 
 
 def test_engines_run_one_network_in_turns(

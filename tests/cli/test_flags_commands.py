@@ -159,6 +159,8 @@ def test_faces_precision(portrait: str, capsys: Capture) -> None:
         assert record["faces"][0]["landmarks"] == found[precision]["landmarks"]
     assert found["fp32"]["landmarks"] != found["bf16"]["landmarks"]
     assert "fp16 is for GPUs" in restore(capsys, "faces", portrait, "--precision", "fp16", code=2).err
+    assert "--engine abacus is not known" in restore(capsys, "faces", portrait, "--engine", "abacus", code=2).err
+    assert "--engine torch" in restore(capsys, *asked, "--engine", "torch").err
 
 
 def test_faces_device_and_offline(portrait: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +296,7 @@ def test_evaluate(clean: str, capsys: Capture) -> None:
     assert psnr[0]["input"] == psnr[1]["input"] != psnr[2]["input"]
     assert psnr[0]["tiny"] != psnr[1]["tiny"]
     assert "cuda:99" in restore(capsys, "evaluate", "tiny", clean, "--device", "cuda:99", code=2).err
+    assert "abacus is not known" in restore(capsys, "evaluate", "tiny", clean, "--engine", "abacus", code=2).err
 
 
 @needs_basicsr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +264,21 @@ def test_the_drivers_weights_toml_reaches_machines_that_do_not_see_it(
     wish.apply()
     assert os.environ["RESTORER_WEIGHTS"] != str(toml)
     assert tables()["mine"].sources == ("https://store.example/a.pth",)
+
+
+def test_workers_choose_arithmetic_and_engines_as_their_driver_would() -> None:
+    """What each network is computed by does not depend on the machine that a photo comes to."""
+    from restorer.batch.results import Rules
+    from restorer.engine.arithmetic import capability
+    from restorer.engine.hardware import Hardware, hardware, settle
+    from restorer.options import Options
+
+    wish = Wish.here(Options(model="none"), Rules())
+    assert wish.hardware == hardware()
+    try:
+        theirs = replace(wish, hardware=Hardware("of the driver", True, (("openvino", "2026.4.1"),)))
+        pickle.loads(pickle.dumps(theirs)).apply()  # noqa: S301 - as it travels
+        assert hardware() == theirs.hardware
+        assert capability() == "of the driver"
+    finally:
+        settle(None)

@@ -288,6 +288,33 @@ def test_lightglean_pictures_do_not_depend_on_their_neighbours() -> None:
     assert network.latents.eq(0.5).all()
 
 
+def test_lightglean_computes_what_no_picture_changes_once() -> None:
+    """The bank below the input's resolution, twice for a mirrored picture; the pictures keep every bit."""
+    torch.manual_seed(0)
+    sizes = {"style_channels": 8, "rrdb_channels": 8, "num_rrdbs": 1, "narrow": 0.0625}
+    network = LightGLEAN(16, 64, **sizes, mirrored=True).eval()  # type: ignore[arg-type]
+    runs: list[int] = []
+    network.bank.conv1.register_forward_hook(lambda *_: runs.append(1))
+    pictures = torch.rand(2, 3, 16, 16) * 2 - 1
+
+    def made(precision: torch.dtype) -> tuple[Tensor, int]:
+        runs.clear()
+        with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            return network(pictures), len(runs)
+
+    plain = {precision: made(precision)[0] for precision in (torch.float32, torch.bfloat16)}
+    network.keep_constants()
+    for precision, wanted in plain.items():
+        for count in (1, 0):
+            found, ran = made(precision)
+            assert torch.equal(found, wanted)
+            assert ran == count
+    network.zero_grad()
+    network(pictures).sum().backward()
+    assert network.latents.grad is not None
+    assert network.latents.grad.abs().sum() > 0
+
+
 def test_lightglean_learns_all_of_itself() -> None:
     torch.manual_seed(0)
     network = LightGLEAN(8, 32, style_channels=8, rrdb_channels=8, num_rrdbs=1, narrow=0.0625)

@@ -209,11 +209,12 @@ def test_the_detectors_numbers_are_those_of_the_command(folder: Path, capsys: Ca
 
 def test_its_other_flags_are_those_of_a_restoration(folder: Path, capsys: Capture) -> None:
     words = ("--scale", "3", "--background", "lanczos", "--detector", "tiny-detector", "--min-score", "0.5",
-             "--min-face", "12", "--device", "cpu", "--precision", "fp32", "--offline")  # fmt: skip
+             "--min-face", "12", "--device", "cpu", "--engine", "torch",
+             "--precision", "fp32", "--offline")  # fmt: skip
     told = json.loads(restore(capsys, "try", *TYPED[:3], "--strengths", "1", *words, "--json").out)
     assert told["tries"][0]["command"].endswith(
         "--scale 3 --background lanczos --detector tiny-detector --min-score 0.5 --min-face 12 --device cpu "
-        "--precision fp32"
+        "--engine torch --precision fp32"
     )
     assert "No face of" in restore(capsys, "try", *TYPED, "--min-face", "9000", code=2).err
 

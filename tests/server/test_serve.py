@@ -75,6 +75,7 @@ def test_serve_restores_saves_and_ends(tmp_path: Path, restore: Restore) -> None
     (tmp_path / "a.jpg").write_bytes(picture((160, 120), format="JPEG"))
     options = ["--model", "none", "--background", "lanczos", "--offline", "--fallback", "--no-fallback"]
     options += ["--license", "commercial", "--device", "cpu", "--precision", "fp32", "--detector", "retinaface-r50"]
+    options += ["--engine", "torch"]
     server = ["serve", "--host", "127.0.0.1", "--port", "0", "--allow-host", "photos.example", "-o", "out"]
     with serving(tmp_path, *server, *options) as (process, address):
         body, kind = form((tmp_path / "a.jpg").read_bytes(), "a.jpg", scale=3, quality=80)

@@ -14,10 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from restorer.engine.exported import ExportedEngine
+    from restorer.models.base import Precision
 
     Run = Callable[[], Sequence[np.ndarray]]
 
@@ -56,29 +59,21 @@ def of_torch(table: str, weights: Path, precision: str, inputs: Mapping[str, np.
     return run, network.precision
 
 
-def of_onnxruntime(model: Path, threads: int, inputs: Mapping[str, np.ndarray]) -> Run:
-    """Return what runs an exported network in ONNX Runtime."""
-    import onnxruntime
+def of_file(engine: str, model: Path, precision: str, threads: int, inputs: Mapping[str, np.ndarray]) -> Run:
+    """Return what runs an exported network in another engine on the CPU, as `--engine` does.
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    given = dict(zip([each.name for each in session.get_inputs()], inputs.values(), strict=True))
-    return lambda: session.run(None, given)
+    ONNX Runtime's threads spin while they wait, as they do where nobody asks for anything else: it is at its best so.
+    """
+    from restorer.engine.onnxruntime_engine import OnnxRuntimeEngine
+    from restorer.engine.pool import engine_named
 
-
-def of_openvino(model: Path, precision: str, threads: int, inputs: Mapping[str, np.ndarray]) -> Run:
-    """Return what runs an exported network in OpenVINO."""
-    import openvino
-
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-    }
-    compiled = openvino.Core().compile_model(str(model), "CPU", settings)
-    request, values = compiled.create_infer_request(), list(inputs.values())
-    return lambda: list(request.infer(values).values())
+    taken, given = cast("ExportedEngine", engine_named(engine)), list(inputs.values())
+    wanted = cast("Precision", precision)
+    if isinstance(taken, OnnxRuntimeEngine):
+        run = taken.open(model, "cpu", wanted, threads, spinning=True)
+    else:
+        run = taken.open(model, "cpu", wanted, threads)
+    return lambda: run(given)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,10 +96,8 @@ def main(arguments: Sequence[str]) -> int:
             arithmetic.RULES.clear()
             fused.available = lambda: False
         run, precision = of_torch(table, Path(weights), precision, inputs)
-    elif engine == "onnxruntime":
-        run = of_onnxruntime(Path(model), threads, inputs)
     else:
-        run = of_openvino(Path(model), precision, threads, inputs)
+        run = of_file(engine, Path(model), precision, threads, inputs)
     answer, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     print(json.dumps({"precision": precision}), file=answer, flush=True)
     found: Sequence[np.ndarray] = ()

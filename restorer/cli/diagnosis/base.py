@@ -16,7 +16,7 @@ class Check:
     """What one look found.
 
     Attributes:
-        group: "Versions", "Devices", "Folders", "Weights", "Network" or "Settings".
+        group: "Versions", "Devices", "Folders", "Weights", "Network", "Settings" or "Engines".
         name: what was looked at.
         status: "ok", "note" (works, but worth to know), "broken" or "skipped".
         detail: what was found.

@@ -27,6 +27,7 @@ from restorer.models.base import (
     RecogniserArchitecture,
     UpscalerArchitecture,
 )
+from restorer.models.exporter.difference import Difference, Run, apart
 from restorer.storage.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -88,27 +89,34 @@ def export(loaded: LoadedNetwork, target: Path, *, side: int | None = None, over
         OutputExistsError, UnwritableOutputError: as `write_whole`.
     """
     check_packages()
-    traced = Traced.of(loaded, side)
-    # Before the trace, in which what a network keeps between runs (a filter) would be made of no numbers.
-    wanted = [traced.run(traced.example(seed)) for seed in SEEDS]
-    data = _written(traced, loaded, len(wanted[0]))
-    difference, outputs = _checked(traced, data, wanted)
-    write_whole(target, data, replace=overwrite)
-    inputs = {name: tuple(value.shape) for name, value in traced.example(0).items()}
-    return Exported(target, inputs, outputs, difference, len(data))
+    draft = Draft.of(loaded, side)
+    difference = draft.compared(_in_onnxruntime(draft.data))
+    if not difference.largest <= TOLERANCE:
+        raise ExportError(
+            f"ONNX Runtime computes something else than torch from that file: {difference.largest:.2g} of the "
+            f"deviation, where {TOLERANCE:g} is allowed. It was not kept."
+        )
+    write_whole(target, draft.data, replace=overwrite)
+    inputs = {name: tuple(value.shape) for name, value in draft.traced.example(0).items()}
+    return Exported(target, inputs, draft.outputs, difference.largest, len(draft.data))
 
 
-def check_packages() -> None:
-    """Raise `MissingPackageError` where a package is not installed that writes or runs ONNX."""
+def check_packages(packages: Sequence[str] | None = None, extra: str = "onnxruntime") -> None:
+    """Raise `MissingPackageError` where a package is not installed that writes or runs ONNX.
+
+    Args:
+        packages: their modules; None = `PACKAGES`.
+        extra: of this distribution, which brings them.
+    """
     from importlib.util import find_spec
 
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    missing = [name for name in packages or PACKAGES if find_spec(name) is None]
     if missing:
         raise MissingPackageError(
             missing[0],
             f"Writing and checking ONNX files needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
             "not installed.",
-            'Type: pip install "restorer[onnxruntime]"',
+            f'Type: pip install "restorer[{extra}]"',
         )
 
 
@@ -178,6 +186,10 @@ class Traced:
             found = self.network(*inputs.values())
         return [each.numpy() for each in (found if isinstance(found, (tuple, list)) else (found,))]
 
+    def answers(self) -> list[list[np.ndarray]]:
+        """Return what torch makes of the input of each of `SEEDS`."""
+        return [self.run(self.example(seed)) for seed in SEEDS]
+
 
 def _called(network: nn.Module, controls: tuple[str, ...], fixed: Mapping[str, Any]) -> nn.Module:
     """Return a network that takes its controls by position, and other arguments always as they are given here."""
@@ -196,11 +208,13 @@ def _called(network: nn.Module, controls: tuple[str, ...], fixed: Mapping[str, A
     return Called().eval()
 
 
+def _output_names(count: int) -> list[str]:
+    return ["output"] if count == 1 else [f"output_{number}" for number in range(count)]
+
+
 def _written(traced: Traced, loaded: LoadedNetwork, outputs: int) -> bytes:
     """Return the ONNX file of a network with so many outputs."""
     import torch
-
-    names = ["output"] if outputs == 1 else [f"output_{number}" for number in range(outputs)]
 
     inputs, log = traced.example(0), io.StringIO()
     loud = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
@@ -212,7 +226,7 @@ def _written(traced: Traced, loaded: LoadedNetwork, outputs: int) -> bytes:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 traced.network, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
-                input_names=list(inputs), output_names=names, verbose=False,
+                input_names=list(inputs), output_names=_output_names(outputs), verbose=False,
             )  # fmt: skip
     except Exception as error:  # the exporter raises nearly every class; the reason goes into the message
         cause = error.__cause__ or error  # torch wraps it in advice for its developers
@@ -238,37 +252,65 @@ def _written(traced: Traced, loaded: LoadedNetwork, outputs: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _checked(
-    traced: Traced, data: bytes, wanted: Sequence[Sequence[np.ndarray]]
-) -> tuple[float, dict[str, tuple[int, ...]]]:
-    """Return the largest difference between ONNX Runtime and torch, and the outputs' shapes by name.
+@dataclass(frozen=True)
+class Draft:
+    """A network as an ONNX file that nobody has compared with torch yet.
 
-    Args:
+    Attributes:
         traced: what was traced.
         data: the file.
-        wanted: what torch makes of the input of each seed.
-
-    Raises:
-        ExportError: it is too large.
+        wanted: what torch makes of the input of each of `SEEDS`.
     """
-    import numpy as np
+
+    traced: Traced
+    data: bytes
+    wanted: Sequence[Sequence[np.ndarray]]
+
+    @classmethod
+    def of(cls, loaded: LoadedNetwork, side: int | None = None) -> Draft:
+        """Trace a network on the CPU in fp32.
+
+        Raises:
+            ExportError: it cannot be written.
+            UsageError: a side for a network of one size.
+        """
+        traced = Traced.of(loaded, side)
+        # Before the trace, in which what a network keeps between runs (a filter) would be made of no numbers.
+        wanted = traced.answers()
+        return cls(traced, _written(traced, loaded, len(wanted[0])), wanted)
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """The outputs' shapes by name."""
+        shapes = [tuple(each.shape) for each in self.wanted[0]]
+        return dict(zip(_output_names(len(shapes)), shapes, strict=True))
+
+    def compared(self, run: Run) -> Difference:
+        """Return the largest difference of what runs the file from torch; see `compared`."""
+        return compared(run, self.traced, self.wanted)
+
+
+def compared(run: Run, traced: Traced, wanted: Sequence[Sequence[np.ndarray]]) -> Difference:
+    """Return the largest differences, over the inputs of all `SEEDS`, of what runs an exported network from torch.
+
+    Args:
+        run: maps inputs to outputs, both in the file's order.
+        traced: what was exported.
+        wanted: what torch makes of these inputs (`Traced.answers`).
+    """
+    found = [
+        apart(run([value.numpy() for value in traced.example(seed).values()]), own)
+        for seed, own in zip(SEEDS, wanted, strict=True)
+    ]
+    return Difference(max(each.largest for each in found), max(each.rms for each in found))
+
+
+def _in_onnxruntime(data: bytes) -> Run:
+    """Return what runs a file in ONNX Runtime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    names, worst, outputs = [each.name for each in session.get_inputs()], 0.0, {}
-    for seed, of_torch in zip(SEEDS, wanted, strict=True):
-        inputs = traced.example(seed)
-        given = {name: value.numpy() for name, value in zip(names, inputs.values(), strict=True)}
-        found = session.run(None, given)
-        for made, own in zip(found, of_torch, strict=True):
-            apart = float(np.abs(made - own).max()) / max(float(own.std()), 1e-12)
-            worst = max(worst, apart if np.isfinite(apart) else float("inf"))
-        outputs = {each.name: tuple(one.shape) for each, one in zip(session.get_outputs(), found, strict=True)}
-    if worst > TOLERANCE:
-        raise ExportError(
-            f"ONNX Runtime computes something else than torch from that file: {worst:.2g} of the deviation, where "
-            f"{TOLERANCE:g} is allowed. It was not kept."
-        )
-    return worst, outputs
+    names = [each.name for each in session.get_inputs()]
+    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))

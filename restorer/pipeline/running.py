@@ -1,0 +1,47 @@
+"""Which engine runs a run's networks: what was asked for, or what was measured to be quicker on such a machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from restorer.engine import choice
+from restorer.engine.choice import AUTO, TORCH
+from restorer.engine.hardware import hardware
+from restorer.models import REGISTRY
+
+if TYPE_CHECKING:
+    from restorer.pipeline.decisions import Decisions
+    from restorer.record import Record
+    from restorer.weights import Table
+
+
+def engine_of(of: Decisions, table: Table) -> str:
+    """Return the engine that is to run a table's network; torch is loaded for it only where the choice is open."""
+    if of.engine != AUTO:
+        return of.engine
+    architecture = REGISTRY.architecture_of(table)
+    if not choice.candidates(architecture.name) or of.device.kind != "cpu":
+        return TORCH
+    wanted = of.device.precision
+    precision = wanted if architecture.bears(wanted, REGISTRY.arguments(table)) else "fp32"
+    return choice.quicker(architecture.name, precision, hardware()) or TORCH
+
+
+def meant(of: Decisions) -> str:
+    """Return the engine that is to run the face restorer, without its unit; "torch" where no face is restored."""
+    if of.given.face_model is not None or not of.faces_wanted:
+        return TORCH
+    return engine_of(of, of.model_table()).partition(":")[0]
+
+
+def used(of: Decisions, record: Record, searched: bool) -> str:
+    """Return the engine that ran the face restorer, for its record; what is meant to, where no face was restored.
+
+    Args:
+        of: the choices of the run.
+        record: with its networks.
+        searched: whether faces are searched for in a prior, which torch does.
+    """
+    if searched:
+        return TORCH
+    return str(record.networks.get(record.model, {}).get("engine") or meant(of))
