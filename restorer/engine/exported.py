@@ -7,6 +7,7 @@ them in fp32 on the CPU. Where that differs by more than its precision allows, t
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from restorer.weights import Table
 
+_log = logging.getLogger(__name__)
 HALF_TOLERANCE = 0.05
 """Root mean square difference from torch in fp32, in deviations, that half precision may have: a little more than what
 torch's own bf16 has on such inputs (0.041: GFP-GAN with stand-in weights, `python -m restorer.bench engines`)."""
@@ -107,12 +109,16 @@ class ExportedEngine(ABC):
         architecture = REGISTRY.architecture_of(table)
         reason = unsuited(architecture)
         if reason is None:
-            found = kept.prepare(table, path)
-            reason = found.reason
-            if reason is None:
-                network, reason = self._first_that_computes_right(table, path, device, found, architecture)
-                if network is not None:
-                    return network
+            try:
+                found = kept.prepare(table, path)
+            except OSError as error:
+                reason = f"it cannot be kept: {error.filename}: {error.strerror or error}"
+            else:
+                reason = found.reason
+                if reason is None:
+                    network, reason = self._first_that_computes_right(table, path, device, found, architecture)
+                    if network is not None:
+                        return network
         by_torch = TorchEngine().load(table, path, device)
         by_torch.instead = f"{self.name}: {reason}"
         return by_torch
@@ -166,7 +172,10 @@ class ExportedEngine(ABC):
             reason = exceeds(difference, precision)
             told = None if reason is not None else {"largest": difference.largest, "rms": difference.rms}
             known = {"reason": reason, "difference": told}
-            found.conclude(key, known)
+            try:
+                found.conclude(key, known)
+            except OSError as error:  # it is compared again next time, no more
+                _log.info("%s is not kept: %s", key, error)
         return (run if known["reason"] is None else None), known
 
 

@@ -151,7 +151,7 @@ class Components(Mending):
             path = weights.fetch(table, offline=self.options.offline, on_progress=self._on_download)
             # What is computed on a device of its own is compared with what other machines compute.
             engine = TORCH if device is not None else running.engine_of(self, table)
-            self.warn_once(preparing(engine, table, path))
+            self.notify_once(preparing(engine, table, path))
             self._networks[key] = self._pool.get(
                 table,
                 device or self.device,

@@ -27,7 +27,7 @@ from restorer.pipeline.many import OnProgress, Outcome, outcomes
 from restorer.pipeline.prepared import Prepared
 from restorer.pipeline.provenance import at_work, described, limits
 from restorer.pipeline.result import Result, check_size, check_target, file_format, variant_paths, write_mask
-from restorer.pipeline.running import used
+from restorer.pipeline.running import instead, used
 from restorer.pipeline.stages import stages
 from restorer.record import Record
 
@@ -215,6 +215,7 @@ class Restorer(Prepared):
             record.components = described(components, record)
             record.networks = components.facts(at_work(components, record))
             record.engine = used(components, record, components.is_search)
+            components.say(record, instead(components, record))
         note = self.note(opened.sha256, options, faces, record)
         return Result(
             canvas.pixels,

@@ -45,3 +45,9 @@ def used(of: Decisions, record: Record, searched: bool) -> str:
     if searched:
         return TORCH
     return str(record.networks.get(record.model, {}).get("engine") or meant(of))
+
+
+def instead(of: Decisions, record: Record) -> str | None:
+    """Return a line where torch ran the face restorer in the place of the engine that was meant to; None elsewhere."""
+    reason = record.networks.get(record.model, {}).get("reason")
+    return None if reason is None else f"Torch ran {record.model}, since {meant(of)} does not: {reason}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -259,6 +260,17 @@ def test_a_network_that_cannot_be_exported_is_remembered(small: Table, monkeypat
     assert tries == [1]
 
 
+def test_a_cache_that_cannot_be_written_leaves_the_network_with_torch(
+    small: Table, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RESTORER_CACHE", str(tmp_path / "file" / "cache"))
+    path = Path(small.sources[0].removeprefix("file:"))
+    network = Abacus().load(small, path, FP32)
+    assert "it cannot be kept" in network.facts["reason"]
+    assert network.facts["engine"] == "torch"
+
+
 def test_a_package_or_a_unit_that_is_not_there_is_an_error_with_a_remedy(
     small: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +365,16 @@ def test_the_command_says_which_engine_ran_what(
     assert ours["instructions"]
     assert (theirs["engine"], theirs["unit"], theirs["precision"]) == ("onnxruntime", "cpu", "fp32")
     assert not by_other["warnings"]
+    found = kept.find(small, made[0])
+    assert found is not None
+    (outcome,) = found.folder.glob("onnxruntime-cpu-*.json")
+    outcome.write_text(json.dumps({"reason": "it sleeps", "difference": None}))
+    gc.collect()  # the network of that run goes
+    done = restore(capsys, portrait, *words, *more, "--engine", "onnxruntime")
+    assert json.loads(done.out)["engine"] == "torch"
+    assert any(
+        "since onnxruntime does not: onnxruntime: cpu: it sleeps" in each for each in json.loads(done.out)["warnings"]
+    )
     done = restore(capsys, portrait, *words, "--offline", "--engine", "abacus", code=2)
     assert "--engine abacus is not known" in done.err
 
