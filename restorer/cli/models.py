@@ -230,7 +230,7 @@ def _verified(table: Table, file: Path) -> str:
 
 @app.command(cls=Command)
 def remove(names: Names, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete what this tool downloaded or imported, and made for other engines. Your files and other tools' stay."""
+    """Delete what this tool downloaded, imported, or made for other engines. Files of yours and of other tools stay."""
     from restorer.engine import kept
 
     for table in [weights.resolve(name) for name in names]:
