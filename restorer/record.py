@@ -141,8 +141,9 @@ class Record:
         device: where networks ran, as torch names it.
         engine: what ran the face restorer's network, or where none ran, would have.
         networks: of each network that took part, by its table, what ran it and how: its "engine" and "precision", for
-            torch the "device" and how "convolutions" are computed, for others the "version", the "unit", how far it
-            lay from torch when the two were compared; and where torch took the place of another, the "reason".
+            torch the "device" and how "convolutions" are computed, in how many "layers", for others the "version", the
+            "unit", how far it lay from torch when the two were compared; and where torch took the place of another, the
+            "reason".
         precision: "fp32", "bf16" or "fp16".
         seconds: by stage.
         faces: every face that was found.

@@ -73,18 +73,19 @@ def quicken(network: nn.Module, instructions: str) -> int:
 
 
 def described(network: nn.Module) -> dict[str, Any]:
-    """Return, for a record, how many layers of a network are computed by fewer multiplications, and what they keep.
+    """Return, for a record, how a network's convolutions are computed: in how many layers otherwise than plainly.
 
-    The bytes are those of the transformed weights, which are made when a layer is first used.
+    The bytes of Winograd's way are those of its transformed weights, which are made when a layer is first used.
     """
+    from restorer.networks.fused import PackedConv2d
     from restorer.networks.winograd import Winograd
 
-    quick = [
-        each for each in (getattr(part, "quick", None) for part in network.modules()) if isinstance(each, Winograd)
-    ]
-    if not quick:
-        return {"convolutions": "direct"}
-    return {"convolutions": "winograd", "layers": len(quick), "bytes": sum(each.bytes for each in quick)}
+    parts = list(network.modules())
+    quick = [each for each in (getattr(part, "quick", None) for part in parts) if isinstance(each, Winograd)]
+    packed = sum(isinstance(part, PackedConv2d) for part in parts)
+    if quick:
+        return {"convolutions": "winograd", "layers": len(quick), "bytes": sum(each.bytes for each in quick)}
+    return {"convolutions": "packed", "layers": packed} if packed else {"convolutions": "direct"}
 
 
 def _suitable(network: nn.Module, rule: Rule) -> Iterator[tuple[nn.Module, str, nn.Conv2d | StyledConv]]:

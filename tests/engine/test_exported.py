@@ -361,7 +361,7 @@ def test_the_command_says_which_engine_ran_what(
     assert (by_torch["engine"], by_other["engine"]) == ("torch", "onnxruntime")
     (ours,), (theirs,) = by_torch["networks"].values(), by_other["networks"].values()
     assert (ours["engine"], ours["device"], ours["precision"]) == ("torch", "cpu", "fp32")
-    assert ours["convolutions"] in ("direct", "winograd")
+    assert ours["convolutions"] in ("direct", "packed", "winograd")
     assert ours["instructions"]
     assert (theirs["engine"], theirs["unit"], theirs["precision"]) == ("onnxruntime", "cpu", "fp32")
     assert not by_other["warnings"]
