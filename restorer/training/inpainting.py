@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -201,11 +202,12 @@ class InpaintingTrainer(Trainer):
 def _turned(pair: Pair, rng: np.random.Generator) -> Pair:
     """Return a pair seen from another side, now and then as its negative."""
     turns, mirrored, negative = int(rng.integers(4)), rng.random() < 0.5, rng.random() < 0.3
-    made = []
-    for one in (pair.damaged, pair.clean, pair.hole):
-        turned = np.rot90(one, turns)
-        made.append(np.ascontiguousarray(turned[:, ::-1] if mirrored else turned))
-    damaged, clean, hole = made
+
+    def turned(values: NDArray[Any]) -> NDArray[Any]:
+        found = np.rot90(values, turns)
+        return np.ascontiguousarray(found[:, ::-1] if mirrored else found)
+
+    damaged, clean, hole = turned(pair.damaged), turned(pair.clean), turned(pair.hole)
     return Pair(255 - damaged, 255 - clean, hole) if negative else Pair(damaged, clean, hole)
 
 

@@ -37,6 +37,7 @@ class Bright:
     """Finds what is white, and remembers the sizes of what it saw."""
 
     name, tile, overlap, threshold = "bright", 64, 8, 0.5
+    floor, smallest = 0.0, 0
 
     def __init__(self, views: tuple[int, ...] = (), grows: int = 0) -> None:
         self.views, self.grows = views, grows

@@ -20,7 +20,7 @@ class Flat(Diffusion):
 
 def noisy(sigma: float, deep: bool = False) -> np.ndarray:
     noise = np.random.default_rng(0).normal(0, sigma, (160, 200, 1)) + np.full((160, 200, 3), 120.0)
-    return np.rint(noise * (257 if deep else 1)).astype(np.uint16 if deep else np.uint8)
+    return np.asarray(np.rint(noise * (257 if deep else 1)), np.uint16 if deep else np.uint8)
 
 
 @pytest.mark.parametrize("deep", [False, True])
