@@ -248,7 +248,7 @@ def test_an_engine_is_a_file(copied: Path) -> None:
     code = (
         "from restorer.engine.pool import POOL, engines; from restorer.engine.device import Device;"
         "from restorer.weights import resolve;"
-        "assert set(engines()) == {'torch', 'imaginary'};"
+        "assert set(engines()) == {'torch', 'openvino', 'onnxruntime', 'imaginary'};"
         "network = POOL.get(resolve('tiny'), Device('cpu', 'fp32'), engine='imaginary', offline=True);"
         "print(*network.notes)"
     )

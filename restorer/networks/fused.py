@@ -43,7 +43,7 @@ class LeakyPair(nn.Sequential):
     """A convolution, a leaky ReLU, a convolution, and a second leaky ReLU if there is one; parts bear their numbers."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map features as the parts do, one after another."""
+        """Map features (n, c, h, w) to (n, c', h, w), as the parts do, one after another."""
         first, between, second, *behind = self
         x = conv_leaky(first, x, cast("nn.LeakyReLU", between).negative_slope)
         if behind:

@@ -90,14 +90,7 @@ class Components(Mending):
     @property
     def sampling(self) -> Sampling:
         """What samples aligned crops and what is pasted, and where: on a CUDA device there, else on the processor."""
-        from restorer.imaging.sampling import PLAIN
-
-        device = self._device
-        if device is None or device.kind != "cuda":
-            return PLAIN
-        from restorer.imaging.tensor_sampling import TensorSampling
-
-        return TensorSampling(device.name)
+        return running.sampling_on(self._device)
 
     @property
     def loaded(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which engine runs a run's networks: what was asked for, or what was measured to be quicker on such a machine."""
+"""What runs a run's networks, as asked for or measured to be quicker here; and what samples their crops."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from restorer.engine.hardware import hardware
 from restorer.models import REGISTRY
 
 if TYPE_CHECKING:
+    from restorer.engine.device import Device
+    from restorer.imaging.sampling import Sampling
     from restorer.pipeline.decisions import Decisions
     from restorer.record import Record
     from restorer.weights import Table
@@ -51,3 +53,14 @@ def instead(of: Decisions, record: Record) -> str | None:
     """Return a line where torch ran the face restorer in the place of the engine that was meant to; None elsewhere."""
     reason = record.networks.get(record.model, {}).get("reason")
     return None if reason is None else f"Torch ran {record.model}, since {meant(of)} does not: {reason}."
+
+
+def sampling_on(device: Device | None) -> Sampling:
+    """Return what samples aligned crops and what is pasted: on a CUDA device there, else on the processor."""
+    from restorer.imaging.sampling import PLAIN
+
+    if device is None or device.kind != "cuda":
+        return PLAIN
+    from restorer.imaging.tensor_sampling import TensorSampling
+
+    return TensorSampling(device.name)

@@ -521,8 +521,10 @@ def test_detector_and_min_score(portrait: str, capsys: Capture, monkeypatch: pyt
 
 
 def test_background_and_tile(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restorer.models.tinyupscaler import TinyUpscalerArchitecture
     from restorer.networks.tinyupscaler import TinyUpscaler
 
+    overlap = TinyUpscalerArchitecture.overlap
     sides: list[int] = []
     forward = TinyUpscaler.forward
 
@@ -542,7 +544,7 @@ def test_background_and_tile(folder: Path, capsys: Capture, monkeypatch: pytest.
     assert [row[0] for row in results] == ["lanczos", "tiny-upscaler", "tiny-upscaler"]
     assert [row[1] for row in results[:2]] == [0, 1]
     assert results[2][1] > 4
-    assert results[2][2] <= 48 + 2 * 64 < results[1][2]
+    assert results[2][2] <= 48 + 2 * overlap < results[1][2]
     assert np.abs(results[0][3] - results[1][3]).mean() > 5
     assert np.abs(results[1][3] - results[2][3]).max() <= 3
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,13 +29,12 @@ _QUICK_PROXIES = ("by http", "password", "99999", "word", "[::1", "socks5", "no_
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, int]]:
+def place() -> Iterator[tuple[Path, int, int]]:
     """A folder that other users may enter, and the ports of a server and of a proxy before it."""
-    folder = tmp_path_factory.mktemp("lines")
-    for each in (folder, *folder.parents):
-        if each.stat().st_uid == os.geteuid() and each.stat().st_mode & 0o001 == 0:
-            each.chmod(0o711)
-    with bad_hub() as hub, proxies.proxy(hub.port) as proxy:
+    # Not one of pytest's: each of its runs closes those of all to other users.
+    with tempfile.TemporaryDirectory() as name, bad_hub() as hub, proxies.proxy(hub.port) as proxy:
+        folder = Path(name)
+        folder.chmod(0o711)
         downloads.warm(folder / "warm", hub.port)
         yield folder, hub.port, proxy.port
 

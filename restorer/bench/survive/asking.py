@@ -58,13 +58,14 @@ def ask(case: Case, folder: Path) -> str:
     mirror._PAUSE = 0.01  # between tries, which are as many as ever
     if case.before is not None:
         case.before(folder)
-    outcome = _fetched(case, folder)
+    outcome, words = _fetched(case, folder)
     if case.wanted and not outcome.startswith(case.wanted):
-        raise AssertionError(f"{outcome}, and it should be {case.wanted}")
+        raise AssertionError(f"{outcome}, and it should be {case.wanted}: {words}")
     return outcome
 
 
-def _fetched(case: Case, folder: Path) -> str:
+def _fetched(case: Case, folder: Path) -> tuple[str, str]:
+    """Return how it went, and in which words."""
     table = Table("thing", "srvggnet", sources=(case.source,), sha256=SHA256, size=case.size)
     try:
         path = fetch(table)
@@ -75,10 +76,10 @@ def _fetched(case: Case, folder: Path) -> str:
             raise AssertionError(f"the error tells {told}: {error.message}") from error
         if found := _unverified(folder):
             raise AssertionError(f"something unverified stayed in the cache: {found}") from error
-        return f"refused ({error.kind})"
+        return f"refused ({error.kind})", f"{error!r}, {error.__cause__!r}"
     if path.read_bytes() != CONTENT:
         raise AssertionError("another file was taken for the right one")
-    return "fetched"
+    return "fetched", ""
 
 
 def _unverified(folder: Path) -> list[Path]:
