@@ -97,9 +97,11 @@ def _suitable(network: nn.Module, rule: Rule) -> Iterator[tuple[nn.Module, str, 
 
     for owner in network.modules():
         for name, part in owner.named_children():
+            side = getattr(part, "side", None)
+            if side is not None and side**2 < rule.pixels:
+                continue
             if isinstance(part, StyledConv):
-                large = part.side is None or part.side**2 >= rule.pixels
-                if part.upsample is None and part.noise == "add" and large and rule.holds(tuple(part.weight.shape)):
+                if part.upsample is None and part.noise == "add" and rule.holds(tuple(part.weight.shape)):
                     yield owner, name, part
             elif type(part) is nn.Conv2d and suits(part) and rule.holds(tuple(part.weight.shape)):
                 yield owner, name, part

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from restorer.networks.filters import bilinear_upsample, enlarged_conv, fir_blur
 from restorer.networks.fused import LeakyPair, conv_leaky
 from restorer.networks.stylegan2 import StyleGAN2Generator, Upsampling, channels, channels_last
+from restorer.networks.winograd import sees
 
 
 class ResBlock(nn.Module):
@@ -97,6 +98,20 @@ class GFPGAN(nn.Module):
         modulated = [width - width // 2 for width in self.generator.widths.values()][1:]
         self.scale = nn.ModuleList(_condition(i, o) for i, o in zip(unet[1:], modulated, strict=True))
         self.shift = nn.ModuleList(_condition(i, o) for i, o in zip(unet[1:], modulated, strict=True))
+        self._tell_sides(list(self.generator.widths))
+
+    def _tell_sides(self, sides: Sequence[int]) -> None:
+        """Tell the U-Net's convolutions how large the features are that they see, smallest side first."""
+        for block, side in zip(self.down, sides[::-1], strict=False):
+            sees(block.get_submodule("conv1"), side)
+            sees(block.get_submodule("conv2"), side // 2)
+        sees(self.last, sides[0])
+        for block, side in zip(self.up, sides, strict=False):
+            sees(block.get_submodule("conv1"), side)
+            sees(block.get_submodule("conv2"), 0)  # it is computed together with the enlargement before it
+        for side, *pairs in zip(sides[1:], self.scale, self.shift, strict=True):
+            for conv in (part for pair in pairs for part in pair.modules() if isinstance(part, nn.Conv2d)):
+                sees(conv, side)
 
     def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None, seed: int | None = None) -> Tensor:
         """Return restored faces (n, 3, out_size, out_size) of faces of that shape in [-1, 1].

@@ -195,6 +195,11 @@ class WinogradConv2d(nn.Conv2d):
         return F.leaky_relu_(super().forward(x), slope)
 
 
+def sees(convolution: nn.Module, side: int) -> None:
+    """Note how large the features are that a convolution is given: side in pixels, 0 = it is never called itself."""
+    object.__setattr__(convolution, "side", side)
+
+
 def suits(convolution: nn.Conv2d) -> bool:
     """Return whether a convolution is of the kind that this can compute."""
     return (

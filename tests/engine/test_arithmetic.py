@@ -81,6 +81,12 @@ def test_layers_that_never_see_enough_pixels_take_none_of_the_budget(monkeypatch
     quicken(network, "here")
     sides = [part.side for part in network.modules() if isinstance(part, StyledConv) and part.quick is not None]
     assert sides == [32, 64]
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 64, 64))
+    kept = {name: part.quick for name, part in network.named_modules() if hasattr(part, "quick") and part.quick}
+    assert sum(isinstance(network.get_submodule(name), WinogradConv2d) for name in kept) > 3
+    # What was never transformed was never called with features that are large enough.
+    assert [name for name, quick in kept.items() if quick._transformed is None] == []
 
 
 def test_nothing_is_done_where_nothing_was_measured() -> None:
