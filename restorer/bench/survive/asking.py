@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,9 @@ def ask(case: Case, folder: Path) -> str:
         "RESTORER_CACHE": str(folder / "cache"), "HF_HOME": str(folder / "hub"),
         "RESTORER_CONFIG": str(folder / "config"), "HF_HUB_DISABLE_TELEMETRY": "1", **case.environment,
     }  # fmt: skip
+    known = sys.modules.get("huggingface_hub.constants")
+    if known is not None:  # it was imported before, and would read the token of whoever began this run
+        known.HF_TOKEN_PATH = str(folder / "hub" / "token")  # type: ignore[attr-defined]
     mirror._PAUSE = 0.01  # between tries, which are as many as ever
     if case.before is not None:
         case.before(folder)
