@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import restorer.options  # noqa: F401 - errors name options as Python does, once these are declared
 from restorer import weights
 from restorer.errors import HashMismatchError, NotEnoughDiskError, WeightsUnavailableError
 from restorer.storage.folders import hub_cache
