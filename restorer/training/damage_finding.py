@@ -22,7 +22,7 @@ from restorer.imaging.tensors import to_tensor
 from restorer.networks.damageunet import DamageUNet, folded
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, backward, follow, placed
-from restorer.training.muon import Muon
+from restorer.training.muon import MuonAndAdam
 from restorer.training.prints import DATA, PRINT, Hard, PrintSet
 from restorer.training.recipe import Recipe
 from restorer.training.wear.prints import Damaged, Where
@@ -74,11 +74,7 @@ class DamageTrainer(Trainer):
         self.network = placed(DamageUNet(**self.arguments, norm=True), place.device)
         nn.init.constant_(self.network.get_parameter("head.bias"), -3.0)  # one pixel in twenty
         self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        inner = [value for name, value in self.network.named_parameters() if _is_inner(name, value)]
-        rest = [value for name, value in self.network.named_parameters() if not _is_inner(name, value)]
-        self.optimiser = Muon(inner, self.values["lr"])
-        betas = self.values["betas"][0], self.values["betas"][1]
-        self.optimiser_of_rest = torch.optim.Adam(rest, self.values["lr_adam"], betas)
+        self.optimisers = MuonAndAdam(self.network, self.values, _OUTER)
         self.batch, side = self.per_process(self.values["batch"]), int(self.values["side"])
         if side % 16:
             raise UsageError(f"Squares of {side} px do not fit.", "Give a multiple of 16.")
@@ -93,8 +89,7 @@ class DamageTrainer(Trainer):
         return int(self.values["steps"])
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        optimisers = {"optimiser": self.optimiser, "optimiser_of_rest": self.optimiser_of_rest}
-        return {"network": self.network, "average": self.average_network, **optimisers}
+        return {"network": self.network, "average": self.average_network, **self.optimisers.parts()}
 
     def extra_state(self) -> dict[str, Any]:
         places = [[float(one.of_faces), *map(float, one.spot), one.weight] for one in self.prints.hard]
@@ -110,10 +105,7 @@ class DamageTrainer(Trainer):
             self._ahead.clear()
             self.prints.mine(self._seen)
         pictures, wanted, asked = (tensor.to(self.place.device) for tensor in self._batch(step))
-        for optimiser, rate in ((self.optimiser, "lr"), (self.optimiser_of_rest, "lr_adam")):
-            for group in optimiser.param_groups:
-                group["lr"] = self.values[rate] * self._rate(step)
-            optimiser.zero_grad(set_to_none=True)
+        self.optimisers.begin(step)
         with self.autocast():
             logits = self.network(pictures.contiguous(memory_format=torch.channels_last)).float()
         missed = logits.new_tensor(self.values["missed"])
@@ -126,8 +118,7 @@ class DamageTrainer(Trainer):
         backward(weights["entropy"] * entropy + weights["overlap"] * overlap)
         self.average(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.optimiser_of_rest.step()
+        self.optimisers.step()
         half_life = min(self.values["ema_steps"], 0.1 * step)
         follow(self.average_network, self.network, 0.5 ** (1 / max(half_life, 1e-8)))
         with torch.no_grad():
@@ -198,21 +189,8 @@ class DamageTrainer(Trainer):
         asked[inside > 0] = self.values["wide"]
         return asked
 
-    def _rate(self, step: int) -> float:
-        """Return by what the learning rates are multiplied: a linear warm-up, then 1, at the end a linear fall to 0.
-
-        A run can be made longer or shorter until the fall begins.
-        """
-        steps, falls = self.values["steps"], self.values["falls"]
-        return float(min(1.0, step / self.values["warmup"], (steps + 1 - step) / max(falls * steps, 1)))
-
 
 _OUTER = ("stem.", "first.", "spread.", "join.", "head.")
-
-
-def _is_inner(name: str, value: Tensor) -> bool:
-    """Whether a parameter is a convolution's weight between the first and the last: what Muon is for."""
-    return value.ndim == 4 and not name.startswith(_OUTER)
 
 
 def _grown(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from restorer.imaging.sheets import Picture, sheet
 from restorer.imaging.tensors import to_pictures, to_tensor
 from restorer.training.export import write_model
 from restorer.training.loop import Place, Trainer, backward, follow, placed
-from restorer.training.muon import Muon
+from restorer.training.muon import MuonAndAdam
 from restorer.training.prints import DATA, PRINT, PrintSet
 from restorer.training.recipe import Recipe
 from restorer.training.wear.prints import Where
@@ -82,11 +82,7 @@ class InpaintingTrainer(Trainer):
         self.arguments = {**model.defaults, **self.values["network"]}
         self.network = placed(model.build(self.arguments), place.device)
         self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        inner = [value for name, value in self.network.named_parameters() if _is_inner(name, value)]
-        rest = [value for name, value in self.network.named_parameters() if not _is_inner(name, value)]
-        self.optimiser = Muon(inner, self.values["lr"])
-        betas = self.values["betas"][0], self.values["betas"][1]
-        self.optimiser_of_rest = torch.optim.Adam(rest, self.values["lr_adam"], betas)
+        self.optimisers = MuonAndAdam(self.network, self.values, ("first.", "head."))
         self.batch, self.side = self.per_process(self.values["batch"]), int(self.values["side"])
         self.prints = PrintSet(recipe, self.values["data"], self.values["print"], self.folder, self.side)
         self.shown = [self._pair(np.random.default_rng([recipe.seed, 0, index])) for index in range(8)]
@@ -100,18 +96,14 @@ class InpaintingTrainer(Trainer):
         return int(self.values["steps"])
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        optimisers = {"optimiser": self.optimiser, "optimiser_of_rest": self.optimiser_of_rest}
-        return {"network": self.network, "average": self.average_network, **optimisers}
+        return {"network": self.network, "average": self.average_network, **self.optimisers.parts()}
 
     def step(self, step: int) -> dict[str, Tensor]:
         future = self._ahead.pop(step, None)
         made = future.result() if future else self._make(step)
         self._ahead = {step + 1: self._pool.submit(self._make, step + 1)}
         damaged, clean, holes, counts = (tensor.to(self.place.device) for tensor in made)
-        for optimiser, rate in ((self.optimiser, "lr"), (self.optimiser_of_rest, "lr_adam")):
-            for group in optimiser.param_groups:
-                group["lr"] = self.values[rate] * self._rate(step)
-            optimiser.zero_grad(set_to_none=True)
+        self.optimisers.begin(step)
         with self.autocast():
             filled = self.network(damaged, holes).float()
         filled = torch.where(holes > 0, filled, clean)  # what is known around it is the truth to its differences, too
@@ -129,8 +121,7 @@ class InpaintingTrainer(Trainer):
         backward(torch.stack([weights[name] * value for name, value in losses.items()]).sum())
         self.average(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.optimiser_of_rest.step()
+        self.optimisers.step()
         half_life = min(self.values["ema_steps"], 0.1 * step)
         follow(self.average_network, self.network, 0.5 ** (1 / max(half_life, 1e-8)))
         with torch.no_grad():
@@ -193,11 +184,6 @@ class InpaintingTrainer(Trainer):
         counts: np.ndarray = np.where(inside, np.float32(self.values["wide"]), hole.astype(np.float32))
         return counts
 
-    def _rate(self, step: int) -> float:
-        """Return by what the learning rates are multiplied: a linear warm-up, then 1, at the end a linear fall to 0."""
-        steps, falls = self.values["steps"], self.values["falls"]
-        return float(min(1.0, step / self.values["warmup"], (steps + 1 - step) / max(falls * steps, 1)))
-
 
 def _turned(pair: Pair, rng: np.random.Generator) -> Pair:
     """Return a pair seen from another side, now and then as its negative."""
@@ -209,8 +195,3 @@ def _turned(pair: Pair, rng: np.random.Generator) -> Pair:
 
     damaged, clean, hole = turned(pair.damaged), turned(pair.clean), turned(pair.hole)
     return Pair(255 - damaged, 255 - clean, hole) if negative else Pair(damaged, clean, hole)
-
-
-def _is_inner(name: str, value: Tensor) -> bool:
-    """Whether a parameter is a convolution's weight between the first and the last: what Muon is for."""
-    return value.ndim == 4 and not name.startswith(("first.", "head."))

@@ -7,11 +7,11 @@ others in the same layer is then learnt as quickly as they are: small networks n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # steep at 0: after five rounds all singular values lie between 0.7 and 1.2
 _ROUNDS = 5
@@ -47,6 +47,47 @@ class Muon(torch.optim.Optimizer):
                 step = orthogonal(ahead.flatten(1))
                 high, wide = step.shape
                 parameter.add_(step.view_as(parameter), alpha=-group["lr"] * max(1.0, high / wide) ** 0.5)
+
+
+class MuonAndAdam:
+    """Muon for a network's inner convolutions, Adam for all else, at rates that rise, hold and fall together.
+
+    Args:
+        network: what learns.
+        values: `lr` of Muon, `lr_adam` and `betas` of Adam, `warmup`, `steps`, and `falls`, the share of them at the
+            end in which the rates fall: a run can be made longer or shorter until then.
+        outer: beginnings of the names of layers that Muon is not for, the first and the last ones.
+    """
+
+    def __init__(self, network: nn.Module, values: Mapping[str, Any], outer: tuple[str, ...]) -> None:
+        inner: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
+        for name, value in network.named_parameters():
+            (inner if value.ndim == 4 and not name.startswith(outer) else rest).append(value)
+        self._values = values
+        self._muon = Muon(inner, values["lr"])
+        self._adam = torch.optim.Adam(rest, values["lr_adam"], (values["betas"][0], values["betas"][1]))
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Return both by the names that checkpoints know them by."""
+        return {"optimiser": self._muon, "optimiser_of_rest": self._adam}
+
+    def begin(self, step: int) -> None:
+        """Set the rates of a step, counted from 1, and forget the gradients of the last."""
+        for optimiser, rate in ((self._muon, "lr"), (self._adam, "lr_adam")):
+            for group in optimiser.param_groups:
+                group["lr"] = self._values[rate] * self.part(step)
+            optimiser.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Make a step along the gradients that are there."""
+        self._muon.step()
+        self._adam.step()
+
+    def part(self, step: int) -> float:
+        """Return by what the rates are multiplied: a linear warm-up, then 1, at the end a linear fall to 0."""
+        steps, falls = self._values["steps"], self._values["falls"]
+        return float(min(1.0, step / self._values["warmup"], (steps + 1 - step) / max(falls * steps, 1)))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
