@@ -33,6 +33,7 @@ NAMES: dict[str, str] = {}
 _OPTION = re.compile(r"(?<![\w-])--(?P<name>[a-z][a-z0-9-]*[a-z0-9])(?:[ =](?P<value>[^\s;()]*[^\s;:(),.]))?")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|inf|nan)")
 _VERBS = frozenset(["asks", "compares", "goes", "has", "is", "must", "needs", "prints", "reads", "shows"])
+_CONTROL = re.compile("[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _OF_THE_COMMAND = (
     (re.compile(r"another -o or --name|another -o\b"), "another name"),
     (re.compile(r" (?:to |with )-o or --name| with -o(?! \S*[A-Z.])"), ""),
@@ -71,12 +72,18 @@ def command_words() -> Iterator[None]:
         _speaker.add(-1)
 
 
+def harmless(text: str) -> str:
+    """Return a text that a file's name or a decoder stands in, with control codes and turns of the writing escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def worded(text: str) -> str:
-    """Return a text about options in the words of whoever reads it: the command's, or Python's.
+    """Return a text about options in the words of whoever reads it, the command's or Python's, and harmless.
 
     Args:
         text: in the command's words; what stands in backticks is to be typed into a shell, and stays as it is.
     """
+    text = harmless(text)
     if _speaker.is_command:
         return text
     parts = re.split(r"(`[^`]*`)", text)
@@ -206,7 +213,8 @@ class PhotoError(RestorerError):
     """Base of errors that concern one photo; `path` names it (None for bytes)."""
 
     def __init__(self, path: Path | str | None, message: str, remedy: str | None = None) -> None:
-        super().__init__(message, remedy)
+        named = str(path).replace("\n", "\\n")  # one line, which the next cannot be taken for another message
+        super().__init__(message.replace(str(path), named), remedy)
         self.path = path
 
 

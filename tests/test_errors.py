@@ -98,3 +98,19 @@ def test_what_an_error_knows_beyond_its_message_goes_along() -> None:
     error = FaceNotRestoredError(Path("a.jpg"), "Face 2 was not restored.", faces=[2], reasons=["NaN"])
     other = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (other.path, other.faces, other.reasons, other.kind) == (Path("a.jpg"), (2,), ("NaN",), "FaceNotRestored")
+
+
+def test_messages_hold_nothing_that_a_terminal_obeys() -> None:
+    """A decoder's own words, and a file's name, in errors and warnings: record, screen and page say the same."""
+    name = "in/two\nFailed: lines\x1b[2J.png"
+    error = PhotoError(name, f"{name} cannot be read: item '\x03\b\u202e' is none.\nSecond line.", f"Look at {name}.")
+    assert error.message == (
+        "in/two\\nFailed: lines\\x1b[2J.png cannot be read: item '\\x03\\x08\\u202e' is none.\nSecond line."
+    )
+    record = Record(name)
+    record.warn("The profile is called \x9b31m\ud800.")
+    record.fail(error)
+    assert record.warnings == ["The profile is called \\x9b31m\\ud800."]
+    assert (record.error or {})["message"] == error.message
+    assert error.path == name, "facts are what they are"
+    assert worded("é 日本 \U0001f469\u200d\U0001f467") == "é 日本 \U0001f469\u200d\U0001f467"

@@ -178,6 +178,10 @@ class Metrics:
 
 def _check_free(path: Path) -> None:
     """Raise `UsageError` where a file is there that this tool did not write, or that another run writes just now."""
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            f"--metrics {path} is a pipe or a device, which cannot be written anew each time.", "Name another file."
+        )
     content = beginning(path, FLAG, 10_000)
     if not content:
         return

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import sys
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from rich.markup import escape
 from rich.style import Style
 from rich.text import Text
 
-from restorer.errors import RestorerError
+from restorer.errors import RestorerError, harmless
 
 HANG = 2
 """How much further in than its beginning the rest of a broken line stands."""
@@ -138,7 +137,7 @@ def shown(text: object) -> str:
 
 def plain(text: object) -> str:
     """Return text as it may stand in a line where markup means nothing; see `shown`."""
-    return "".join(char if _is_harmless(char) else _escaped(char) for char in str(text))
+    return harmless(str(text)).replace("\n", "\\n")
 
 
 def linked(path: Path | str, console: Console = results, *, before: str = "") -> Text:
@@ -159,12 +158,3 @@ def has_links(console: Console) -> bool:
     The two that are known to print them as text are left out.
     """
     return console.is_terminal and os.environ.get("TERM", "") not in ("dumb", "linux")
-
-
-def _is_harmless(char: str) -> bool:
-    direction = "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
-    return not direction and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()

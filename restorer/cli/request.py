@@ -94,7 +94,7 @@ class PhotosRequest:
         metavar="N",
     )
     threads: int | None = option(
-        None, help="Threads that compute a photo; default: as many as cores, 8 at most.", panel=RUN, least=1
+        None, help="Threads that compute a photo; default: as many as cores, 8 at most.", panel=RUN, least=1, most=1024
     )
     dry_run: bool = option(False, help="Say what would be done, and do nothing.", panel=RUN)
     report: bool = option(False, help="Write report.html with before and after.", panel=RUN)

@@ -14,6 +14,7 @@ restored, and nothing that is written may leave the folder by what it says.
 from __future__ import annotations
 
 import difflib
+import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ def load(options: Iterable[Option], folder: Path | None = None) -> dict[str, Set
             for option in known:
                 if option.written and option.name in found:
                     _stay_inside(path, option.name, found[option.name].value)
+                elif option.kind is Path and option.name in found:
+                    _be_a_file(path, option.name, found[option.name].value)
                 if option.own and option.name in found:
                     raise _not_here(path, option.name, found[option.name].value)
         settings |= found
@@ -126,6 +129,13 @@ def _stay_inside(path: Path, name: str, value: Path) -> None:
         )
 
 
+def _be_a_file(path: Path, name: str, value: Path) -> None:
+    """Raise `UsageError` where a file that is to be read is a pipe or a device, which would be waited for."""
+    place = path.parent / value
+    if place.exists() and not place.is_file():
+        raise UsageError(f"{path} sets {name} to {value}, which is no file.", f"Name a file, or type --{name} {value}.")
+
+
 def _not_here(path: Path, name: str, value: Any) -> UsageError:
     """Return the error for an option that a folder's file must not set."""
     typed = f"--{name}" if isinstance(value, bool) else f"--{name} {value}"
@@ -138,7 +148,10 @@ def _not_here(path: Path, name: str, value: Any) -> UsageError:
 def _read(path: Path) -> dict[str, Any]:
     """Return what stands in a file; nothing when it is not there."""
     try:
-        if path.stat().st_size > _LARGEST:  # what takes the parser minutes is none of anybody's settings
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{path} is no file: a pipe, or a device, has no end.", "Remove it.")
+        if status.st_size > _LARGEST:  # what takes the parser minutes is none of anybody's settings
             raise UsageError(f"{path} is larger than any settings are.", "Look at what it holds.")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -7,10 +7,13 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
 from restorer.photo import ifd
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
+REWRITTEN = frozenset({X_RESOLUTION, Y_RESOLUTION, 37396, 41492, 41486, 41487, 33550, 33922})
+"""Tags whose values `exif_pixels` changes where they lie."""
 _MAKER_NOTE = 37500
 _COLOUR_TAGS = frozenset({301, 318, 319, 42240})  # transfer function, white point, primaries, gamma
 _INTEROP_INDEX, _COLOUR_SPACE, _ADOBE_RGB = 1, 40961, 2
@@ -39,7 +42,8 @@ class CleanExif:
 def clean(block: bytes) -> CleanExif:
     """Take the orientation out of an EXIF block (it is set to 1) and drop the thumbnail; every other byte stays.
 
-    Only a block of which a directory is damaged is laid out anew, from what can be read of it.
+    Only a block of which a directory is damaged, or of which parts lie on top of each other that may be changed one by
+    one, is laid out anew, from what can be read of it.
 
     Args:
         block: with or without the "Exif" prefix of JPEG.
@@ -59,6 +63,7 @@ def clean(block: bytes) -> CleanExif:
     reading = ifd.read_tree(block, first)
     if reading.problems:
         result.problems.append(f"The EXIF has {', and '.join(reading.problems)}; the rest was kept.")
+    if reading.problems or _is_tangled(block):
         block = ifd.pack_tree(reading.tree)
         first = ifd.read_directory(block, ifd.header(block)[2], "<")
     data = bytearray(block)
@@ -93,6 +98,27 @@ def directories(block: bytes) -> list[ifd.Directory]:
             found[directory.position] = directory
             queue += [at for tag in ifd.SUB_DIRECTORIES for at in directory.integers(tag)[:1]]
     return list(found.values())
+
+
+def _is_tangled(block: bytes) -> bool:
+    """Whether a value lies on a directory, or one that is changed in its place (`REWRITTEN`) on another value."""
+    found = directories(block)
+    fixed = [(0, 8), *((each.position, each.next_position + 4) for each in found)]
+    if any(one[1] > other[0] for one, other in pairwise(sorted(fixed))):
+        return True
+    values = [(e.value_position, e.value_position + len(e.raw), e.tag)
+              for each in found for e in each.entries.values() if len(e.raw) > 4]  # fmt: skip
+    changed = [value for value in values if value[2] in REWRITTEN]
+    return any(start < end_ and start_ < end for start, end, _ in values for start_, end_ in fixed) or any(
+        one is not other and one[0] < other[1] and other[0] < one[1] and not _is_one_resolution(one, other)
+        for one in changed
+        for other in values
+    )
+
+
+def _is_one_resolution(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    """Whether both resolutions are one value, which some write; they are only ever put in each other's place."""
+    return one[:2] == other[:2] and {one[2], other[2]} == {X_RESOLUTION, Y_RESOLUTION}
 
 
 def _ranges(directory: ifd.Directory) -> list[tuple[int, int]]:

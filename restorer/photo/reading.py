@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import stat
 from pathlib import Path
 
 from restorer.errors import NotEnoughMemoryError, UnreadablePhotoError
@@ -72,6 +73,9 @@ def _read(format: Format, data: bytes, page: int | None) -> Photo:
 
 def _read_file(path: Path) -> bytes:
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # /dev/zero has no end
+            raise UnreadablePhotoError(path, f"{path} is a device, not a photo.", "Give the photos themselves.")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise UnreadablePhotoError(path, f"There is no file {path}.", "Check the name and the folder.") from error
@@ -96,11 +100,18 @@ def read_note(path: Path | str) -> Note | None:
     None when there is no such file, it is no picture, or it has no note of ours.
     """
     try:
-        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - quicker for a hundred thousand
+        with open(path, "rb", buffering=0, opener=_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return None
             kind = formats.sniff(stream.read(64))
             return None if kind is None else note_in(stream.fileno(), os.fstat(stream.fileno()).st_size, kind)
     except (OSError, ValueError):
         return None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for whoever writes into it, should it be a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def note_in(descriptor: int, size: int, kind: str) -> Note | None:

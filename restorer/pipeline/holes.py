@@ -40,6 +40,8 @@ def read_hole(path: Path, size: tuple[int, int], called: str = "hole") -> np.nda
 
 def hash_of(path: Path, called: str = "hole") -> str:
     """Return what pins the drawing of a hole or of another mask; raises `UsageError` where there is no such file."""
+    if path.exists() and not path.is_file():  # it is read more than once, which no pipe can be, and a device has no end
+        raise UsageError(f"The {called} {path} is no file.", "Name a picture.")
     try:
         return sha256_of(path)
     except OSError as error:

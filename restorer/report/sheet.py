@@ -87,6 +87,8 @@ class Sheet:
 
 
 def _is_sheet(path: Path) -> bool:
+    if not path.is_file():  # a pipe or a device, which would be waited for
+        return False
     try:
         content = path.read_bytes()
         return MARK.encode() in content or MARK.encode("utf-16-be") in content  # as a PDF writes it

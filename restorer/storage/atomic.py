@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,7 @@ _REMEDIES = {
     errno.ENOENT: "Make the folder first, or choose another one with -o.",
     errno.ENOTDIR: "Choose another place with -o; a part of this one is a file.",
     errno.EISDIR: "Choose another name with -o or --name.",
+    errno.ENODEV: "Choose another name with -o or --name.",
     errno.ENAMETOOLONG: "Choose a shorter name with -o or --name.",
 }
 
@@ -44,7 +46,7 @@ def write_atomic(
         sweep: remove what killed processes left in the folder; for folders that are not large.
 
     Raises:
-        OSError: no permission, a full disk, a folder in the target's place.
+        OSError: no permission, a full disk, a folder, a pipe or a device in the target's place.
     """
     if through_links and target.is_symlink():
         target = Path(os.path.realpath(target))
@@ -55,8 +57,7 @@ def write_atomic(
 
 
 def _write(target: Path, content: Content, *, durable: bool, replace: bool = True) -> None:
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a folder of that name is in the way")
+    _check_place(target)
     with temporary.part_in(target.parent) as part:
         if callable(content):
             content(part.stream)
@@ -65,6 +66,18 @@ def _write(target: Path, content: Content, *, durable: bool, replace: bool = Tru
         part.move_to(target, durable=durable, replace=replace)
     if durable:
         _flush_folder(target.parent)
+
+
+def _check_place(target: Path) -> None:
+    """Raise `OSError` where a file would take the place of what is none: root's `/dev/null` would be gone."""
+    try:
+        mode = target.stat().st_mode
+    except OSError:  # nothing there, or what writing says itself
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder of that name is in the way")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.ENODEV, "a pipe or a device of that name is in the way")
 
 
 def write_whole(target: Path, content: Content, *, replace: bool = True) -> None:

@@ -17,6 +17,7 @@ import pytest
 from restorer.bench.survive import (
     bombs,
     campaign,
+    company,
     comparing,
     crowds,
     devices,
@@ -129,6 +130,16 @@ def test_a_crowd_and_a_device_that_fails(tmp_path: Path) -> None:
         devices.try_trouble(tmp_path / "place", calm, photos, right, ("a device", trouble), tally)
     assert tally.words == []
     assert tally.cases == 3
+
+
+@pytest.mark.parametrize("endless", [False, True], ids=["a pipe", "a device"])
+def test_pipes_and_devices_are_not_waited_for(endless: bool, tmp_path: Path) -> None:
+    """Among somebody's photos a pipe may lie where a result will, or be called restore.toml: the run hung."""
+    running.prepare()
+    for place, text, options in company.SPECIAL[endless :: 1 + endless]:
+        world = company.World(tmp_path / "world")
+        problems = company.special(place, text, options, endless, world) + world.changed()
+        assert problems == [], (place, text)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from restorer.bench.survive.samples import IPTC, png, saved, scene
-from restorer.photo import FORMATS, exif, ifd, photoshop, read_photo, write_photo, xmp
+from restorer.photo import FORMATS, exif, exif_pixels, ifd, photoshop, read_photo, write_photo, xmp
 from restorer.photo.color import srgb_profile
 from tests.support.photo_files import NOTE, XMP, again, exif_block, full, grey_profile, jpeg, tags, written
 
@@ -324,3 +324,37 @@ def test_resolution_finds_a_place_in_an_exif_block_that_has_none() -> None:
     assert exif.resolution(wider) == (96.0, 96.0)
     assert tags(wider)[315] == ifd.Value(2, b"Emil Larsen\0")
     assert exif.with_resolution(wider, (300.0, 300.0)) == wider
+
+
+def laid_on(block: bytes, tag: int, place: int) -> bytes:
+    """Return a block with the value of a tag of its EXIF directory lying elsewhere, on whatever is there."""
+    below = ifd.read_directory(block, ifd.read_directory(block, 8, "<").integers(ifd.EXIF)[0], "<")
+    entry = below.entries[tag]
+    return block[: entry.position + 8] + struct.pack("<I", place) + block[entry.position + 12 :]
+
+
+def test_values_on_top_of_something_else_change_nothing_but_themselves() -> None:
+    """A rational that lay on a directory was multiplied there, and the photo could not be written (campaign)."""
+    tree: ifd.Tree = {ifd.EXIF: {
+        41486: ifd.rational(1000, 1), 41487: ifd.rational(1000, 1), 37510: ifd.Value(7, b"ASCII\0\0\0Anna"),
+    }}  # fmt: skip
+    block = ifd.pack_tree(tree)
+    below = ifd.read_directory(block, ifd.read_directory(block, 8, "<").integers(ifd.EXIF)[0], "<")
+    spots = {tag: entry.value_position for tag, entry in below.entries.items()}
+    for place in (8, below.position, spots[37510], spots[41487]):
+        given = laid_on(block, 41486, place)
+        before = read_photo(jpeg(block=given))
+        assert before.exif is not None
+        after = exif_pixels.resized(before.exif, (10, 10), (20, 20))
+        told, was = (ifd.read_tree(each, ifd.read_directory(each, 8, "<")).tree for each in (after, before.exif))
+        told, was = told[ifd.EXIF], was[ifd.EXIF]  # type: ignore[assignment]
+        assert told[37510] == was[37510]
+        assert told[41487] == ifd.rational(2000, 1)
+        if place == spots[41487]:
+            assert told[41486] == ifd.rational(2000, 1), "once, though both were one value"
+    assert exif.clean(block).data == block
+    one = ifd.pack_tree({282: ifd.rational(300, 1), 283: ifd.rational(300, 1)})
+    first = ifd.read_directory(one, 8, "<")
+    shared = bytearray(one)
+    struct.pack_into("<I", shared, first.entries[283].position + 8, first.entries[282].value_position)
+    assert exif.clean(bytes(shared)).data == bytes(shared), "which some cameras write"

@@ -11,7 +11,8 @@ import pytest
 
 import restorer
 from restorer import weights
-from restorer.storage.atomic import write_atomic
+from restorer.errors import UnwritableOutputError
+from restorer.storage.atomic import write_atomic, write_whole
 from restorer.weights import terms, user
 
 ROOT = Path(restorer.__file__).parent
@@ -95,3 +96,19 @@ def test_nothing_else_writes_files() -> None:
             if node.func.attr in ("write_text", "write_bytes") or opens:
                 found.add(part)
     assert not found
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_pipe_or_a_device_is_never_replaced(through_a_link: bool, tmp_path: Path) -> None:
+    """`--metrics /dev/null` typed by root replaced the device by a file."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    target = tmp_path / ("link" if through_a_link else "pipe")
+    with pytest.raises(OSError, match="a pipe or a device of that name is in the way"):
+        write_atomic(target, b"new")
+    with pytest.raises(UnwritableOutputError) as caught:
+        write_whole(target, b"new")
+    assert caught.value.remedy == "Choose another name."
+    assert not target.is_file()
+    assert len(list(tmp_path.iterdir())) == 2, "nothing is left behind"

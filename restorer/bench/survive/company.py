@@ -67,6 +67,14 @@ SETTINGS = {
     "a cluster": 'cluster = "ray://127.0.0.1:9"',
 }
 """What a restore.toml in a folder of somebody else's may hold."""
+SPECIAL: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("restore.toml", "", ()), ("out/good_restored.png", "", ()), (f"in/{NAME}", "", ()), (f"out/{NAME}", "", ()),
+    ("out/report.html", "", ("--report",)), ("in/x.png", "", ()), ("m.json", "", ("--metrics", "m.json")),
+    ("s.pdf", "", ("--sheet", "s.pdf")), ("p.png", "", ("--preview", "p.png")), ("l.log", "", ("--log", "l.log")),
+    ("x.png", 'mask = "x.png"', ()), ("list", 'files-from = "list"', ()), ("x.pth", 'clean = "x.pth"', ()),
+)  # fmt: skip
+"""Where a pipe or a device may lie in the place of a file, what restore.toml says, and further options."""
+_PATIENCE = 6.0  # seconds of a core, ten times as many of a clock
 _ENCODINGS = (
     "utf-8",
     "utf-8-sig",
@@ -74,8 +82,11 @@ _ENCODINGS = (
     "utf-16-le",
     "utf-16-be",
     "utf-32",
+    "utf-32-le",
     "utf-7",
     "cp037",
+    "cp500",
+    "cp1140",
     "latin-1",
     "shift_jis",
 )
@@ -180,6 +191,22 @@ def planted(content: bytes | None, world: World) -> list[str]:
     return problems
 
 
+def special(place: str, text: str, options: tuple[str, ...], endless: bool, world: World) -> list[str]:
+    """A pipe that nobody writes into, or what has no end, where a file is looked for; it must not be waited for."""
+    if text:
+        (world.work / "restore.toml").write_text(text)
+    path = world.work / place
+    path.parent.mkdir(exist_ok=True)
+    if endless:
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    world.look()
+    ran = restore(world.work, "in", "-o", "out", *PLAIN, *options, seconds=_PATIENCE, memory=2 * 2**30)
+    problems = records.said(ran) + [problem for record in ran.records for problem in records.of_one(record, world.work)]
+    return problems if path.exists() and not path.is_file() else [*problems, f"{place} was replaced"]
+
+
 def settings(text: str, world: World) -> list[str]:
     """A restore.toml and a weights.toml in the folder where the command is typed."""
     program = b"cos\nsystem\n(S'touch executed'\ntR."
@@ -267,6 +294,10 @@ def cases() -> Iterator[tuple[str, str, Callable[[World], list[str]]]]:
         yield "a planted journal", name, partial(planted, content)
     for name, text in SETTINGS.items():
         yield "settings", name, partial(settings, text)
+    for place, text, options in SPECIAL:
+        for endless in (False, True):
+            what = f"{'a device' if endless else 'a pipe'} as {place} {text}".strip()
+            yield "no file", what, partial(special, place, text, options, endless)
     for encoding in _ENCODINGS:
         yield "XML", encoding, partial(xml, encoding)
     yield "an archive", "as a photo", archive

@@ -5,6 +5,7 @@ What they leave is taken up by the next run, which must come to what one undistu
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import shutil
@@ -102,7 +103,7 @@ def starved(calm: Calm, _: float, rng: random.Random, place: Path) -> tuple[str,
 
 
 WAYS: tuple[tuple[Callable[[Calm, float, random.Random, Path], tuple[str, int, list[str]]], int], ...] = (
-    (killed, 10), (interrupted, 3), (together, 3), (clock, 1), (starved, 2),
+    (killed, 30), (interrupted, 3), (together, 3), (clock, 1), (starved, 2),
 )  # fmt: skip
 """What is tried, and how often."""
 
@@ -118,6 +119,7 @@ def attempt(plan: Plan) -> Tally:
         start = time.monotonic()
         restore(fresh(calms[-1], plan.folder / "timed"), "in", "-o", "out", *options)
         seconds.append(time.monotonic() - start)
+    gc.freeze()  # what is there already is not walked through, and so not copied, in each run
     tries = [way for way, count in WAYS for _ in range(count)]
     while time.monotonic() - begin < plan.seconds:
         number = rng.randrange(len(calms))

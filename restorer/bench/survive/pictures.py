@@ -18,7 +18,7 @@ from restorer.bench.survive.samples import SUFFIXES, kinds
 from restorer.bench.survive.sandbox import Died, Job, Marker
 from restorer.errors import PhotoError
 from restorer.photo import FORMATS, Note, Photo, read_note, read_photo, write_photo
-from restorer.photo.header import Header, page_count, read_header
+from restorer.photo.header import page_count, read_header
 
 if TYPE_CHECKING:
     from restorer.bench.survive.campaign import Plan
@@ -57,12 +57,12 @@ class Trial:
                 warnings.simplefilter("error")
                 outcome, photo = put_through(file, number)
             seconds, mib = marker.spent, peak.grown()
-            header, said = read_header(file), silence.said()
+            said = silence.said()
             if photo is not None and number % _COMPARED == 0:
                 outcome = compared(data, photo)
                 silence.said()  # the other decoder's
             marker.pause()
-            if words := _harm(outcome, mib, len(data), header) or (said and f"it printed {said[:300]!r}"):
+            if words := _harm(outcome, mib, file, data) or (said and f"it printed {said[:300]!r}"):
                 tally.lose(job.kind, case, words)
                 keep(self._keep, case, data)
             else:
@@ -70,11 +70,12 @@ class Trial:
         return tally
 
 
-def _harm(outcome: str, mib: float, size: int, header: Header) -> str:
+def _harm(outcome: str, mib: float, file: Path, data: bytes) -> str:
     """Return what is wrong with how a case ended; "" for nothing."""
-    width, height = header.size or (0, 0)
-    if mib > bound(size, min(width * height, 2**30)):
-        return f"{mib:.0f} MiB for {size} bytes that claim {width} x {height} pixels"
+    if mib > bound(len(data), 0):
+        width, height = read_header(file).size or (0, 0)
+        if mib > bound(len(data), min(width * height, 2**30)):
+            return f"{mib:.0f} MiB for {len(data)} bytes that claim {width} x {height} pixels"
     return "another decoder sees another picture" if outcome == "read, and another decoder differs" else ""
 
 

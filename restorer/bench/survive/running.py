@@ -20,6 +20,7 @@ from restorer.bench.survive.sandbox import MOST_WAITED, forkable, limit_memory, 
 
 PLAIN = ("--offline", "--json", "--model", "none", "--background", "lanczos")
 """Options of a run without networks."""
+_LOOK = 0.2  # seconds between looks at how much a run has had; they cost more than to ask whether it has ended
 _LOADED = (
     "torch", "cv2", "PIL.Image", "PIL.ImageCms", "restorer.cli", "restorer.cli.photos", "restorer.cli.run",
     "restorer.batch.run", "restorer.pipeline.restorer", "restorer.pipeline.components", "restorer.report.writer",
@@ -119,14 +120,16 @@ class Run:
 
     def wait(self, seconds: float = 120.0) -> Ran:
         """Return how it ended, after so many more seconds of a core by force."""
-        hung, begin, used = False, time.monotonic(), seconds_of(self.process)
+        hung, begin, used, looked = False, time.monotonic(), seconds_of(self.process), 0.0
         while not self.is_over():
-            waited = (time.monotonic() - begin) / MOST_WAITED
-            if max(waited, seconds_of(self.process) - used) > seconds:
-                self.kill()
-                hung = True
-                self._waited(0)
-                break
+            waited = time.monotonic() - begin
+            if waited > looked + _LOOK:
+                looked = waited
+                if max(waited / MOST_WAITED, seconds_of(self.process) - used) > seconds:
+                    self.kill()
+                    hung = True
+                    self._waited(0)
+                    break
             time.sleep(0.005)
         assert self._ended is not None
         out, err = (file.read_bytes().decode("utf-8", "replace") for file in self._files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from restorer.imaging.libraries import np
 from restorer.photo import decoding
 from restorer.photo.base import FOUR_GIB, EncodeChoices, EncodeInput, Format
 from restorer.photo.builder import PhotoBuilder, pillow_dpi
@@ -9,7 +10,7 @@ from restorer.photo.channels import channels_of, pillow_image, saved
 from restorer.photo.damage import look_at_it
 from restorer.photo.model import Photo
 
-_WITH_COLOURS, _WITH_PROFILE = 108, 124
+_OF_OS2, _WITH_COUNT, _WITH_COLOURS, _WITH_PROFILE = 12, 40, 108, 124
 _EMBEDDED, _LINKED = b"DEBM", b"KNIL"
 _HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
@@ -23,10 +24,34 @@ def _read_bmp(data: bytes) -> Photo:
     _take_colours(builder, data)
     if int.from_bytes(data[10:14], "little") < 14 + int.from_bytes(data[14:18], "little"):
         builder.warnings.append(look_at_it("BMP"))  # its pixels begin inside its header, as it says
+    data, colours = _with_whole_table(data)
     with decoding.opened(data, "BMP", "DIB") as image:
         builder.take_dpi(pillow_dpi(image.info))
         decoded = decoding.from_pillow(image)
+        if colours is not None and np.max(image.getextrema()) >= colours:  # decoders differ on what that is
+            builder.warnings.append(look_at_it("BMP"))
     return builder.photo(decoded)
+
+
+def _with_whole_table(data: bytes) -> tuple[bytes, int | None]:
+    """Return a BMP whose table has a colour for each number that its pixels can be, and how many it had before them.
+
+    Pillow takes pixels of 4 and 8 bits for single ones where the table holds black and white alone. What was not in
+    the table is black, as OpenCV has it. None where nothing was lacking.
+    """
+    size, begin = int.from_bytes(data[14:18], "little"), int.from_bytes(data[10:14], "little")
+    bits = int.from_bytes(data[24:26] if size == _OF_OS2 else data[28:30], "little")
+    counted = size >= _WITH_COUNT
+    if bits not in (1, 4, 8) or not (counted or size == _OF_OS2) or not 14 + size <= begin <= len(data):
+        return data, None
+    each = 4 if counted else 3
+    told = int.from_bytes(data[46:50], "little") if counted else 0
+    colours = min(told or 2**bits, (begin - 14 - size) // each)
+    if colours >= 2**bits:
+        return data, None
+    end, whole = 14 + size + each * colours, 14 + size + each * 2**bits
+    head = data[14:46] + bytes(4) + data[50:end] if counted else data[14:end]
+    return b"".join((data[:10], whole.to_bytes(4, "little"), head, bytes(whole - end), data[begin:])), colours
 
 
 def _take_colours(builder: PhotoBuilder, data: bytes) -> None:
