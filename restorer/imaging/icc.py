@@ -51,7 +51,7 @@ def measured(profile: bytes, samples: np.ndarray) -> np.ndarray:
                 shown = ImageCms.applyTransform(picture, transform)
                 assert shown is not None  # only an in-place conversion returns None
                 grey = np.asarray(shown).reshape(-1)
-                finer = grey < 65535
+                finer = grey < (65535 if times > 1 else 65536)  # beyond the largest number there is no finer one
                 found[finer, axis] = grey[finer] * (_FULL / 65535 / times)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         raise UnusableProfileError(str(error)) from error

@@ -134,7 +134,7 @@ def decoded(values: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------- from a profile
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)  # of tables, each is 4 MiB
 def colours_of(profile: bytes, *, grey: bool = False) -> Colours | None:
     """Return the colours of a photo with a profile; None for sRGB, and for what cannot be told from it.
 

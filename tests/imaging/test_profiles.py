@@ -153,3 +153,18 @@ def test_between_nodes_it_is_linear() -> None:
     found = profiles.interpolated(grid, at)
     assert found[1] == pytest.approx(grid[2, 2, 2, 2])
     assert found[0] == pytest.approx((grid[0, 1, 2, 0] + grid[0, 1, 2, 1]) / 2)
+
+
+def test_light_beyond_the_largest_number_is_that_number_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lay in memory stood in its place: another picture each time, of a damaged profile (campaign)."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, 256) + bytes(2)
+    blocks = {f"{channel}TRC".encode(): curve for channel in "rgb"}
+    for channel, light in zip("rgb", ((3.0, 0.1, 0.1), (0.1, 0.7, 0.1), (0.1, 0.1, 0.7)), strict=True):
+        blocks[f"{channel}XYZ".encode()] = icc.xyz_tag(light)
+    profile = icc.icc_profile(
+        "mntr", "RGB ", {**blocks, b"wtpt": icc.xyz_tag(icc.WHITE), b"desc": icc.description("x")}
+    )
+    real = np.empty
+    monkeypatch.setattr(np, "empty", lambda *given, **more: np.full_like(real(*given, **more), 1e30))
+    found = icc.measured(profile, np.array([[255, 0, 0], [0, 255, 0]], np.uint8))
+    assert np.allclose(found, [[65535 / 32768, 0.1, 0.1], [0.1, 0.7, 0.1]], atol=1e-3)

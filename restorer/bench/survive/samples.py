@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
+from restorer.imaging.icc import WHITE, description, icc_profile, xyz_tag
 from restorer.photo import FORMATS, Photo, ifd, jpeg_segments, photoshop, png_chunks, read_photo, write_photo
 from restorer.photo.color import srgb_profile
 
@@ -70,6 +71,18 @@ def exif_block(orientation: int = 6) -> bytes:
     data = bytearray(block + struct.pack("<H", 2) + entries + bytes(4) + thumbnail)
     data[first.next_position : first.next_position + 4] = struct.pack("<I", position)
     return bytes(data)
+
+
+def scanner_profile(number: int) -> bytes:
+    """Return a profile of a table that no matrix with curves makes, as scanners have it, another for each number."""
+    steps = np.linspace(0, 1, 5)
+    r, g, b = np.meshgrid(steps, steps, steps, indexing="ij")
+    lab = 65280 * (0.25 * r + 0.6 * g + 0.15 * b), 32768 + 17000 * (r - g + r * b / 4), 32768 + 15000 * (g - b)
+    lut = b"mft2" + bytes(4) + bytes((3, 3, 5, 0)) + struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lut += struct.pack(">2H", 2, 2) + 3 * struct.pack(">2H", 0, 65535)
+    lut += np.rint(np.stack(lab, -1)).astype(">u2").tobytes() + 3 * struct.pack(">2H", 0, 65535)
+    blocks = {b"desc": description(f"scanner {number}"), b"wtpt": xyz_tag(WHITE), b"A2B0": lut}
+    return icc_profile("scnr", "RGB ", blocks, connection="Lab ")
 
 
 def jpeg(picture: bytes | None = None) -> bytes:
