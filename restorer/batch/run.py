@@ -14,6 +14,7 @@ from typing import Protocol
 from restorer.batch.discovery import Discovery, Job, find_photos, shard
 from restorer.batch.estimate import load_of
 from restorer.batch.existing import Survey
+from restorer.batch.interrupts import heard
 from restorer.batch.jobs import AUTO, Jobs, need_of, share
 from restorer.batch.naming import NameTemplate, assign
 from restorer.batch.one import LARGE_PHOTO_PIXELS, OnePhoto
@@ -189,7 +190,8 @@ class Batch:
         begin = time.perf_counter()
         course = self._course(Listeners(on_start, on_record))
         try:
-            course.take(jobs, until)
+            with heard():
+                course.take(jobs, until)
         except KeyboardInterrupt:
             summary.interrupted = True
             raise
@@ -207,7 +209,8 @@ class Batch:
     def _end(self, course: Course, summary: Summary) -> None:
         """Wait for what is being written; an interrupt that is the first one is heard afterwards."""
         try:
-            course.end()
+            with heard():
+                course.end()
             self._results.close()
         except KeyboardInterrupt:
             if not summary.interrupted:

@@ -68,6 +68,7 @@ def restore(
     if _computes(request, options):
         load_ahead()
 
+    from restorer.batch.interrupts import heard
     from restorer.cli import viewer
     from restorer.cli.batches import on_all_gpus
     from restorer.cli.downloads import ProgressBar
@@ -100,7 +101,8 @@ def restore(
         )
         begin = time.monotonic()
         try:
-            code = watch.code = command.photos(request)
+            with heard():
+                code = watch.code = command.photos(request)
         except KeyboardInterrupt:
             messages.print(interrupted(request))
             watch.code = 130

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from restorer.batch.interrupts import heard
 from restorer.batch.journal import NAME
 from tests.support.albums import PLAIN, files, picture, run
 from tests.support.in_process import restore
@@ -98,3 +101,27 @@ def test_an_interrupt_in_the_middle_of_planning_is_one_too(
     picture(tmp_path / "a.png")
     monkeypatch.setattr("restorer.batch.run.glance", interrupt)
     assert "Interrupted" in restore(capsys, str(tmp_path / "a.png"), *PLAIN, code=130).err
+
+
+def test_an_interrupt_while_a_thread_is_waited_for_is_one_too(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came where the lock was let go of: leaving the lock raised another error, and a traceback (campaign)."""
+    for name in "ab":
+        picture(tmp_path / f"{name}.png", seed=ord(name))
+
+    def waited(*_: object) -> None:
+        condition = threading.Condition()
+        with condition:  # as a pool's semaphore does
+            condition.release()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPoolExecutor, "_adjust_thread_count", waited)
+    done = restore(capsys, str(tmp_path), "-o", str(tmp_path / "out"), *PLAIN, code=130)
+    assert "Interrupted" in done.err
+    assert "not reached" in done.err
+
+
+def test_other_errors_are_no_interrupts() -> None:
+    with pytest.raises(RuntimeError, match="mine"), heard():
+        raise RuntimeError("mine")
