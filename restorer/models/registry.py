@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Architecture)
 _log = logging.getLogger(__name__)
+_LARGEST_ARGUMENT = 4096
+"""What an argument that a file tells of itself may be at most, where the file does not hold as many numbers."""
 
 
 class Registry(Mapping[str, Architecture]):
@@ -150,7 +153,7 @@ class Registry(Mapping[str, Architecture]):
         if own is not None and own.architecture == architecture.name:  # translated when it was written
             arguments = {**architecture.defaults, **own.arguments, **table.arguments}
             with SkipInit(), torch.device("meta"):
-                network = architecture.build(arguments)
+                network = _built(table.name, path, architecture, arguments, state)
             _check_layout(table.name, path, architecture, state, network)
         else:
             network, state, arguments = fit(architecture, state, table.arguments, table.name, path)
@@ -302,6 +305,26 @@ def _branches(keys: Iterable[str], depth: int) -> dict[str, list[str]]:
         words = [part for part in key.split(".")[:-1] if not part.isdigit()] or [key]
         result.setdefault(".".join(words[:depth]), []).append(key)
     return result
+
+
+def _built(
+    table_name: str, path: Path, architecture: Architecture, arguments: Mapping[str, Any], state: StateDict
+) -> nn.Module:
+    """Return a network by the arguments that a file tells of itself: they may be damaged, or made to harm."""
+    most = max(_LARGEST_ARGUMENT, sum(value.numel() for value in state.values()))
+    lists = (value if isinstance(value, list) else [value] for value in arguments.values())
+    try:
+        for value in chain.from_iterable(lists):
+            if isinstance(value, (int, float)) and abs(value) > most:  # layers without end, of nothing that is there
+                raise ValueError(f"{value:g} is too much")
+        return architecture.build(dict(arguments))
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, AssertionError) as error:
+        raise CheckpointLayoutError(
+            table_name,
+            f"{path.name} tells arguments of which no network of the architecture {architecture.name!r} can be made: "
+            f"{error}.",
+            "Fetch or make the file again; this one is damaged.",
+        ) from error
 
 
 def _check_layout(

@@ -194,3 +194,17 @@ def test_a_disk_is_looked_at_while_nobody_says_how_much_comes(monkeypatch: pytes
         monkeypatch.setattr("restorer.weights.mirror.shutil.disk_usage", lambda _: Full)
         with pytest.raises(NotEnoughDiskError):
             weights.fetch(table(address))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ups86le": 2}, {"num_conv": 10**9}, {"num_feat": -8}, {"upscale": "x"}, {"act_type": [1]}, {"num_conv": None}],
+)
+def test_arguments_that_a_file_tells_of_itself_may_be_anything(wrong: dict[str, object], tmp_path: Path) -> None:
+    """A flipped bit in the name of one ended in a traceback; a large one would have built layers without end."""
+    network = REGISTRY["srvggnet"].build(bad.ARGUMENTS)
+    path = tmp_path / "own.safetensors"
+    native_file.write(network.state_dict(), path, native_file.FileHeader("srvggnet", {**bad.ARGUMENTS, **wrong}, ""))
+    with pytest.raises(CheckpointLayoutError) as caught:
+        REGISTRY.load(weights.Table("thing", "srvggnet", sources=(f"file:{path}",)), path)
+    assert caught.value.remedy
