@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,6 +85,11 @@ class NetworkFinder:
         return found
 
 
+SAMPLES = 4
+"""Squares of a photo that a quick look takes, of `SAMPLE` pixels a side."""
+SAMPLE = 256
+
+
 def find(finder: Finder, pixels: np.ndarray, colours: Colours | None = None, tell: Tell | None = None) -> np.ndarray:
     """Return where a photo is damaged, (h, w) uint8, 255 = damaged.
 
@@ -119,6 +125,41 @@ def find(finder: Finder, pixels: np.ndarray, colours: Colours | None = None, tel
     return mask if not finder.grows else cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=finder.grows)
 
 
+def sampled(finder: Finder, pixels: np.ndarray, colours: Colours | None = None) -> float:
+    """Return about which share of a photo is damaged, by a few squares of it at its own size, however large it is.
+
+    Args:
+        finder: looks at the squares.
+        pixels: (h, w, 3) RGB, uint8 or uint16.
+        colours: what the photo's values mean; None = sRGB.
+    """
+    damaged = seen = 0
+    for rows, columns in _samples(*pixels.shape[:2]):
+        found = finder.damage(_shown(pixels[rows, columns], colours)) >= finder.threshold
+        damaged += int(found.sum())
+        seen += found.size
+    return damaged / seen
+
+
+def _samples(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the squares of a quick look, spread evenly; all of a photo that is no larger than they are together."""
+    if height * width <= SAMPLES * SAMPLE**2:
+        yield slice(0, height), slice(0, width)
+        return
+    down = min(max(round(math.sqrt(SAMPLES * height / width)), 1), SAMPLES)
+    across = SAMPLES // down
+    for i in range(down):
+        for j in range(across):
+            top = min(max(round((i + 0.5) * height / down - SAMPLE / 2), 0), max(height - SAMPLE, 0))
+            left = min(max(round((j + 0.5) * width / across - SAMPLE / 2), 0), max(width - SAMPLE, 0))
+            yield slice(top, top + SAMPLE), slice(left, left + SAMPLE)
+
+
+def _shown(seen: np.ndarray, colours: Colours | None) -> np.ndarray:
+    """Return a part of a photo as a finder looks at it, float32 in [0, 1], sRGB."""
+    return seen.astype(np.float32) / top_of(seen.dtype) if colours is None else colours.seen(seen)
+
+
 def _sizes(finder: Finder, height: int, width: int) -> list[tuple[int, int]]:
     """Return the sizes, height and width, at which a finder looks at a photo; never larger than the photo."""
     short = min(height, width)
@@ -137,8 +178,7 @@ def _tiles(finder: Finder, pixels: np.ndarray, colours: Colours | None) -> Itera
         for left, right in pairwise(_edges(pixels.shape[1], finder.tile)):
             first, begin = max(top - finder.overlap, 0), max(left - finder.overlap, 0)
             seen = pixels[first : bottom + finder.overlap, begin : right + finder.overlap]
-            shown = seen.astype(np.float32) / top_of(pixels.dtype) if colours is None else colours.seen(seen)
-            found = finder.damage(shown)[top - first : bottom - first, left - begin : right - begin]
+            found = finder.damage(_shown(seen, colours))[top - first : bottom - first, left - begin : right - begin]
             yield slice(top, bottom), slice(left, right), found
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,6 +59,23 @@ def test_a_run_with_a_preset_does_what_it_sets_and_what_is_typed_wins(folder: Pa
     plain = json.loads(restore(capsys, "c.png", *PLAIN, "--json").out)
     assert (plain["tone"], plain["repair"]) == (None, None)
     assert any("--preset old-photo" in line for line in plain["warnings"])
+
+
+def test_a_scratched_print_is_told_what_would_mend_it(folder: Path, capsys: Capture) -> None:
+    clean = np.ascontiguousarray(resize(photograph(), (512, 512)))
+    scratched = clean.copy()
+    rng = np.random.default_rng(3)
+    for _ in range(14):
+        start, end = (tuple(int(x) for x in rng.integers(0, 512, 2)) for _ in range(2))
+        cv2.line(scratched, start, end, (235, 232, 225), 2, cv2.LINE_AA)
+    for name, pixels in (("clean.png", clean), ("scratched.png", scratched), ("asked.png", scratched)):
+        Image.fromarray(pixels).save(name)
+    told = json.loads(restore(capsys, "scratched.png", *PLAIN, "--json").out)
+    assert [line for line in told["warnings"] if "--repair auto" in line and "scratched" in line]
+    assert (told["repair"], told["seconds"]["advice"] > 0) == (None, True)
+    assert json.loads(restore(capsys, "clean.png", *PLAIN, "--json").out)["warnings"] == []
+    asked = json.loads(restore(capsys, "asked.png", *PLAIN, "--repair", "auto", "--json").out)
+    assert (asked["warnings"], asked["repair"]["done"]) == ([], True)
 
 
 def test_good_photos_get_no_advice(folder: Path, capsys: Capture) -> None:

@@ -21,7 +21,7 @@ from restorer.options import Options
 from restorer.photo import read_photo
 from restorer.photo.color import adobe_rgb_profile
 from restorer.repairing.filling import fill
-from restorer.repairing.finding import find
+from restorer.repairing.finding import SAMPLE, SAMPLES, find, sampled
 from restorer.repairing.network_filling import NetworkPainter
 from restorer.server import choices
 from restorer.training.export import write_model
@@ -69,6 +69,25 @@ def test_a_finder_with_views_looks_at_reduced_photos_and_none_is_enlarged() -> N
     assert np.array_equal(wider, cv2.dilate(mask, np.ones((5, 5), np.uint8)))
     small = Bright((256, 512))
     assert np.array_equal(find(small, picture), mask)  # smaller than either view: looked at as it is, once
+
+
+def test_a_quick_look_sees_all_of_a_small_photo_and_a_few_squares_of_a_large_one() -> None:
+    picture, mask = scratched()
+    assert sampled(Bright(), picture) == (mask > 0).mean()
+    assert sampled(Bright(), picture.astype(np.uint16) * 257) == (mask > 0).mean()
+    for height, width in ((2000, 3000), (3000, 700), (257, 9000), (5000, 100)):
+        looking = Bright()
+        striped = np.zeros((height, width, 3), np.uint8)
+        striped[:, ::4] = 255
+        assert sampled(looking, striped) == pytest.approx(0.25)
+        assert len(looking.sizes) <= SAMPLES
+        assert all(max(size) <= SAMPLE and size[0] * size[1] > 0 for size in looking.sizes)
+        ends = np.zeros((height, width, 3), np.uint8)  # each half of a photo, along and across, is looked at
+        long = int(height < width)
+        for part in np.array_split(np.arange((height, width)[long]), 2):
+            ends[:] = 0
+            ends[(part, slice(None)) if not long else (slice(None), part)] = 255
+            assert 0.2 < sampled(Bright(), ends) < 0.8
 
 
 @pytest.mark.shared

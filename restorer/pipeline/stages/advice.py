@@ -9,9 +9,11 @@ from restorer.pipeline.stages import Stage
 FADED = "The print has faded; --tone auto brings it back (`--preset old-photo` does all that old prints need)."
 SCREENED = "The print has a screen of dots or threads; --repair auto takes it out (`--preset old-photo` does that too)."
 
+SCRATCHED = "The print is scratched or creased; --repair auto mends it (`--preset old-photo` does that too)."
+
 
 class AdviceStage(Stage):
-    """Looks quickly at a photo that is taken as it is, and says what would help a faded or screened print."""
+    """Looks quickly at a photo that is taken as it is, and says what would help a faded, screened or scratched print."""
 
     name = "advice"
     words = "looking at the print"
@@ -34,7 +36,18 @@ class AdviceStage(Stage):
                 work.components.say(work.record, FADED)
             if screens.find(canvas.pixels, quick=True):
                 work.components.say(work.record, SCREENED)
+            if self._is_damaged(canvas, work):
+                work.components.say(work.record, SCRATCHED)
         return canvas
+
+    def _is_damaged(self, canvas: Canvas, work: Work) -> bool:
+        """Whether `--repair auto` would most likely fill something: by a few squares, since a scan is large."""
+        from restorer.repairing.finding import sampled
+
+        finder = work.components.finder()
+        if finder is None or min(work.photo.size) < finder.smallest:
+            return False
+        return sampled(finder, canvas.pixels, work.colours) >= finder.floor
 
 
 STAGE = AdviceStage()
