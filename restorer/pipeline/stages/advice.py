@@ -13,7 +13,7 @@ SCRATCHED = "The print is scratched or creased; --repair auto mends it (`--prese
 
 
 class AdviceStage(Stage):
-    """Looks quickly at a photo that is taken as it is, and says what would help a faded, screened or scratched print."""
+    """Looks quickly at a photo that is taken as it is; says what would help a faded, screened or scratched print."""
 
     name = "advice"
     words = "looking at the print"
