@@ -1,4 +1,4 @@
-"""The discriminators of the trainings: StyleGAN2's residual one, which grows with its prior, and DCGAN's.
+"""The discriminators of the trainings: StyleGAN2's residual one, which grows with its prior, and one of textures.
 
 Weights are the effective ones; `scales` tells what equalised learning rates fold into them, as in the generator
 (`restorer.networks.stylegan2.equalised_scales`).
@@ -7,6 +7,7 @@ Weights are the effective ones; `scales` tells what equalised learning rates fol
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -151,3 +152,32 @@ def grow_state(smaller: dict[str, Tensor], larger: nn.Module) -> list[str]:
     taken = {key: value for key, value in smaller.items() if key in own and own[key].shape == value.shape}
     larger.load_state_dict({**own, **taken})
     return [key for key in own if key not in taken]
+
+
+class TextureDiscriminator(nn.Module):
+    """Tells real textures from drawn ones, place by place: a verdict for each patch of about 60 pixels.
+
+    It is shown the picture and, six times as strong, what a blur takes from it: restored faces lack just that, and a
+    discriminator that has to find it out by itself takes thousands of steps to do so (Isola et al. 2017, section 3.2.2,
+    for patches).
+    """
+
+    def __init__(self, widths: Sequence[int] = (48, 96, 128)) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.layers = nn.ModuleList(
+            nn.Conv2d(i, o, 3, stride=stride, padding=1)
+            for i, o, stride in ((24, first, 1), (first, second, 2), (second, third, 2), (third, third, 1))
+        )
+        self.verdict = nn.Conv2d(third, 1, 3, padding=1)
+        line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        self.register_buffer("blur", torch.outer(line, line).expand(3, 1, 5, 5).contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the verdicts (n, 1, h / 8, w / 8) on pictures (n, 3, h, w) in [-1, 1], h and w multiples of 8."""
+        soft = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), self.get_buffer("blur"), groups=3)
+        y = F.pixel_unshuffle(torch.cat([x, 6 * (x - soft)], dim=1), 2)
+        for layer in self.layers:
+            y = F.leaky_relu(layer(y), 0.2)
+        found: Tensor = self.verdict(y)
+        return found

@@ -22,9 +22,10 @@ from restorer.networks.faceunet import FaceUNet
 from restorer.networks.mobilefacenet import crop_faces
 from restorer.storage.atomic import write_atomic
 from restorer.training.album import Album
+from restorer.training.critic import SEEN, TextureCritic
 from restorer.training.export import write_model
 from restorer.training.identity import identity_crops, load_identity
-from restorer.training.loop import Place, Trainer, adam, backward, follow, placed, set_rate
+from restorer.training.loop import Place, Trainer, adam, follow, placed, set_rate
 from restorer.training.losses import identity_loss, texture_loss
 from restorer.training.people import PAPERS, attributions
 from restorer.training.recipe import Recipe, Values
@@ -32,8 +33,11 @@ from restorer.training.spectrum import spectral_loss
 from restorer.training.squares import DRAWS, Ahead, Plan, SquareMaker, Squares
 from restorer.training.wear.mixture import DEFAULTS, Mixture
 
-PHASE: Values = {"side": 128, "batch": 24, "steps": 0, "l1": 1.0, "texture": 0.0, "spectrum": 0.0, "identity": 0.0}
-"""What a phase may set: the side of its squares, pictures a step, and the weights of its losses."""
+PHASE: Values = {"side": 128, "batch": 24, "steps": 0, "l1": 1.0, "texture": 0.0, "spectrum": 0.0, "identity": 0.0, "adversarial": 0.0}
+"""What a phase may set: the side of its squares, pictures a step, and the weights of its losses.
+
+`adversarial` is none: it is how strongly a discriminator of textures pulls, as a share of the pull of all the others.
+"""
 
 NOTICE = "ATTRIBUTIONS.txt"
 """What the run's folder says of the pictures that have to be named with the weights."""
@@ -60,6 +64,7 @@ class FaceUNetTrainer(Trainer):
         "network": {},
         "phases": [],
         "emphasis": 4.0,
+        "grain_rate": 1.0,
         "identity_weights": "",
         "betas": [0.9, 0.99],
         "lr": 5e-4,
@@ -88,7 +93,10 @@ class FaceUNetTrainer(Trainer):
         self._check_sides(network)
         self.network = placed(network, place.device)
         self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.optimiser = adam(self.network, values["lr"], (values["betas"][0], values["betas"][1]))
+        # How strong the grain is lies in a bias, which Adam moves by the rate itself: too little for a logarithm.
+        faster = {"grain.": values["grain_rate"]}
+        self.optimiser = adam(self.network, values["lr"], (values["betas"][0], values["betas"][1]), faster=faster)
+        self.critic = TextureCritic(self) if any(phase["adversarial"] for phase in self.phases) else None
         self.identity = load_identity(recipe, values["identity_weights"], place.device)
         self.album = Album(recipe, values["data"], self.folder)
         mixture = Mixture.of(values["degradation"], network.size, self.album.masks())
@@ -117,16 +125,22 @@ class FaceUNetTrainer(Trainer):
         return sum(min(max(step - before, 0), phase["steps"]) * int(phase["batch"]) for before, phase in starts)
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser}
+        critic = {} if self.critic is None else self.critic.parts()
+        return {"network": self.network, "average": self.average_network, "optimiser": self.optimiser, **critic}
 
     def extra_state(self) -> dict[str, Any]:
-        return {"warm_from": self.warm_from}
+        return {"warm_from": self.warm_from, "critic_steps": 0 if self.critic is None else self.critic.steps}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         parts, given = self.parts(), dict(state["parts"])
         if "optimiser" not in given:  # a light state: the optimiser has to learn its scales again
             parts.pop("optimiser")
         given.setdefault("network", given["average"])
+        if self.critic is not None:
+            if "critic_optimiser" in given:
+                self.critic.steps = state["extra"]["critic_steps"]
+            else:  # a discriminator comes in later, or stayed behind: it begins anew
+                parts = {name: part for name, part in parts.items() if name not in self.critic.parts()}
         for name, part in parts.items():
             part.load_state_dict(given[name])
         self.warm_from = state["extra"].get("warm_from", 0) if "optimiser" in parts else int(state["step"])
@@ -140,9 +154,18 @@ class FaceUNetTrainer(Trainer):
         with self.autocast():
             output = self.network(degraded)
         output = output.float()
+        seen, part = output.detach().requires_grad_(), self._part(phase)
+        losses = self._losses(phase, seen, clean, squares, part)
+        (slope,) = torch.autograd.grad(
+            torch.stack([phase[name] * value for name, value in losses.items()]).sum(), seen
+        )
+        if phase["adversarial"] and self.critic is not None:
+            found, wanted = seen.detach()[part], clean[part]
+            pull, losses["adversarial"] = self.critic.pull(found, phase["adversarial"], slope)
+            slope[part] += pull
+            losses["critic"] = self.critic.learn(wanted, found)
         self.optimiser.zero_grad(set_to_none=True)
-        losses = self._losses(phase, output, clean, squares)
-        backward(torch.stack([phase[name] * value for name, value in losses.items()]).sum())
+        output.backward(slope)
         self.average(self.network)
         # One bad batch must not throw the weights far off.
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), values["clip"] or math.inf)
@@ -206,18 +229,27 @@ class FaceUNetTrainer(Trainer):
 
     # ------------------------------------------------------------------------------------------------ losses
 
-    def _losses(self, phase: Values, output: Tensor, clean: Tensor, squares: Squares) -> dict[str, Tensor]:
-        """Return each loss that the phase gives a weight."""
+    def _part(self, phase: Values) -> tuple[Any, ...]:
+        """Return which part of each picture is looked at for its texture.
+
+        The windows are 64 px large and less, so a square of 128 px shows enough of a larger picture.
+        """
+        if not (phase["texture"] or phase["spectrum"] or phase["adversarial"]):
+            return (...,)
+        side = min(SEEN, phase["side"])
+        top, left = (int(number) for number in torch.randint(0, phase["side"] - side + 1, (2,)))
+        return ..., slice(top, top + side), slice(left, left + side)
+
+    def _losses(
+        self, phase: Values, output: Tensor, clean: Tensor, squares: Squares, part: tuple[Any, ...]
+    ) -> dict[str, Tensor]:
+        """Return each loss that the phase gives a weight; those of texture look at a part of the pictures."""
         losses: dict[str, Tensor] = {}
         if phase["l1"]:
             weights = squares.weights.to(output.device)
             losses["l1"] = ((output - clean).abs() * weights).mean() / weights.mean()
         if phase["texture"] or phase["spectrum"]:
-            # Their windows are 64 px, so a square of 128 px shows them enough of a larger picture.
-            seen = min(128, phase["side"])
-            top, left = (int(number) for number in torch.randint(0, phase["side"] - seen + 1, (2,)))
-            rows, columns = slice(top, top + seen), slice(left, left + seen)
-            found, wanted = output[..., rows, columns], clean[..., rows, columns]
+            found, wanted = output[part], clean[part]
             if phase["texture"]:
                 losses["texture"] = texture_loss(found, wanted)
             if phase["spectrum"]:
