@@ -33,7 +33,16 @@ from restorer.training.spectrum import spectral_loss
 from restorer.training.squares import DRAWS, Ahead, Plan, SquareMaker, Squares
 from restorer.training.wear.mixture import DEFAULTS, Mixture
 
-PHASE: Values = {"side": 128, "batch": 24, "steps": 0, "l1": 1.0, "texture": 0.0, "spectrum": 0.0, "identity": 0.0, "adversarial": 0.0}
+PHASE: Values = {
+    "side": 128,
+    "batch": 24,
+    "steps": 0,
+    "l1": 1.0,
+    "texture": 0.0,
+    "spectrum": 0.0,
+    "identity": 0.0,
+    "adversarial": 0.0,
+}
 """What a phase may set: the side of its squares, pictures a step, and the weights of its losses.
 
 `adversarial` is none: it is how strongly a discriminator of textures pulls, as a share of the pull of all the others.
@@ -156,9 +165,7 @@ class FaceUNetTrainer(Trainer):
         output = output.float()
         seen, part = output.detach().requires_grad_(), self._part(phase)
         losses = self._losses(phase, seen, clean, squares, part)
-        (slope,) = torch.autograd.grad(
-            torch.stack([phase[name] * value for name, value in losses.items()]).sum(), seen
-        )
+        (slope,) = torch.autograd.grad(torch.stack([phase[name] * value for name, value in losses.items()]).sum(), seen)
         if phase["adversarial"] and self.critic is not None:
             found, wanted = seen.detach()[part], clean[part]
             pull, losses["adversarial"] = self.critic.pull(found, phase["adversarial"], slope)

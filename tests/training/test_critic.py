@@ -1,4 +1,4 @@
-"""The adversarial loss for texture: what its discriminator learns, how hard it pulls, and a training that it takes part in."""
+"""The adversarial loss for texture: what its discriminator learns, how hard it pulls, a training that it is part of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.training.test_faceunet import RECIPE, folder, rows, trainer_of
 
 __all__ = ["folder"]
 
-ADVERSARIAL = RECIPE + 'adversarial = 0.5\n'
+ADVERSARIAL = RECIPE + "adversarial = 0.5\n"
 
 
 def textures(seed: int, count: int = 6, side: int = 64) -> Tensor:
