@@ -88,13 +88,19 @@ def test_auto_takes_what_may_be_used_commercially() -> None:
     assert (any_use.model, any_use.mask) == ("gfpgan-1.4", "parsenet")  # and nothing has changed for all others
 
 
-@pytest.mark.parametrize("missing", [("restoreformer",), ("retinaface-r50",), ("restoreformer", "retinaface-r50")])
-def test_where_none_is_left_faces_stay_as_they_are(missing: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("missing", [("retinaface-r50",), ("restoreformer", "retinaface-r50")])
+def test_where_no_detector_is_left_faces_stay_as_they_are(missing: tuple[str, ...]) -> None:
     found = chosen(missing)
     assert (found.model, found.detector, found.replaced) == ("none", None, ())
     assert found.background == "realesr-general"
     assert str(found.barred).startswith("Faces stay as they are")
-    assert f"`restore models pull {' '.join(missing)}`" in str(found.barred)
+    assert "`restore models pull retinaface-r50`" in str(found.barred)
+
+
+def test_a_built_in_model_for_any_use_takes_the_place_of_one_that_cannot_be_had() -> None:
+    found = chosen(("restoreformer",))
+    assert (found.model, found.detector, found.mask, found.barred) == ("tiny-free", "retinaface-r50", "landmarks", None)
+    assert [(each.wanted, each.taken) for each in found.replaced] == [("restoreformer", "tiny-free")]
 
 
 def test_a_built_in_model_never_takes_the_place_of_one_that_may_be_used_commercially() -> None:
@@ -106,8 +112,8 @@ def test_a_built_in_model_never_takes_the_place_of_one_that_may_be_used_commerci
 
 def test_weights_that_are_named_are_refused_with_the_alternatives(capsys: Capsys, grey: Path) -> None:
     for named, instead in (
-        (("--model", "gfpgan"), "Use restoreformer or"),
-        (("--model", "tiny"), "Use restoreformer or"),
+        (("--model", "gfpgan"), "Use restoreformer"),
+        (("--model", "tiny"), "Use restoreformer"),
         (("--detector", "tiny-detector"), "retinaface-r50"),
         (("--model", "none", "--min-likeness", "0.5"), "--min-likeness"),
     ):
