@@ -27,7 +27,8 @@ KNOWN = [
     "gfpgan-1", "gfpgan-1.2", "gfpgan-1.3", "gfpgan-1.4", "glean-128", "glean-ffhq16", "glean-cat8", "glean-cat16",
     "gpen-256", "gpen-512", "gpen-1024", "gpen-2048", "gpen-colorization", "gpen-inpainting", "restoreformer",
     "retinaface-r50", "retinaface-mobilenet0.25", "parsenet", "bisenet", "mobilefacenet", "realesrgan-x2",
-    "realesrgan-x4", "realesr-general", "realesr-general-wdn", "tiny", "tiny-free", "tiny-prior", "tiny-detector", "tiny-upscaler",
+    "realesrgan-x4", "realesr-general", "realesr-general-wdn", "tiny", "tiny-free", "tiny-prior", "tiny-detector",
+    "tiny-upscaler",
 ]  # fmt: skip
 """The weights of the kept list."""
 
