@@ -85,6 +85,10 @@ ENVIRONMENT = (
         "OMP_WAIT_POLICY, GOMP_SPINCOUNT, KMP_BLOCKTIME",
         "How threads wait for each other: asleep, unless one of these is set (OMP_WAIT_POLICY=active has them spin).",
     ),
+    (
+        "THP_MEM_ALLOC_ENABLE",
+        "Large tensors lie in large pages where Linux has them, unless it is set to 0.",
+    ),
     ("NO_COLOR, COLUMNS", "Whether, and how wide, messages are printed in colour."),
     ("TERM, TERM_PROGRAM", "Which terminal it is: `dumb` gets no bar, `dumb` and `linux` no links."),
 )

@@ -7,32 +7,35 @@ run. `python -m restorer.bench engines --direct` measures what the rules below s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from restorer.engine.hardware import hardware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
     from restorer.networks.stylegan2 import StyledConv
+    from restorer.networks.winograd import Winograd
 
 
 @dataclass(frozen=True)
 class Rule:
-    """From how many channels in and out, and pixels of a picture, on Winograd's way was measured to be quicker."""
+    """From how many channels in and out, pixels, and pairs of channels on it was measured to be quicker."""
 
     inputs: int
     outputs: int
     pixels: int
+    pairs: int = 0
 
     def holds(self, shape: tuple[int, ...]) -> bool:
         """Return whether weights (out, in, 3, 3) are of enough channels."""
-        return shape[1] >= self.inputs and shape[0] >= self.outputs
+        return shape[1] >= self.inputs and shape[0] >= self.outputs and shape[0] * shape[1] >= self.pairs
 
 
-RULES = {"AVX512": Rule(256, 128, 64 * 64), "AVX2": Rule(256, 128, 64 * 64)}
+RULES = {name: Rule(128, 128, 64 * 64, pairs=128 * 256) for name in ("AVX512", "AVX2")}
 """By the instructions that torch computes with; where nothing was measured, nothing is done."""
 BUDGET = 256 << 20
 """Bytes of transformed weights that a network may keep. Those of the fewest channels come first: in networks of this
@@ -52,24 +55,37 @@ def quicken(network: nn.Module, instructions: str) -> int:
         instructions: of the processor, as `capability` names them.
     """
     from restorer.networks.stylegan2 import StyledConv
-    from restorer.networks.winograd import Winograd, WinogradConv2d, transformed_bytes
+    from restorer.networks.winograd import Winograd
 
     rule = RULES.get(instructions)
     if rule is None:
         return 0
-    found = sorted(_suitable(network, rule), key=lambda each: transformed_bytes(each[2].weight.shape))
-    left, count = BUDGET, 0
-    for owner, name, part in found:
-        left -= transformed_bytes(part.weight.shape)
-        if left < 0:
-            break
+    found: list[tuple[Winograd, Callable[[Winograd], None]]] = []
+    for owner, name, part in _suitable(network, rule):
         quick = Winograd(part.weight, rule.pixels)
         if isinstance(part, StyledConv):
-            part.quick = quick
+            found.append((quick, partial(setattr, part, "quick")))
         else:
-            setattr(owner, name, WinogradConv2d(part, quick))
+            found.append((quick, partial(_replace, owner, name, part)))
+    for owner in network.modules():
+        for kept, key, weight in getattr(owner, "quick_weights", tuple)():
+            if rule.holds(tuple(weight.shape)):
+                found.append((Winograd(weight, rule.pixels), partial(kept.__setitem__, key)))
+    left, count = BUDGET, 0
+    for quick, put in sorted(found, key=lambda each: each[0].bytes):
+        left -= quick.bytes
+        if left < 0:
+            break
+        put(quick)
         count += 1
     return count
+
+
+def _replace(owner: nn.Module, name: str, part: nn.Conv2d, quick: Winograd) -> None:
+    """Put a convolution that takes the quicker way where it can in the place of a plain one."""
+    from restorer.networks.winograd import WinogradConv2d
+
+    setattr(owner, name, WinogradConv2d(part, quick))
 
 
 def described(network: nn.Module) -> dict[str, Any]:
@@ -81,7 +97,9 @@ def described(network: nn.Module) -> dict[str, Any]:
     from restorer.networks.winograd import Winograd
 
     parts = list(network.modules())
-    quick = [each for each in (getattr(part, "quick", None) for part in parts) if isinstance(each, Winograd)]
+    kept = [each for each in (getattr(part, "quick", None) for part in parts) if each is not None]
+    each_of = (each.values() if isinstance(each, dict) else (each,) for each in kept)
+    quick = [each for some in each_of for each in some if isinstance(each, Winograd)]
     packed = sum(isinstance(part, PackedConv2d) for part in parts)
     if quick:
         return {"convolutions": "winograd", "layers": len(quick), "bytes": sum(each.bytes for each in quick)}

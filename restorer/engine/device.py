@@ -21,6 +21,8 @@ MOST_THREADS = 8
 bits depend on their number: several photos at once, which use more cores, are each computed with as many."""
 _SPINNING = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 """How long threads of OpenMP spin before they sleep: GNU's, which torch brings on Linux, and LLVM's and Intel's."""
+_HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""Lets torch ask the system for large pages, where that is Linux and has them."""
 _threads: list[int] = []
 """How many threads torch shall use, once someone has asked for that; empty where it is left as it is."""
 
@@ -83,6 +85,7 @@ def configure_threads(count: int | None = None) -> None:
         raise UsageError(f"{count} threads compute nothing.", "Use at least 1.")
     _threads[:] = [count or threads_said() or threads_of(allowed_cores())]
     wait_without_spinning()
+    use_huge_pages()
 
 
 def threads_said() -> int | None:
@@ -105,6 +108,15 @@ def wait_without_spinning() -> None:
     if "torch" in sys.modules or any(name in os.environ for name in ("OMP_WAIT_POLICY", *_SPINNING)):
         return
     os.environ.update(_SPINNING)
+
+
+def use_huge_pages() -> None:
+    """Let large tensors lie in large pages, where nobody asked for anything else; like waiting, by the environment.
+
+    Features go back to the system with each layer, and new ones come, page by page: with large ones that is less work.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault(_HUGE_PAGES, "1")
 
 
 def apply_threads() -> None:

@@ -50,11 +50,11 @@ class TorchNetwork:
             import torch
 
             loaded.network.to(memory_format=torch.channels_last)
-        if self.precision == "fp32" and device.kind == "cpu":
-            quicken(loaded.network, capability())
-        for part in loaded.network.modules():
+        for part in list(loaded.network.modules()):
             if callable(keep := getattr(part, "keep_constants", None)):
                 keep()
+        if self.precision == "fp32" and device.kind == "cpu":
+            quicken(loaded.network, capability())
         if self.precision == "bf16":
             import torch
 

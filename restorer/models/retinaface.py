@@ -44,6 +44,7 @@ class RetinaFaceArchitecture(DetectorArchitecture):
     """RetinaFace with a ResNet-50 or a MobileNet of a quarter of its width."""
 
     name = "retinaface"
+    channels_last = True
     defaults: ClassVar = {"network_name": "resnet50"}
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:

@@ -14,9 +14,15 @@ from torch.nn import functional as F
 
 
 def conv_relu(convolution: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
-    """Return relu(convolution(features)), to the last bit; quicker on a CPU where no gradients are kept."""
+    """Return relu(convolution(features)); quicker on a CPU where no gradients are kept.
+
+    It is the same to the last bit, unless the convolution has a way of its own, as in `conv_leaky`.
+    """
     if isinstance(convolution, PackedConv2d):
         return convolution.run(features, "relu")
+    own = getattr(convolution, "leaky", None)
+    if own is not None:
+        return cast("torch.Tensor", own(features, 0.0))
     if _fuses(convolution, features):
         return _pointwise(convolution, features, convolution.weight, "relu")
     plain: torch.Tensor = F.relu(convolution(features), inplace=True)
@@ -37,6 +43,29 @@ def conv_leaky(convolution: nn.Module, features: torch.Tensor, slope: float = 0.
     if type(convolution) is nn.Conv2d and _lies_right(features) and _fuses(convolution, features):
         return _pointwise(convolution, features, convolution.weight, "leaky_relu", slope)
     return F.leaky_relu_(convolution(features), slope)
+
+
+def leaky_conv(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, slope: float | None, stride: int = 1, padding: int = 0
+) -> torch.Tensor:
+    """Return the leaky ReLU of a convolution, or the convolution alone without a slope; in one pass where that goes.
+
+    Args:
+        x: (n, in, h, w), in the precision of the weight.
+        weight: (out, in, h, w).
+        bias: (out,), likewise.
+        slope: of the leaky ReLU.
+        stride: of the convolution.
+        padding: zeros around x.
+    """
+    if slope is None:
+        return F.conv2d(x, weight, bias, stride, padding)
+    fuses = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if fuses and not torch.is_grad_enabled() and available() and _lies_right(x):
+        how = [padding, padding], [stride, stride], [1, 1], 1
+        fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *how, "leaky_relu", [slope], "")
+        return fused
+    return F.leaky_relu_(F.conv2d(x, weight, bias, stride, padding), slope)
 
 
 class LeakyPair(nn.Sequential):

@@ -7,7 +7,7 @@ reflection at the border is computed for the border alone. `coarse` is for masks
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restorer.networks.filters import quick_empty
+from restorer.networks.fused import leaky_conv
 from restorer.networks.stylegan2 import channels_last, own_precision
+from restorer.networks.winograd import Border, Winograd
 
 COARSE_INPUT = 0.75
 """`coarse` looks at pictures reduced by this much: the work falls with its square. Faces in the crops that the parser
@@ -25,6 +27,7 @@ COARSE_OUTPUT = 4
 _EPS = 1e-5  # of torch's batch norm
 _SMALL = 128 * 128  # below so many pixels, padding them is quicker than computing the border apart
 _CHANNELS = (32, 256)  # the narrowest and the widest layer
+_SLOPE = 0.2  # of the leaky ReLU
 
 Scale = Literal["down", "none", "up"]
 
@@ -36,8 +39,9 @@ class _Conv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.empty(out_channels))
-        nn.init.kaiming_normal_(self.weight, a=0.2)
+        nn.init.kaiming_normal_(self.weight, a=_SLOPE)
         nn.init.zeros_(self.bias)
+        self.quick: dict[int, Winograd] = {}  # by cell, where that is quicker: `restorer.engine.arithmetic`
 
 
 class _Block(nn.Module):
@@ -85,7 +89,7 @@ class ParseNet(nn.Module):
             x = self._encode(x, dtype)
             for block in self.decoder:
                 x = self._up(block, x)
-            return _reflected(x, *self._kernel(self.out, dtype))
+            return self._reflected(self.out, x)
 
     def coarse(self, pixels: Tensor) -> Tensor:
         """Return logits of a quarter of 0.75 times the resolution: (n, classes, s * 3 / 16, s * 3 / 16).
@@ -98,17 +102,33 @@ class ParseNet(nn.Module):
         dtype, x = _computed_in(pixels)
         with own_precision(pixels):
             x = self._encode(x, dtype)
-            exact = len(self.decoder) - (COARSE_OUTPUT.bit_length() - 1)
-            for block in list(self.decoder)[: max(exact, 0)]:
+            exact, coarse = self._levels()
+            for block in exact:
                 x = self._up(block, x)
-            cell = 1
-            coarse: list[Any] = list(self.decoder)[max(exact, 0) :]
-            for block in coarse:
-                cell *= 2
-                main = F.leaky_relu_(_replicated(x, *self._kernel(block.conv1, dtype, cell)), 0.2)
-                main = _replicated(main, *self._kernel(block.conv2, dtype, cell))
-                x = main.add_(_replicated(x, *self._kernel(block.shortcut, dtype, cell)))
-            return _replicated(x, *self._kernel(self.out, dtype, cell))
+            for cell, block in coarse.items():
+                main = self._replicated(block.conv1, x, cell, _SLOPE)
+                main = self._replicated(block.conv2, main, cell)
+                x = main.add_(self._replicated(block.shortcut, x, cell))
+            return self._replicated(self.out, x, max(coarse, default=1))
+
+    def _levels(self) -> tuple[list[Any], dict[int, Any]]:
+        """Return the decoder's blocks that `coarse` computes exactly, and the others by the side of their cells."""
+        blocks: list[Any] = list(self.decoder)
+        exact = max(len(blocks) - (COARSE_OUTPUT.bit_length() - 1), 0)
+        return blocks[:exact], {2**number: block for number, block in enumerate(blocks[exact:], 1)}
+
+    def quick_weights(self) -> Iterator[tuple[dict[int, Winograd], int, Tensor]]:
+        """Yield the convolutions that could be computed by fewer multiplications: where to put what does, and weights.
+
+        Those of the body are not among them: they see few pixels, and are many.
+        """
+        straight: list[Any] = [*self.encoder]
+        up: list[Any] = [*self.decoder]
+        for conv in [*(block.conv1 for block in straight), *(block.conv2 for block in up)]:
+            yield conv.quick, 1, conv.weight
+        for cell, block in self._levels()[1].items():
+            for conv in (block.conv1, block.conv2, block.shortcut):
+                yield conv.quick, cell, _averaged(conv.weight.detach().float(), cell)
 
     def _encode(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         x = _reflected(x, *self._kernel(self.first, dtype))
@@ -122,7 +142,7 @@ class ParseNet(nn.Module):
     def _straight(self, block: Any, x: Tensor) -> Tensor:
         """Run a block that does not enlarge."""
         stride = 2 if block.scale == "down" else 1
-        main = F.leaky_relu_(_reflected(x, *self._kernel(block.conv1, x.dtype)), 0.2)
+        main = self._reflected(block.conv1, x, _SLOPE)
         main = _reflected(main, *self._kernel(block.conv2, x.dtype), stride)
         shortcut = x if block.shortcut is None else _reflected(x, *self._kernel(block.shortcut, x.dtype), stride)
         total: Tensor = main.add_(shortcut)
@@ -131,9 +151,24 @@ class ParseNet(nn.Module):
     def _up(self, block: Any, x: Tensor) -> Tensor:
         """Run a block that enlarges twice."""
         # Nothing is kept that is not needed again: these are the largest tensors of the network.
-        main = _interleave(F.leaky_relu_(_enlarged(x, *self._kernel(block.conv1, x.dtype, 0)), 0.2))
-        main = _reflected(main, *self._kernel(block.conv2, x.dtype))
+        main = _interleave(_enlarged(x, *self._kernel(block.conv1, x.dtype, 0), _SLOPE))
+        main = self._reflected(block.conv2, main)
         return _interleave(_enlarged(x, *self._kernel(block.shortcut, x.dtype, 0)), added_to=main)
+
+    def _reflected(self, conv: Any, x: Tensor, slope: float | None = None) -> Tensor:
+        """Convolve a picture that goes on as its mirror image; then take a leaky ReLU of a slope."""
+        quickly = self._quickly(conv, x, 1, slope, "reflect")
+        return _reflected(x, *self._kernel(conv, x.dtype), slope=slope) if quickly is None else quickly
+
+    def _replicated(self, conv: Any, x: Tensor, cell: int, slope: float | None = None) -> Tensor:
+        """Convolve cells of a picture that goes on as its outermost ones; then take a leaky ReLU of a slope."""
+        quickly = self._quickly(conv, x, cell, slope, "replicate")
+        return _replicated(x, *self._kernel(conv, x.dtype, cell), slope) if quickly is None else quickly
+
+    def _quickly(self, conv: Any, x: Tensor, cell: int, slope: float | None, border: Border) -> Tensor | None:
+        """Return what a convolution makes by fewer multiplications; None where it has no such way."""
+        quick: Winograd | None = conv.quick.get(cell)
+        return None if quick is None or not quick.takes(x) else quick(x, conv.bias, slope=slope, border=border)
 
     def _kernel(self, conv: Any, dtype: torch.dtype, cell: int = 1) -> tuple[Tensor, Tensor]:
         """Return a convolution's weight and bias, made once for a precision, for cells of so many pixels; 0: phases."""
@@ -195,12 +230,12 @@ def _computed_in(pixels: Tensor) -> tuple[torch.dtype, Tensor]:
     return dtype, channels_last(pixels.to(dtype))
 
 
-def _reflected(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
-    """Convolve a picture that goes on as its mirror image."""
+def _reflected(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, slope: float | None = None) -> Tensor:
+    """Convolve a picture that goes on as its mirror image; then take a leaky ReLU of a slope."""
     height, width = x.shape[2:]
     if height * width <= _SMALL or torch.is_grad_enabled() or height % 2 or width % 2:
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), weight, bias, stride)
-    result = F.conv2d(x, weight, bias, stride, padding=1)
+        return leaky_conv(F.pad(x, (1, 1, 1, 1), "reflect"), weight, bias, slope, stride)
+    result = leaky_conv(x, weight, bias, slope, stride, padding=1)
     # Zeros around the picture are wrong in the outermost rows and columns alone: these are computed again.
     # With two columns, of which the second is dropped: with one, oneDNN's bf16 convolution of stride 2 gives garbage.
     left = 2 * stride
@@ -208,14 +243,14 @@ def _reflected(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tens
     if stride == 1:
         edges += [(x[:, :, -2:], (1, 1, 0, 1), result[:, :, -1:]), (x[..., -2:], (0, 1, 1, 1), result[..., -1:])]
     for strip, padding, target in edges:
-        again = F.conv2d(F.pad(strip, padding, "reflect"), weight, bias, stride)
+        again = leaky_conv(F.pad(strip, padding, "reflect"), weight, bias, slope, stride)
         target.copy_(again[:, :, : target.shape[2], : target.shape[3]])
     return result
 
 
-def _replicated(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _replicated(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None = None) -> Tensor:
     """Convolve a picture that goes on as its last pixel, which a mirrored one is once it was enlarged."""
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), "replicate"), weight, bias)
+    return leaky_conv(F.pad(x, (1, 1, 1, 1), "replicate"), weight, bias, slope)
 
 
 _enlarged = _replicated

@@ -8,10 +8,10 @@ plain convolution's by about 1e-5 of their deviation.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Sequence
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ TILE = 4
 """Outputs of a tile, across and down."""
 _SEEN = TILE + 2
 """Inputs that they depend on."""
-_SCRATCH = 2 << 20
+_SCRATCH = 1 << 20
 """Values of one buffer: as many rows of tiles are done at once as fit. Measured: half as many and twice as many are
 no quicker."""
 
@@ -48,6 +48,9 @@ _A = (
     (0, 1, 1, 4, 4, 0),
     (0, 1, -1, 8, -8, 1),
 )
+
+Border = Literal["zeros", "reflect", "replicate"]
+"""How features go on beyond their outermost lines: by zeros, as their mirror image, or as these lines."""
 
 _ALL = 1 * _SEEN + 1
 """The point (1, 1): what is added there is added to all 16 outputs of a tile."""
@@ -99,8 +102,9 @@ class Winograd:
         scales: Tensor | None = None,
         noise: Tensor | None = None,
         slope: float | None = None,
+        border: Border = "zeros",
     ) -> Tensor:
-        """Convolve features (n, in, h, w), zeros around them, to (n, out, h, w) with channels innermost.
+        """Convolve features (n, in, h, w) to (n, out, h, w) with channels innermost.
 
         What stands around a convolution is done to a strip of rows while it is near the processor.
 
@@ -111,29 +115,29 @@ class Winograd:
             scales: (n, out), none of them 0, by which the convolution is multiplied before anything is added.
             noise: (n or 1, 1, h, w), added to all channels.
             slope: of a leaky ReLU behind all that.
+            border: what the convolution sees around them.
         """
         weight = self.transformed()
         count, channels, height, width = x.shape
         down, across = -(-height // TILE), -(-width // TILE)
-        padded = _padded(x, factors, down, across)
         result = x.new_empty(count, height, width, self.outputs)
         rows = max(1, _SCRATCH // (_SEEN**2 * across * max(channels, self.outputs)))
         to_tiles, to_pixels = _transforms()
         size = _SEEN**2 * min(rows, down) * across
         gathered, seen = (_scratch(name, size * channels) for name in ("gathered", "seen"))
         products, made = (_scratch(name, size * self.outputs) for name in ("products", "made"))
-        item, line, pixel, _ = padded.stride()
         for index in range(count):
+            factor = None if factors is None else factors[index]
             scale = None if scales is None else scales[index]
             added = bias if bias is None or scale is None else bias / scale
             grain = None if noise is None else noise[index if len(noise) > 1 else 0, 0, :, :, None]
             for top in range(0, down, rows):
                 here = min(rows, down - top)
                 tiles = here * across
+                padded = _padded(x[index], factor, TILE * top - 1, TILE * here + 2, TILE * across + 2, border)
+                line, pixel, _ = padded.stride()
                 source = padded.as_strided(
-                    (_SEEN, _SEEN, here, across, channels),
-                    (line, pixel, TILE * line, TILE * pixel, 1),
-                    index * item + TILE * top * line,
+                    (_SEEN, _SEEN, here, across, channels), (line, pixel, TILE * line, TILE * pixel, 1)
                 )
                 flat = gathered[: _SEEN**2 * tiles * channels].view(_SEEN**2, -1)
                 flat.view(source.shape).copy_(source)
@@ -212,18 +216,32 @@ def suits(convolution: nn.Conv2d) -> bool:
     )
 
 
-def _padded(x: Tensor, factors: Tensor | None, down: int, across: int) -> Tensor:
-    """Return features (n, c, h, w), times factors (n, c), as (n, h', w', c) with zeros around, whole tiles large."""
-    count, channels, height, width = x.shape
-    shape = count, TILE * down + 2, TILE * across + 2, channels
-    padded = _scratch("padded", math.prod(shape)).view(shape)
-    for edge in (padded[:, :1], padded[:, height + 1 :], padded[:, :, :1], padded[:, :, width + 1 :]):
+def _padded(x: Tensor, factor: Tensor | None, top: int, lines: int, columns: int, border: Border) -> Tensor:
+    """Return some lines of features (c, h, w), times factors (c,), as (lines, columns, c) with what is around them.
+
+    Args:
+        x: the features.
+        factor: by which their channels are multiplied.
+        top: the first line, -1 or more; the first column is -1.
+        lines: how many; beyond the border there are zeros, which no result depends on.
+        columns: likewise.
+        border: what is one line or column beyond the features.
+    """
+    channels, height, width = x.shape
+    padded = _scratch("padded", lines * columns * channels).view(lines, columns, channels)
+    first, last = max(top, 0), min(top + lines, height)
+    above, below = first - top, last - top  # of the lines returned, the first that is of the features, and the end
+    inside, pixels = padded[above:below, 1 : width + 1], x[:, first:last].permute(1, 2, 0)
+    inside.copy_(pixels) if factor is None else torch.mul(pixels, factor, out=inside)
+    for edge in (padded[:above], padded[below:], padded[:, :1], padded[:, width + 1 :]):
         edge.zero_()
-    inside, pixels = padded[:, 1 : height + 1, 1 : width + 1], x.permute(0, 2, 3, 1)
-    if factors is None:
-        inside.copy_(pixels)
-    else:
-        torch.mul(pixels, factors[:, None, None], out=inside)
+    if border != "zeros":
+        back = 1 if border == "reflect" else 0  # how far inside the outermost line its neighbour outside is found
+        for place, line in ((-1, back), (height, height - 1 - back)):
+            if top <= place < top + lines:
+                beyond = x[:, line].t()
+                padded[place - top, 1 : width + 1] = beyond if factor is None else beyond * factor
+        padded[:, 0], padded[:, width + 1] = padded[:, 1 + back], padded[:, width - back]
     return padded
 
 

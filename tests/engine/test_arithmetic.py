@@ -15,6 +15,7 @@ from restorer.engine.torch_engine import TorchNetwork
 from restorer.models import REGISTRY
 from restorer.models.base import LoadedNetwork
 from restorer.networks.gfpgan import GFPGAN
+from restorer.networks.parsenet import ParseNet
 from restorer.networks.stylegan2 import StyledConv
 from restorer.networks.winograd import WinogradConv2d
 from restorer.weights import resolve
@@ -50,6 +51,30 @@ def test_a_network_at_work_computes_the_same_picture(monkeypatch: pytest.MonkeyP
     assert float((found - wanted).abs().max() / wanted.std()) < 1e-3
     assert torch.equal(at_work(faces), found)
     assert loaded.network.state_dict().keys() == network.state_dict().keys()
+
+
+@pytest.mark.parametrize("coarse", [True, False])
+def test_a_parser_says_the_same_of_each_pixel(coarse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "here", Rule(8, 8, 16))
+    torch.manual_seed(0)
+    network = ParseNet(in_size=128, out_size=128, min_feat_size=16, base_ch=32, res_depth=1).eval()
+    picture = torch.rand(2, 3, 128, 128) * 2 - 1
+    with torch.inference_mode():
+        wanted = network(picture, coarse=coarse)
+        before = arithmetic.described(network)
+        count = quicken(network, "here")
+        found = network(picture, coarse=coarse)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(picture, coarse=coarse)
+    assert float((found - wanted).abs().max() / wanted.std()) < 1e-4
+    assert half.dtype == torch.bfloat16
+    assert before == {"convolutions": "direct"}
+    told = arithmetic.described(network)
+    assert told["layers"] == count > 6
+    used = [quick for part in network.modules() for quick in getattr(part, "quick", {}).values()]
+    assert any(quick._transformed is not None for quick in used)
+    monkeypatch.setattr(arithmetic, "BUDGET", 0)
+    assert quicken(ParseNet(in_size=128, out_size=128), "here") == 0
 
 
 def test_half_precision_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

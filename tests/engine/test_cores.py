@@ -113,6 +113,20 @@ def test_threads_wait_asleep_unless_someone_said_otherwise(monkeypatch: pytest.M
     assert os.environ["GOMP_SPINCOUNT"] == os.environ["KMP_BLOCKTIME"] == "0"
 
 
+def test_large_tensors_lie_in_large_pages_unless_someone_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "THP_MEM_ALLOC_ENABLE"
+    monkeypatch.setenv(name, "")  # so that it is put back
+    monkeypatch.delenv(name)
+    devices.configure_threads()
+    assert name not in os.environ, "torch is here already, and would not hear it"
+    monkeypatch.delitem(sys.modules, "torch")
+    devices.configure_threads()
+    assert os.environ[name] == "1"
+    monkeypatch.setenv(name, "0")
+    devices.configure_threads()
+    assert os.environ[name] == "0"
+
+
 @pytest.mark.usefixtures("threads")
 def test_a_run_computes_with_as_many_threads_as_it_has_cores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

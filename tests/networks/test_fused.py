@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from restorer.engine.casting import cast_weights, pack_weights
 from restorer.networks import fused
-from restorer.networks.fused import LeakyPair, PackedConv2d, conv_leaky, conv_relu
+from restorer.networks.fused import LeakyPair, PackedConv2d, conv_leaky, conv_relu, leaky_conv
 
 
 def _layer(bias: bool = True) -> nn.Conv2d:
@@ -141,3 +141,20 @@ def test_other_convolutions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fused, "_has_bf16", lambda: True)
     monkeypatch.setattr(fused, "available", lambda: False)
     assert pack_weights(network) == 0
+
+
+@pytest.mark.parametrize("slope", [None, 0.2])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_convolution_by_its_weights_is_what_its_parts_are(slope: float | None, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = (
+        torch.randn(2, 8, 13, 17).contiguous(memory_format=layout),
+        torch.randn(16, 8, 3, 3),
+        torch.ones(16),
+    )
+    plain = F.conv2d(x, weight, bias, 2, 1)
+    wanted = plain if slope is None else F.leaky_relu(plain, slope)
+    for context in (torch.inference_mode(), torch.enable_grad()):
+        with context:
+            found = leaky_conv(x, weight, bias, slope, 2, 1)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)

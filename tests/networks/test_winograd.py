@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from restorer.networks import winograd
 from restorer.networks.fused import conv_leaky
 from restorer.networks.stylegan2 import StyledConv
-from restorer.networks.winograd import Winograd, WinogradConv2d
+from restorer.networks.winograd import Border, Winograd, WinogradConv2d
 
 sides = st.integers(1, 23)
 
@@ -46,7 +48,7 @@ def test_any_size_is_convolved_as_the_plain_way_does(
     torch.manual_seed(seed)
     x, weight = torch.randn(count, inputs, height, width), torch.randn(outputs, inputs, 3, 3)
     bias, slope = torch.randn(outputs) if "bias" in wanted else None, 0.2 if "slope" in wanted else None
-    around = {
+    around: dict[str, Any] = {
         "factors": torch.rand(count, inputs) + 0.5,
         "scales": torch.rand(count, outputs) + 0.5,
         "noise": torch.randn(count if "noises" in wanted else 1, 1, height, width),
@@ -58,6 +60,18 @@ def test_any_size_is_convolved_as_the_plain_way_does(
     assert found.shape == plain.shape
     torch.testing.assert_close(found, plain, rtol=0, atol=2e-4)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("border", ["zeros", "reflect", "replicate"])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 9), (8, 4), (17, 12)])
+def test_the_border_is_what_padding_makes(border: Border, height: int, width: int) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(2, 3, height, width), torch.randn(5, 3, 3, 3), torch.randn(5)
+    padded = F.pad(x, (1, 1, 1, 1)) if border == "zeros" else F.pad(x, (1, 1, 1, 1), border)
+    with torch.inference_mode():
+        Winograd(weight)(torch.full((1, 3, 40, 40), torch.nan))  # what an earlier call left in the buffers is not seen
+        found = Winograd(weight)(x, bias, slope=0.2, border=border)
+    torch.testing.assert_close(found, F.leaky_relu(F.conv2d(padded, weight, bias), 0.2), rtol=0, atol=2e-4)
 
 
 def test_work_in_several_strips_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
