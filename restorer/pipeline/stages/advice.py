@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from restorer.pipeline.canvas import Canvas, Work
+from restorer.pipeline.choice import NONE
 from restorer.pipeline.events import Step
 from restorer.pipeline.stages import Stage
 
@@ -41,7 +42,12 @@ class AdviceStage(Stage):
         return canvas
 
     def _is_damaged(self, canvas: Canvas, work: Work) -> bool:
-        """Whether `--repair auto` would most likely fill something: by a few squares, since a scan is large."""
+        """Whether `--repair auto` would most likely fill something: by a few squares, since a scan is large.
+
+        Only where faces are restored, too: a run without networks does not wait for torch to hear of scratches.
+        """
+        if work.options.model == NONE:
+            return False
         from restorer.repairing.finding import sampled
 
         finder = work.components.finder()
