@@ -48,10 +48,15 @@ class AdviceStage(Stage):
         """
         if work.options.model == NONE:
             return False
-        from restorer.repairing.finding import sampled
+        table = work.components.finder_table()
+        if table is None:
+            return False
+        from restorer.engine.device import Device
+        from restorer.repairing.finding import NetworkFinder, sampled
 
-        finder = work.components.finder()
-        if finder is None or min(work.photo.size) < finder.smallest:
+        # On the CPU: four squares are soon looked at, and a GPU that is full fails nobody who did not ask for this.
+        finder = NetworkFinder(work.components.network(table, Device("cpu", "fp32")))
+        if min(work.photo.size) < finder.smallest:
             return False
         return sampled(finder, canvas.pixels, work.colours) >= finder.floor
 
