@@ -69,12 +69,15 @@ def test_a_scratched_print_is_told_what_would_mend_it(folder: Path, capsys: Capt
     for _ in range(14):
         start, end = (tuple(int(x) for x in rng.integers(0, 512, 2)) for _ in range(2))
         cv2.line(scratched, start, end, (235, 232, 225), 2, cv2.LINE_AA)
-    for name, pixels in (("clean.png", clean), ("scratched.png", scratched), ("asked.png", scratched)):
+    small = np.ascontiguousarray(scratched[150:390, 150:390])  # what it shows is as thin as scratches
+    names = {"clean.png": clean, "scratched.png": scratched, "asked.png": scratched, "small.png": small}
+    for name, pixels in names.items():
         Image.fromarray(pixels).save(name)
     told = json.loads(restore(capsys, "scratched.png", *FACES, "--json").out)
     assert [line for line in told["warnings"] if "--repair auto" in line and "scratched" in line]
     assert (told["repair"], told["seconds"]["advice"] > 0) == (None, True)
-    for name, way in (("clean.png", FACES), ("scratched.png", PLAIN)):  # without faces it does not wait for a network
+    # Without faces it does not wait for a network.
+    for name, way in (("clean.png", FACES), ("small.png", FACES), ("scratched.png", PLAIN)):
         told = json.loads(restore(capsys, name, *way, "--json", "-o", "again.png", "--overwrite").out)
         assert not [line for line in told["warnings"] if "scratched" in line]
     asked = json.loads(restore(capsys, "asked.png", *FACES, "--repair", "auto", "--json").out)

@@ -79,6 +79,15 @@ def test_a_stopped_adversarial_run_goes_on_to_the_same_losses(folder: Path, tmp_
     assert trainer.critic.steps == 4
 
 
+def test_its_pull_reaches_the_network(folder: Path, tmp_path: Path) -> None:
+    trained = []
+    for share in ("0.5", "0.001"):  # from the same start, on the same pictures
+        trainer = trainer_of(folder, ADVERSARIAL.replace("adversarial = 0.5", f"adversarial = {share}"))
+        run(trainer, tmp_path / share, until=6)
+        trained.append([parameter.detach().clone() for parameter in trainer.network.parameters()])
+    assert not all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*trained, strict=True))
+
+
 def test_a_run_that_began_without_it_takes_it_in(folder: Path, tmp_path: Path) -> None:
     run(trainer_of(folder), tmp_path, until=4)
     trainer = trainer_of(folder, ADVERSARIAL)
