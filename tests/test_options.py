@@ -46,7 +46,7 @@ OTHER: dict[str, Any] = {
     "colorize": "auto", "color_strength": 0.5,
     "detector": "tiny-detector", "background": "lanczos", "clean": "1x-DeJPG-realplksr-otf",
     "device": "cpu", "engine": "onnxruntime",
-    "precision": "fp32", "batch_size": 2, "tile": 64, "match_color": False, "grain": True, "seed": 3,
+    "precision": "fp32", "batch_size": 2, "low_memory": True, "tile": 64, "match_color": False, "grain": True, "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
     "fallback": False,
 }  # fmt: skip
@@ -225,7 +225,7 @@ def test_an_option_may_take_several_values() -> None:
 
 # ------------------------------------------------------------------------------------------------ what it is made of
 
-DECIDES_NOTHING = {"device", "batch_size", "tile", "offline", "fallback"}
+DECIDES_NOTHING = {"device", "batch_size", "low_memory", "tile", "offline", "fallback"}
 BY_WEIGHTS = {"model", "prior", "detector", "background", "clean", "reference", "engine"}
 ELSEWHERE = {
     "damage", "fidelity", "seed", "min_likeness", "prior", "task", "hole", "variants", "steps", "time_limit",

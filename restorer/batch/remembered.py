@@ -76,8 +76,10 @@ def _faded(sums: Sums) -> Sums:
 def way_of(restorer: Restorer, threads: int | None = None, at_once: int = 1) -> str:
     """Return a name for what does the work of a run, and with what; runs of one name take about the same."""
     options = restorer.options
-    parts = (restorer.note("").settings, options.device, options.precision, options.batch_size, options.tile, threads)
-    return " ".join(map(str, parts if at_once == 1 else (*parts, f"{at_once} at once")))
+    parts = [restorer.note("").settings, options.device, options.precision, options.batch_size, options.tile, threads]
+    parts += [f"{at_once} at once"] if at_once > 1 else []
+    parts += ["low memory"] if options.low_memory else []
+    return " ".join(map(str, parts))
 
 
 def recall(way: str) -> Remembered:

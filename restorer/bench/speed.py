@@ -30,6 +30,8 @@ from restorer.bench.tools.running import Finished, Weights, bars, keep, records,
 MODEL, PARSER, DETECTOR = "gfpgan-1.4", "parsenet", "retinaface-mobilenet0.25"
 PEERS = ("peer", "onnxruntime")
 """What other pipelines are called in the tables: upstream's, and that on ONNX Runtime."""
+LOW = " low memory"
+"""Behind the precision of runs with --low-memory."""
 NETWORK_STAGES = ("detect", "restore", "mask")
 _DETECTOR_SIDES = 640, 1920
 """Least and largest side of the square that the pipeline on ONNX Runtime looks for faces in."""
@@ -51,7 +53,7 @@ def staged(photo: Path, out: Path, precision: str) -> dict[str, float]:
     restorer = Restorer(MODEL, detector=DETECTOR, background="lanczos", **options)
     restorer.components.detector(), restorer.components.face_model(), restorer.components.mask()
     seconds["load"] = time.perf_counter() - begin
-    record = restorer.restore_file(photo, out, "PNG").as_dict()
+    record = restorer.restore_file(photo, out, "PNG", overwrite=True).as_dict()
     if record["status"] != "ok":
         raise SystemExit(f"{photo}: {record['error']}")
     seconds |= {key: value for key, value in record["seconds"].items() if key != "total"}
@@ -146,20 +148,30 @@ def _written(weights: Weights, name: str, folder: Path, side: int | None) -> Pat
     return target
 
 
-def measure(photo: Path, out: Path, precision: str, environment: dict[str, str], *, stages: bool) -> dict[str, Any]:
-    """Run the `restore` command on a photo, and a second time with a clock for each stage where that is wanted."""
+def measure(photo: Path, out: Path, tool: str, environment: dict[str, str], *, stages: bool) -> dict[str, Any]:
+    """Run the `restore` command on a photo, and a second time with a clock for each stage where that is wanted.
+
+    Args:
+        photo: the photo.
+        out: where the result goes.
+        tool: the precision, behind it `LOW` where the run shall take less memory.
+        environment: that names the weights.
+        stages: whether each stage is clocked.
+    """
+    precision = tool.removesuffix(LOW)
     options = ["--model", MODEL, "--detector", DETECTOR, "--background", "lanczos", "--scale", "2"]
     options.append("--always")  # others restore good faces as well
+    options += ["--low-memory"] if tool.endswith(LOW) else []
     finished = restore([photo], out, environment, *options, "--precision", precision)
     record: Any = records(finished)[0]
     if record["status"] != "ok":
         raise SystemExit(f"{photo}: {record['error']}")
     seconds = {key: value for key, value in record["seconds"].items() if key != "total"}
     seconds["start and load"] = finished.seconds - sum(seconds.values())
-    if stages:
+    if stages and not tool.endswith(LOW):
         inner = [sys.executable, "-m", "restorer.bench", "speed", str(photo), "--staged", str(out), precision]
         seconds = json.loads(run(inner, environment).stdout.splitlines()[-1])
-    entry = row(photo, precision, finished, sum(face["restored"] for face in record["faces"]), seconds)
+    entry = row(photo, tool, finished, sum(face["restored"] for face in record["faces"]), seconds)
     entry["boxes"] = [_middle(face["box"]) for face in record["faces"] if face["restored"]]
     return entry
 
@@ -322,6 +334,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=1, help="runs of each, in turns; medians count (default 1)")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="weights of a table")
     parser.add_argument("--precision", default="bf16,fp32", help="one or both (default bf16,fp32)")
+    parser.add_argument("--low-memory", action="store_true", help="also runs with --low-memory")
     parser.add_argument("--no-stages", action="store_true", help="leave out the second run that clocks each stage")
     parser.add_argument("--no-networks", action="store_true", help="leave out the measurement of the networks alone")
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -343,7 +356,9 @@ def main(arguments: Sequence[str]) -> int:
             told = run([sys.executable, "-m", "restorer.bench", "networks", MODEL, PARSER, "--json"])
             report["networks"] = json.loads(told.stdout.splitlines()[-1])
         others = {"peer": options.peer is not None, "onnxruntime": options.onnxruntime}
-        tools = [*options.precision.split(","), *(name for name in PEERS if others[name])]
+        ours = options.precision.split(",")
+        ours += [precision + LOW for precision in ours if options.low_memory]
+        tools = [*ours, *(name for name in PEERS if others[name])]
         files = exported(weights, folder, options.photos) if options.onnxruntime else {}
         if options.prepare:
             return 0
@@ -352,7 +367,7 @@ def main(arguments: Sequence[str]) -> int:
             entries: dict[str, dict[str, Any]] = {}
             for number, tool in ((number, tool) for number in range(options.rounds) for tool in tools):
                 print(f"{photo.name}: {tool} ...", file=sys.stderr)
-                out = pictures[photo.name, tool] = folder / f"{photo.stem}-{tool}.png"
+                out = pictures[photo.name, tool] = folder / f"{photo.stem}-{tool.replace(' ', '-')}.png"
                 if tool == "peer":
                     entry = measure_peer(options.peer, photo, out, weights)
                 elif tool == "onnxruntime":

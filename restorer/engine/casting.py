@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from restorer.engine.mapped import MappedPages
 from restorer.networks.fused import PackedConv2d, packs
 
 
@@ -15,13 +16,16 @@ def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
     other parameters and buffers become copies of their own: a single tensor of a mapped checkpoint keeps all of that
     file in memory.
     """
+    mapped = MappedPages()  # else the whole file would be in memory at the end, and the copies with it
     with torch.no_grad():
         for module in network.modules():
+            pages = mapped.of(module.parameters(recurse=False))
             for name, parameter in module.named_parameters(recurse=False):
                 cast = name == "weight" and (parameter.ndim == 4 or isinstance(module, nn.Linear))
                 parameter.data = parameter.data.to(dtype) if cast else parameter.data.clone()
             for buffer in module.buffers(recurse=False):
                 buffer.data = buffer.data.clone()
+            mapped.give_back(pages)
 
 
 def pack_weights(network: nn.Module) -> int:

@@ -29,10 +29,14 @@ _threads: list[int] = []
 
 @dataclass(frozen=True)
 class Device:
-    """Where networks run, in which precision; `name` is torch's: "cpu", "cuda:0", "mps"."""
+    """Where networks run, in which precision; `name` is torch's: "cpu", "cuda:0", "mps".
+
+    With `low_memory` they take less of a CPU's memory, and more time.
+    """
 
     name: str
     precision: Precision
+    low_memory: bool = False
 
     @property
     def kind(self) -> str:
@@ -49,13 +53,14 @@ class Device:
         return torch.autocast(self.kind, dtype=torch.bfloat16 if wanted == "bf16" else torch.float16)
 
 
-def choose(device: str = "auto", precision: str = "auto") -> Device:
+def choose(device: str = "auto", precision: str = "auto", *, low_memory: bool = False) -> Device:
     """Return the device and precision to use; nothing in torch is changed by asking.
 
     Args:
         device: "auto" (CUDA, then Apple's MPS, then the CPU), "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto", "fp32", "bf16" or "fp16". Auto is bf16 where the hardware computes in it (CUDA from Ampere
             on, CPUs with AVX-512 BF16 or AMX) and fp32 elsewhere.
+        low_memory: whether networks on a CPU shall take less memory, and more time.
 
     Raises:
         DeviceUnavailableError: the device or the precision is not there.
@@ -63,12 +68,12 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     """
     name = _device_name(device)
     if precision == "auto":
-        return Device(name, "bf16" if computes_in_bf16(name) else "fp32")
+        return Device(name, "bf16" if computes_in_bf16(name) else "fp32", low_memory)
     if precision not in ("fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision} is not known.", "Use auto, fp32, bf16 or fp16.")
     if precision == "fp16" and name == "cpu":
         raise DeviceUnavailableError("fp16 is for GPUs; this run uses the CPU.", "Use --precision bf16 or fp32.")
-    return Device(name, cast("Precision", precision))
+    return Device(name, cast("Precision", precision), low_memory)
 
 
 def configure_threads(count: int | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ _SIGNS = (
 """What torch's errors say: CUDA's and MPS's allocators, the CPU's (a plain RuntimeError), and cuBLAS and cuDNN."""
 
 _SIGNS_OF_LOSS = ("cuda error", "cuda driver error", "hip error", "device lost", "fallen off the bus")
+_MMAP_THRESHOLD = -3
+"""GNU's own number for the size from which on its C library asks the system for each block by itself."""
+_LARGE = 1 << 20
 _NO_LIMIT = 1 << 60
 """Bytes that no machine has: what groups of the older kind say where there is no limit."""
 
@@ -107,3 +111,19 @@ def trim_heap() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
         if trim is not None:
             trim(0)
+
+
+def return_large_blocks() -> None:
+    """Let each large block go back to the system as soon as it is free, where GNU's C library allocates.
+
+    By itself it puts blocks between others of up to 32 megabytes once one of that size was freed, and what is free
+    between those that stay is then of no use to anybody. A user who tells it something is left alone.
+    """
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    try:
+        known = (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except ValueError:  # another C library
+        return
+    if known:
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)

@@ -57,7 +57,7 @@ def preparing(engine: str, table: Table, path: Path) -> str | None:
 
 
 class Pool:
-    """Networks by the hash of their weights, device, precision and engine.
+    """Networks by the hash of their weights, device, precision, engine, and whether they spare memory.
 
     It holds them weakly: a network goes when the last one who uses it has gone.
     """
@@ -116,7 +116,8 @@ def _key(table: Table, path: Path, device: Device, engine: str) -> Key:
     """Return what tells two networks apart; the table's name is part of it, since records give it."""
     arguments = json.dumps(dict(table.arguments), sort_keys=True, default=str)
     pinned = table.wanted_hash or str(path)
-    return (table.name, table.architecture, arguments, pinned, device.name, device.precision, engine)
+    how = (device.name, device.precision, "low memory" if device.low_memory else "")
+    return (table.name, table.architecture, arguments, pinned, *how, engine)
 
 
 POOL = Pool()

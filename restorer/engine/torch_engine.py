@@ -53,7 +53,8 @@ class TorchNetwork:
         for part in list(loaded.network.modules()):
             if callable(keep := getattr(part, "keep_constants", None)):
                 keep()
-        if self.precision == "fp32" and device.kind == "cpu":
+        self._sparing = device.low_memory and device.kind == "cpu"
+        if self.precision == "fp32" and device.kind == "cpu" and not self._sparing:
             quicken(loaded.network, capability())
         if self.precision == "bf16":
             import torch
@@ -63,6 +64,11 @@ class TorchNetwork:
             cast_weights(loaded.network, torch.bfloat16)
             if device.kind == "cpu":
                 pack_weights(loaded.network)
+        if self._sparing:
+            from restorer.engine.mapped import give_back_after_use
+
+            memory.return_large_blocks()
+            give_back_after_use(loaded.network)
 
     def __repr__(self) -> str:
         return f"<{self.name} by torch on {self.device.name}, {self.precision}>"
@@ -76,6 +82,8 @@ class TorchNetwork:
     def facts(self) -> Mapping[str, Any]:
         """What a record says of it: device and precision, how convolutions are computed, and why torch, if by need."""
         told: dict[str, Any] = {"engine": "torch", "device": self.device.name, "precision": self.precision}
+        if self._sparing:
+            told["memory"] = "low"
         if self.device.kind == "cpu":
             told |= {"instructions": capability(), **described(self._loaded.network)}
         return told if self.instead is None else {**told, "reason": self.instead}
@@ -92,7 +100,11 @@ class TorchNetwork:
             output = self._infer(part, wanted, controls)
             return output if wanted == "fp32" else self._second_chance(part, output, controls)
 
-        return self._fitting(tensors, run, shrinks, controls)
+        try:
+            return self._fitting(tensors, run, shrinks, controls)
+        finally:
+            if self._sparing:
+                memory.trim_heap()
 
     # ---------------------------------------------------------------------------------------------------- memory
 

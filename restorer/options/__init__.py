@@ -211,6 +211,9 @@ class Options:
     )
     # On a GPU the faces of several photos; None = by device.
     batch_size: int | None = option(None, help="Faces that are restored together.", panel=RUN, least=1, decides=False)
+    low_memory: bool = option(
+        False, help="Networks take less memory on a CPU, and more time.", panel=RUN, decides=False
+    )
     # Of an upscaler's input; None = by network.
     tile: int | None = option(
         None, help="Tile side in pixels of the photo; smaller needs less memory.", panel=BACKGROUND, least=32,

@@ -270,7 +270,8 @@ class Decisions:
     def device(self) -> Device:
         """The device and precision of the run, chosen on first use."""
         if self._device is None:
-            self._device = devices.choose(self.options.device, self.options.precision)
+            options = self.options
+            self._device = devices.choose(options.device, options.precision, low_memory=options.low_memory)
         return self._device
 
     def used_device(self) -> Device:

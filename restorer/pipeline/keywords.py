@@ -43,6 +43,7 @@ class OptionFields(TypedDict, total=False):
     engine: str
     precision: str
     batch_size: int | None
+    low_memory: bool
     tile: int | None
     match_color: bool
     grain: bool

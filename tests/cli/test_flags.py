@@ -134,6 +134,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--precision": (HERE_TOO, "test_device_and_precision"),
         "--engine": ("../engine/test_exported.py", "test_the_command_says_which_engine_ran_what"),
         "--batch-size": (HERE_TOO, "test_batch_size"),
+        "--low-memory": ("../engine/test_mapped.py", "test_the_command_says_that_it_took_less_memory"),
         "--seed": (HERE_TOO, "test_seed"),
         "--offline": (HERE_TOO, "test_offline"),
         "--license": ("../pipeline/test_licences.py", "test_weights_that_are_named_are_refused_with_the_alternatives"),
