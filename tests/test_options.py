@@ -46,7 +46,8 @@ OTHER: dict[str, Any] = {
     "colorize": "auto", "color_strength": 0.5,
     "detector": "tiny-detector", "background": "lanczos", "clean": "1x-DeJPG-realplksr-otf",
     "device": "cpu", "engine": "onnxruntime",
-    "precision": "fp32", "batch_size": 2, "low_memory": True, "tile": 64, "match_color": False, "grain": True, "seed": 3,
+    "precision": "fp32", "batch_size": 2, "low_memory": True, "tile": 64, "match_color": False, "grain": True,
+    "seed": 3,
     "format": "png", "quality": 80, "strip_metadata": True, "layers": True, "offline": True, "license": "commercial",
     "fallback": False,
 }  # fmt: skip

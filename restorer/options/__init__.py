@@ -223,12 +223,9 @@ class Options:
     grain: bool = option(False, help="Faces get the grain of the photo.", panel=FACES)
     # None = the noise that the weights hold. The largest is the largest that torch takes.
     seed: int | None = option(
-        None,
-        help="Another draw of the noise, for models that have noise; another search.",
-        panel=RUN,
-        least=0,
+        None, help="Another draw of the noise, for models that have noise; another search.", panel=RUN, least=0,
         most=2**64 - 1,
-    )
+    )  # fmt: skip
     # Who writes pictures knows which formats there are, and refuses others: `restorer.photo.requested_format`.
     format: str = option("keep", help="keep, png, jpg, webp, tiff, bmp or heic.", panel=PICTURE, role="picture format")
     # None = 95, and a lossless WebP stays lossless.

@@ -135,7 +135,7 @@ def test_hardly_anything_of_the_file_stays_in_memory(table: Table, restorer_file
 @linux
 def test_weights_are_cast_without_the_whole_file_in_memory(table: Table, restorer_file: Path) -> None:
     loaded = REGISTRY.load(table, restorer_file)
-    kept = list(loaded.network.parameters())[0].data  # so that the file stays mapped
+    kept = next(iter(loaded.network.parameters())).data  # so that the file stays mapped
     TorchNetwork(loaded, Device("cpu", "bf16"))
     assert held(restorer_file) < restorer_file.stat().st_size / 10
     assert torch.isfinite(kept).all()
@@ -189,7 +189,9 @@ def test_large_blocks_go_back_at_once_unless_the_user_tells_the_allocator_someth
     assert gone[True] < 20
 
 
-def test_the_command_says_that_it_took_less_memory(restorer_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_that_it_took_less_memory(
+    restorer_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Image.fromarray(photograph()).resize((64, 64)).save(tmp_path / "a.png")
     out = tmp_path / "out.png"
     words = ("--model", str(restorer_file), "--aligned", "--background", "lanczos", "--always", "--device", "cpu")
