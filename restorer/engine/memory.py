@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -119,11 +120,6 @@ def return_large_blocks() -> None:
     By itself it puts blocks between others of up to 32 megabytes once one of that size was freed, and what is free
     between those that stay is then of no use to anybody. A user who tells it something is left alone.
     """
-    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        return
-    try:
-        known = (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except ValueError:  # another C library
-        return
-    if known:
+    told = any(name.startswith(("MALLOC_", "GLIBC_")) for name in os.environ)
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc" and not told:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
