@@ -54,6 +54,7 @@ class TorchNetwork:
             if callable(keep := getattr(part, "keep_constants", None)):
                 keep()
         self._sparing = device.low_memory and device.kind == "cpu"
+        self._settled = device.kind != "cpu" or self.precision != "bf16"
         if self.precision == "fp32" and device.kind == "cpu" and not self._sparing:
             quicken(loaded.network, capability())
         if self.precision == "bf16":
@@ -103,8 +104,9 @@ class TorchNetwork:
         try:
             return self._fitting(tensors, run, shrinks, controls)
         finally:
-            if self._sparing:
+            if self._sparing or not self._settled:  # the first call packs weights: the room of the plain ones goes back
                 memory.trim_heap()
+                self._settled = True
 
     # ---------------------------------------------------------------------------------------------------- memory
 

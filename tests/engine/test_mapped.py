@@ -158,6 +158,20 @@ def test_networks_of_either_kind_are_not_mixed_up() -> None:
     assert pool.get(detector, Device("cpu", "fp32", low_memory=True), offline=True) is not plain
 
 
+@pytest.mark.parametrize(
+    ("precision", "low", "wanted"), [("fp32", False, 0), ("bf16", False, 1), ("fp32", True, 3), ("bf16", True, 3)]
+)
+def test_what_packing_leaves_behind_goes_once_and_what_calls_leave_only_with_low_memory(
+    table: Table, restorer_file: Path, precision: str, low: bool, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimmed: list[None] = []
+    monkeypatch.setattr("restorer.engine.memory.trim_heap", lambda: trimmed.append(None))
+    network = TorchNetwork(REGISTRY.load(table, restorer_file), choose("cpu", precision, low_memory=low))
+    for _ in range(3):
+        network(torch.rand(1, 3, 64, 64))
+    assert len(trimmed) == wanted
+
+
 BLOCKS = """
 import resource, sys
 from pathlib import Path
