@@ -88,7 +88,8 @@ class Album:
         def opened() -> Photo:
             return read_photo(upload.path.read_bytes())
 
-        return self._memory.get(("photo", upload.identity), opened, lambda photo: 2 * photo.pixels.nbytes)
+        with self._memory.working_for(upload.identity):
+            return self._memory.get(("photo", upload.identity), opened, lambda photo: 2 * photo.pixels.nbytes)
 
     def draw(self, upload: Upload, drawing: bytes | None) -> None:
         """Take in where somebody has drawn what is damaged in a photo, white on black; None = it is damaged nowhere.
@@ -127,13 +128,15 @@ class Album:
     def at_work(self, upload: Upload) -> Iterator[bool]:
         """Let nobody remove a photo's files as long as somebody works on them; tell whether they are still there.
 
-        What is removed meanwhile goes when the last who works on it has ended, by that one alone.
+        What is removed meanwhile goes when the last who works on it has ended, by that one alone. What is remembered
+        on the way is the photo's, and goes with it.
         """
         with self._lock:
             there = upload.identity in self._uploads
             self._users[upload.identity] += there
         try:
-            yield there
+            with self._memory.working_for(upload.identity):
+                yield there
         finally:
             with self._lock:
                 self._users[upload.identity] -= there
@@ -149,7 +152,6 @@ class Album:
         with self._lock:
             known = self._uploads.pop(upload.identity, None) is not None
             idle = not self._users[upload.identity]
-        self._memory.forget(("photo", upload.identity))
         if known and idle:
             self._remove_files(upload)
 
@@ -162,7 +164,7 @@ class Album:
                 _not_removed(upload, error)
         except OSError as error:
             _not_removed(upload, error)
-        self._memory.forget(("photo", upload.identity))
+        self._memory.forget(upload.identity)
         self.store.release_all(upload.identity)
 
 

@@ -1,11 +1,12 @@
-"""What was computed once and may be asked for again, as much of it as a number of bytes allows."""
+"""What was computed once and may be asked for again: as long as a photo that it was computed for is there, and in bounds."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ T = TypeVar("T")
 class Memory:
     """Keeps values by their keys; what was not asked for longest goes first.
 
+    What is made or asked for while a thread works for an owner is the owner's, and goes when the last owner is
+    forgotten. What a thread makes that works for nobody stays until there is no room for it.
+
     Args:
         most: bytes that are kept; a value of more than half of it is not.
     """
@@ -27,6 +31,23 @@ class Memory:
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
         self._making: dict[Hashable, threading.Lock] = {}
+        self._owners: dict[Hashable, set[str]] = {}
+        self._owned: dict[str, set[Hashable]] = {}
+        self._thread = threading.local()
+
+    @contextmanager
+    def working_for(self, owner: str) -> Iterator[None]:
+        """Let what this thread makes, and what it asks for, belong to an owner."""
+        before = self._owner
+        self._thread.owner = owner
+        try:
+            yield
+        finally:
+            self._thread.owner = before
+
+    @property
+    def _owner(self) -> str | None:
+        return getattr(self._thread, "owner", None)
 
     def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return what is kept under a key, or make it and keep it, while others who want the same wait.
@@ -54,7 +75,13 @@ class Memory:
 
     def _found(self, key: Hashable) -> Any:
         self._kept.move_to_end(key)
+        self._belongs(key)
         return self._kept[key][0]
+
+    def _belongs(self, key: Hashable) -> None:
+        if (owner := self._owner) is not None:
+            self._owners.setdefault(key, set()).add(owner)
+            self._owned.setdefault(owner, set()).add(key)
 
     def _keep(self, key: Hashable, value: Any, count: int) -> None:
         if count > self._most // 2:
@@ -62,6 +89,7 @@ class Memory:
         with self._lock:
             self._drop(key)
             self._kept[key] = value, count
+            self._belongs(key)
             self._bytes += count
             while self._bytes > self._most:
                 self._drop(next(iter(self._kept)))
@@ -75,14 +103,21 @@ class Memory:
         with self._lock:
             return self._found(key) if key in self._kept else None
 
-    def forget(self, key: Hashable) -> None:
-        """Let one value go; nothing happens where there is none."""
+    def forget(self, owner: str) -> None:
+        """Let an owner's values go, but for those that are another's, too."""
         with self._lock:
-            self._drop(key)
+            for key in self._owned.pop(owner, ()):
+                self._owners[key].discard(owner)
+                if not self._owners[key]:
+                    self._drop(key)
 
     def _drop(self, key: Hashable) -> None:
-        if key in self._kept:
-            self._bytes -= self._kept.pop(key)[1]
+        if key not in self._kept:
+            return
+        self._bytes -= self._kept.pop(key)[1]
+        for owner in self._owners.pop(key, ()):
+            if keys := self._owned.get(owner):
+                keys.discard(key)
 
     @property
     def bytes(self) -> int:

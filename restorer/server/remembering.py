@@ -108,9 +108,7 @@ class _Remembering:
 class _Detector(_Remembering):
     def detect(self, pixels: np.ndarray) -> list[Face]:
         key = (*self._key, *fingerprint(pixels))
-        found: list[Face] = self._memory.get(
-            key, lambda: list(self._part.detect(pixels)), lambda faces: 400 * len(faces)
-        )
+        found: list[Face] = self._memory.get(key, lambda: list(self._part.detect(pixels)), _size_of)
         return list(found)
 
 

@@ -70,6 +70,8 @@ class Storeroom:
         with self._guard:
             count = min(count, self._owned[owner])
             self._owned[owner] -= count
+            if not self._owned[owner]:
+                del self._owned[owner]
             self._bytes -= count
 
     def release_all(self, owner: str) -> None:

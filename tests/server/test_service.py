@@ -6,12 +6,15 @@ import io
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from restorer import Restorer
@@ -348,6 +351,87 @@ def test_memory_is_bounded_and_makes_each_thing_once() -> None:
     assert memory.bytes <= 100
     assert memory.get("large", lambda: "x", lambda _value: 51) == "x"
     assert len(memory) == 2
+
+
+def test_what_is_remembered_for_somebody_goes_with_the_last_who_has_it() -> None:
+    memory = Memory(1000)
+
+    def asked(key: str, *owners: str) -> None:
+        for owner in owners:
+            with memory.working_for(owner):
+                assert memory.get(key, lambda: key.upper(), lambda _value: 100) == key.upper()
+
+    asked("first", "a")
+    asked("both", "a", "b")
+    memory.put("nobody's", 1, 100)
+    memory.forget("a")
+    assert [memory.peek(key) for key in ("first", "both", "nobody's")] == [None, "BOTH", 1]
+    memory.forget("b")
+    memory.forget("b")
+    assert len(memory) == 1
+    assert memory.bytes == 100
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["get", "put", "forget"]), st.integers(0, 5), st.integers(0, 3), st.integers(0, 60))
+    )
+)
+def test_memory_counts_what_it_keeps_whatever_is_asked(steps: list[tuple[str, int, int, int]]) -> None:
+    memory = Memory(100)
+    alive: dict[int, set[int]] = {}
+    for way, key, owner, size in steps:
+        if way == "forget":
+            memory.forget(str(owner))
+            alive = {each: owners - {owner} for each, owners in alive.items()}
+            assert all(memory.peek(each) is None for each, owners in alive.items() if not owners)
+            continue
+        with memory.working_for(str(owner)):
+            if way == "get":
+                memory.get(key, lambda: "value", lambda _value, size=size: size)  # type: ignore[misc]
+            else:
+                memory.put(key, "value", size)
+        alive.setdefault(key, set()).add(owner)
+        assert memory.bytes <= 100
+    for owner in range(4):
+        memory.forget(str(owner))
+    assert (len(memory), memory.bytes) == (0, 0)
+
+
+def test_nothing_stays_of_photos_that_are_gone(
+    start: Start, two_faces: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server that runs for weeks has no more of a million photos than of those that are there."""
+    memories: list[Memory] = []
+
+    class Seen(Memory):
+        def __init__(self, most: int) -> None:
+            super().__init__(most)
+            memories.append(self)
+
+    monkeypatch.setattr("restorer.server.service.Memory", Seen)
+    service = start(FACES)
+    first = send(service, picture((160, 100)))
+    done(service, first)
+    kept = len(memories[0])
+    assert kept > 3
+    for seed in range(3):
+        upload = send(service, picture((160, 100), seed=seed + 1))
+        done(service, upload, strength=0.5)
+        assert len(memories[0]) > kept
+        service.forget(upload)
+        _wait(lambda: len(memories[0]) == kept)
+    with pytest.raises(RestorerError):
+        send(service, b"no photo")
+    service.forget(first)
+    _wait(lambda: (len(memories[0]), memories[0].bytes, service.album.store.bytes) == (0, 0, 0))
+
+
+def _wait(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_drawn_mask_is_drawn_by_what_the_pipeline_knows_of_a_face() -> None:
