@@ -1,4 +1,4 @@
-"""What was computed once and may be asked for again: as long as a photo that it was computed for is there, and in bounds."""
+"""What was computed once and may be asked for again, as long as a photo that it is for is there and bounds allow."""
 
 from __future__ import annotations
 
