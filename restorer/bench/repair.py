@@ -169,14 +169,14 @@ def _by_network(name: str) -> Find:
 
 
 def painters(names: list[str]) -> dict[str, Painter | None]:
-    """Return what fills holes, by name: OpenCV's diffusion, and networks by table or file."""
+    """Return what fills holes, by name: splines, and networks by table or file."""
     from restorer import weights
     from restorer.engine.device import choose
     from restorer.engine.pool import POOL
     from restorer.repairing.network_filling import NetworkPainter
 
     networks = {Path(name).stem: POOL.get(weights.resolve(name), choose("cpu"), offline=True) for name in names}
-    return {"diffusion": None} | {name: NetworkPainter(network) for name, network in networks.items()}
+    return {"splines": None} | {name: NetworkPainter(network) for name, network in networks.items()}
 
 
 def measure(
@@ -195,9 +195,9 @@ def measure(
         kinds: of damage.
         found_by: the finders.
         shown: a folder for a sheet of each kind: damaged, what is damaged, what each finder found, filled by the last.
-        filled_by: what fills, by name; the last of them fills what finders find. None = diffusion.
+        filled_by: what fills, by name; the last of them fills what finders find. None = splines.
     """
-    filled_by = filled_by or {"diffusion": None}
+    filled_by = filled_by or {"splines": None}
     last = list(filled_by.values())[-1]
     tallies: dict[str, dict[str, Tally]] = {}
     for kind in kinds:
@@ -256,6 +256,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--finder", action="append", default=[], help="a damage finder's name or file; may be repeated")
     parser.add_argument("--filler", action="append", default=[], help="an inpainter's name or file; may be repeated")
+    parser.add_argument("--filling", action="store_true", help="measure what fills the true mask alone, and no finder")
     parser.add_argument("--sheets", type=Path, help="a folder for sheets to look at")
     parser.add_argument("--clean", action="store_true", help="instead: what is found in the photos as they are")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -265,7 +266,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"there is no damage called {unknown[0]!r}; there are {', '.join(prints.KINDS)}")
     files = [path for folder in options.folders for path in picture_files(folder) if path.match(options.match)]
     photos = {path.name: read_picture(path) for path in files[: options.limit]}
-    found_by = finders(options.finder)
+    found_by = {} if options.filling else finders(options.finder)
     if options.clean:
         alarms = false_alarms(photos, found_by)
         print(json.dumps(alarms) if options.json else alarms_table(alarms, len(photos)))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from restorer.imaging.libraries import cv2, np
+from restorer.imaging.resize import to_type
 from restorer.repairing.grain import grained
+from restorer.repairing.splines import Splines
 
-RADIUS = 3
-"""Pixels around a place that its colour is made of, by Navier and Stokes: Telea drifts in large holes."""
+DEEP = 24
+"""Pixels from the nearest known one from which on a place is filled at half the size first, where that is enough."""
+BAND = 8
+"""Pixels inside a deep hole that are filled at the picture's own size all the same."""
 
 
 class Painter(Protocol):
@@ -19,44 +23,36 @@ class Painter(Protocol):
         part: side in pixels of the parts in which a large hole is filled.
         near: holes that are nearer to each other than twice so many pixels are filled together.
         grain: whether what it paints lacks the grain that is around it, which is then added.
+        coarse: whether the midst of deep holes may be painted at a smaller size, and enlarged.
     """
 
     margin: int
     part: int
     near: int
     grain: bool
+    coarse: bool
 
     def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """Return a part (h, w, 3) of which some is known, filled where its hole (h, w) is not 0; that alone is used."""
         ...
 
 
-class Diffusion:
-    """Colours that flow in from around a hole: OpenCV's, by Navier and Stokes."""
-
-    margin = 12
-    part = 512
-    near = 2
-    grain = False
-
-    def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        """Return a part with its hole filled; see `Painter.paint`."""
-        return _inpainted(pixels, hole)
-
-
 def fill(pixels: np.ndarray, mask: np.ndarray, painter: Painter | None = None) -> np.ndarray:
     """Return a picture with its holes filled; all other pixels stay as they are, to the last bit.
 
-    The picture is gone through in parts; memory beyond the result is that of one part.
+    The picture is gone through in parts; memory beyond the result is that of one part, and where holes are deep, that
+    of the picture at half its size.
 
     Args:
         pixels: (h, w, 3) RGB, uint8 or uint16.
         mask: (h, w), not 0 where the picture is to be filled.
-        painter: fills the parts; None = `Diffusion`.
+        painter: fills the parts; None = `restorer.repairing.splines.Splines`.
     """
-    painter = painter or Diffusion()
+    painter = painter or Splines()
     margin = painter.margin
     result, unknown = pixels.copy(), (mask > 0).astype(np.uint8)
+    if painter.coarse:
+        _begin(result, unknown, painter)
     waiting = _boxes(unknown, painter.part, painter.near)
     while waiting:
         later = []
@@ -82,23 +78,23 @@ def fill(pixels: np.ndarray, mask: np.ndarray, painter: Painter | None = None) -
     return result
 
 
-def _inpainted(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Return a part with its hole filled; OpenCV takes 16 bits one channel at a time.
-
-    Where a hole reaches the edge of a part, OpenCV takes what lies in it for known: so the nearest known pixel does.
-    """
-    _, labels = cv2.distanceTransformWithLabels(hole, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    known = hole == 0
-    nearest = np.zeros((int(labels.max()) + 1, 3), pixels.dtype)
-    nearest[labels[known]] = pixels[known]
-    begun = np.where(known[..., None], pixels, nearest[labels])
-    if pixels.dtype == np.uint8:
-        filled: np.ndarray = cv2.inpaint(np.ascontiguousarray(begun), hole, RADIUS, cv2.INPAINT_NS)
-        return filled
-    planes = [
-        cv2.inpaint(np.ascontiguousarray(begun[..., channel]), hole, RADIUS, cv2.INPAINT_NS) for channel in range(3)
-    ]
-    return np.stack(planes, axis=2)
+def _begin(result: np.ndarray, unknown: np.ndarray, painter: Painter) -> None:
+    """Fill the midst of deep holes at half the size, and call it known: all that it can be is smooth."""
+    height, width = unknown.shape
+    edged = cv2.copyMakeBorder(unknown, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    depth = cv2.distanceTransform(edged, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    if unknown.all() or depth.max() < DEEP:
+        return
+    odd = (0, height % 2, 0, width % 2)
+    known = cv2.copyMakeBorder((unknown == 0).astype(np.float32), *odd, cv2.BORDER_CONSTANT, value=0)
+    sums = cv2.copyMakeBorder(result.astype(np.float32), *odd, cv2.BORDER_REPLICATE) * known[..., None]
+    size = known.shape[1] // 2, known.shape[0] // 2
+    share, half = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (known, sums))
+    half = to_type(half / np.maximum(share, 0.25)[..., None], result.dtype)
+    half = fill(half, (share == 0).astype(np.uint8), painter)
+    large = cv2.resize(half, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)[:height, :width]
+    midst = depth > BAND
+    result[midst], unknown[midst] = large[midst], 0
 
 
 def _boxes(mask: np.ndarray, part: int, near_by: int) -> list[tuple[int, int, int, int]]:

@@ -25,6 +25,8 @@ class NetworkPainter:
         colours: what the photo's values mean; None = sRGB.
     """
 
+    coarse = False
+
     def __init__(self, network: Network, colours: Colours | None = None) -> None:
         architecture = network.architecture
         if not isinstance(architecture, InpaintingArchitecture):

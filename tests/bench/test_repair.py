@@ -65,10 +65,14 @@ def test_the_command_prints_a_table_and_sheets(photos: dict[str, np.ndarray], tm
     rows = json.loads(capsys.readouterr().out)["kinds"]
     assert set(rows) == {"scratches", "folds"}
     for kind in rows.values():
-        assert set(kind) == {"lines", "hats", "true, diffusion", repair.TELEA}
-        assert (kind["true, diffusion"]["f1"], kind["true, diffusion"]["outside bit-equal"]) == (1, True)
-        assert kind["true, diffusion"]["after"] > kind["true, diffusion"]["before"] + 3
+        assert set(kind) == {"lines", "hats", "true, splines", repair.TELEA}
+        assert (kind["true, splines"]["f1"], kind["true, splines"]["outside bit-equal"]) == (1, True)
+        assert kind["true, splines"]["after"] > kind["true, splines"]["before"] + 3
     assert (tmp_path / "sheets/folds.png").is_file()
+    assert repair.main([str(tmp_path), "--kinds", "scratches", "--filling", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["kinds"]["scratches"]
+    assert set(rows) == {"true, splines", repair.TELEA}
+    assert rows["true, splines"]["after"] > rows[repair.TELEA]["after"] + 0.5
     assert repair.main([str(tmp_path), "--match", "face.png", "--clean"]) == 0
     assert "of 1 clean photos" in capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -199,7 +199,7 @@ def test_a_filler_by_its_file_fills_what_a_finder_or_a_mask_says(
     told = json.loads(restore(capsys, "old.png", *PLAIN, "--repair", "grey.safetensors", "--json", "--overwrite").out)
     assert told["repair"]["finder"] == "tiny-damage"  # a filler that is named fills what the built-in finder finds
     plain = restore(capsys, "old.png", *PLAIN, "--mask", "drawn.png", "--json", "--overwrite")
-    assert json.loads(plain.out)["repair"]["filler"] == "opencv"
+    assert json.loads(plain.out)["repair"]["filler"] == "splines"
     both = restore(capsys, "old.png", *PLAIN, "--repair", "bright.safetensors,scratch-unet", code=2).err
     assert "two of one kind: bright, scratch-unet" in both
     server = choices.read(Options(), {"repair": "scratch-unet,lama"})

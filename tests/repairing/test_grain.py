@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restorer.repairing.filling import Diffusion, fill
+from restorer.repairing.filling import fill
 from restorer.repairing.grain import grained
+from restorer.repairing.splines import Splines
 
 
-class Flat(Diffusion):
+class Flat(Splines):
     """Fills with the level that the picture has in the mean."""
 
     grain = True

@@ -42,7 +42,7 @@ class RepairStage(Stage):
             if self._fills(told, work) and mask.any():
                 painter = work.components.painter(work.colours)
                 pixels = fill(pixels, mask, painter)
-                told["filler"] = "opencv" if painter is None else painter.name
+                told["filler"] = "splines" if painter is None else painter.name
                 canvas.marks()[mask > 0] = 255
             told["done"] = pixels is not canvas.pixels
             work.damage, work.record.repair = mask, told
