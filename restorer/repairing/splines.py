@@ -21,9 +21,9 @@ REACH = 2.0
 """Pixels (sigma) around a place from which the direction of its edges is taken; beyond what is known, up to `FAR` times
 as many, with less weight the farther."""
 FAR = (1.0, 2.0, 4.0)
-TENSION = 0.3
+TENSION = 0.1
 """What slope costs, beside bending 1."""
-STEEP = 6
+STEEP = 4
 """Power by which the lack of an edge counts in what bending across it costs."""
 FLAT = (2.0 / 255) ** 2
 """Squared slope a pixel, of white, below which an edge is no edge but noise."""
