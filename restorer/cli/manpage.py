@@ -89,6 +89,10 @@ ENVIRONMENT = (
         "THP_MEM_ALLOC_ENABLE",
         "Large tensors lie in large pages where Linux has them, unless it is set to 0.",
     ),
+    (
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+        "How many kernels torch keeps for layers of other sizes; 320 unless it is set.",
+    ),
     ("NO_COLOR, COLUMNS", "Whether, and how wide, messages are printed in colour."),
     ("TERM, TERM_PROGRAM", "Which terminal it is: `dumb` gets no bar, `dumb` and `linux` no links."),
 )

@@ -127,6 +127,22 @@ def test_large_tensors_lie_in_large_pages_unless_someone_said_otherwise(monkeypa
     assert os.environ[name] == "0"
 
 
+def test_kernels_of_few_sizes_are_kept_unless_someone_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "DNNL_PRIMITIVE_CACHE_CAPACITY"
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    devices.configure_threads()
+    assert not any(name in os.environ for name in names), "torch is here already, and would not hear it"
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setenv(names[1], "64")
+    devices.configure_threads()
+    assert names[0] not in os.environ
+    monkeypatch.delenv(names[1])
+    devices.configure_threads()
+    assert os.environ[names[0]] == "320"
+
+
 @pytest.mark.usefixtures("threads")
 def test_a_run_computes_with_as_many_threads_as_it_has_cores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

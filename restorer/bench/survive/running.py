@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from restorer.bench.survive.sandbox import MOST_WAITED, forkable, limit_memory, seconds_of
+from restorer.engine.device import keep_few_kernels, use_huge_pages, wait_without_spinning
 
 PLAIN = ("--offline", "--json", "--model", "none", "--background", "lanczos")
 """Options of a run without networks."""
@@ -62,7 +63,13 @@ class Ran:
 
 
 def prepare() -> None:
-    """Load what runs need, so that forked ones need not; thread pools are left for them to make."""
+    """Load what runs need, so that forked ones need not; thread pools are left for them to make.
+
+    What torch reads from the environment when it is imported is what a run of its own would set.
+    """
+    keep_few_kernels()
+    use_huge_pages()
+    wait_without_spinning()
     for name in _LOADED:
         importlib.import_module(name)
     from PIL import Image
