@@ -91,7 +91,7 @@ ENVIRONMENT = (
     ),
     (
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
-        "How many kernels torch keeps for layers of other sizes; 320 unless it is set.",
+        "How many kernels torch keeps for layers of other sizes: 320, or as it is set.",
     ),
     ("NO_COLOR, COLUMNS", "Whether, and how wide, messages are printed in colour."),
     ("TERM, TERM_PROGRAM", "Which terminal it is: `dumb` gets no bar, `dumb` and `linux` no links."),

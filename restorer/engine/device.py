@@ -24,7 +24,7 @@ _SPINNING = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """Lets torch ask the system for large pages, where that is Linux and has them."""
 _KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "320")
-"""How many kernels torch keeps that it made for a layer and a size; about 300 are those of one photo with everything."""
+"""How many kernels torch keeps that it made for a layer and a size; a photo with everything takes about 300."""
 _threads: list[int] = []
 """How many threads torch shall use, once someone has asked for that; empty where it is left as it is."""
 
