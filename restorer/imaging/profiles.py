@@ -19,6 +19,7 @@ SAME = 1 / 255
 CHUNK = 1 << 16
 """Pixels that are converted at a time, in float64."""
 _NODES = 52  # a side of a grid: every fifth of the 255 steps of 8 bits, which LittleCMS is asked in
+_PART = 2048  # nodes that are searched for at a time: against all starts at once they would be half a gibibyte
 _BACK_NODES, _STEPS = 33, 8  # a side of the grid that leads back, and steps of the search for each of its nodes
 _INSIDE = 2e-4  # what comes back nearer than this was not cut off: a twentieth of a level of 8 bits
 _SIMILAR, _ANOTHER = 0.1, 0.3  # differences up to which a colour is the same one, and from which it is another; by eye
@@ -134,7 +135,7 @@ def decoded(values: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------- from a profile
 
 
-@lru_cache(maxsize=4)  # of tables, each is 4 MiB
+@lru_cache(maxsize=4)  # of tables, each is 2 MiB
 def colours_of(profile: bytes, *, grey: bool = False) -> Colours | None:
     """Return the colours of a photo with a profile; None for sRGB, and for what cannot be told from it.
 
@@ -235,12 +236,15 @@ class _Grid:
     """
 
     def __init__(self, profile: bytes) -> None:
-        self._grid = _linear_to_srgb(measured(profile, _cube(_NODES).reshape(-1, 3))).reshape(*3 * (_NODES,), 3)
+        grid = _linear_to_srgb(measured(profile, _cube(_NODES).reshape(-1, 3)))
+        self._grid = grid.reshape(*3 * (_NODES,), 3).astype(np.float32)  # it is kept: half the bytes, far below a step
         wanted = _cube(_BACK_NODES).reshape(-1, 3) / 255.0
         starts = _cube(12).reshape(-1, 3) / 255.0
         shown = self.there(starts)
-        nearest = ((shown**2).sum(1) - 2 * wanted @ shown.T).argmin(axis=1)
-        self._back = self._search(wanted, starts[nearest]).reshape(*3 * (_BACK_NODES,), 3)
+        parts = [wanted[start : start + _PART] for start in range(0, len(wanted), _PART)]
+        nearest = [((shown**2).sum(1) - 2 * part @ shown.T).argmin(axis=1) for part in parts]
+        found = [self._search(part, starts[near]) for part, near in zip(parts, nearest, strict=True)]
+        self._back = np.concatenate(found).reshape(*3 * (_BACK_NODES,), 3).astype(np.float32)
 
     def there(self, own: np.ndarray) -> np.ndarray:
         return interpolated(self._grid, own)

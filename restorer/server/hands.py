@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from restorer.engine.memory import trim_heap
 from restorer.errors import RestorerError
 from restorer.record import Record
 from restorer.server.album import Album
@@ -83,6 +84,7 @@ class Hands:
                 _log.exception("A job ended otherwise than it should: %s", job.upload.name)
             if not job.is_over:
                 self._service.end(job, "failed")
+            trim_heap()  # a server waits for hours, and its next photo is another size
 
     def _restored(self, job: Job) -> State:
         """Restore the photo of a job; return how that ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -153,6 +154,20 @@ def test_between_nodes_it_is_linear() -> None:
     found = profiles.interpolated(grid, at)
     assert found[1] == pytest.approx(grid[2, 2, 2, 2])
     assert found[0] == pytest.approx((grid[0, 1, 2, 0] + grid[0, 1, 2, 1]) / 2)
+
+
+def test_a_scanners_profile_takes_little_memory() -> None:
+    """All nodes against all starts at once would be half a gibibyte, for a photo of any size."""
+    profiles.colours_of.cache_clear()
+    tracemalloc.start()
+    try:
+        found = profiles.colours_of(lut_profile())
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert most < 96 * 2**20
+    assert kept < 3 * 2**20
 
 
 def test_light_beyond_the_largest_number_is_that_number_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -427,6 +427,15 @@ def test_nothing_stays_of_photos_that_are_gone(
     _wait(lambda: (len(memories[0]), memories[0].bytes, service.album.store.bytes) == (0, 0, 0))
 
 
+def test_memory_goes_back_to_the_system_after_each_job(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed: list[str] = []
+    monkeypatch.setattr("restorer.server.hands.trim_heap", lambda: trimmed.append(threading.current_thread().name))
+    service = start()
+    for seed in range(2):
+        done(service, send(service, picture(seed=seed)))
+    _wait(lambda: trimmed == ["restore", "restore"])
+
+
 def _wait(reached: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not reached():
