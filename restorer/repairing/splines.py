@@ -2,8 +2,8 @@
 
 A thin plate through the known pixels around a hole (biharmonic) goes on with their slopes, where diffusion (harmonic,
 Telea, Navier-Stokes) levels them; across an edge it overshoots. Here the bending across an edge costs next to nothing,
-so that edges go on straight through the hole, and a little tension keeps wide holes from bulging. Where edges are and
-how they run is read from the structure tensor (Bigun and Granlund 1987; its use in diffusion: Weickert 1998).
+so that edges go on straight through the hole, and tension, which wins in wide holes, keeps them from bulging. Where
+edges are and how they run is read from the structure tensor (Bigun and Granlund 1987; in diffusion: Weickert 1998).
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ REACH = 2.0
 """Pixels (sigma) around a place from which the direction of its edges is taken; beyond what is known, up to `FAR` times
 as many, with less weight the farther."""
 FAR = (1.0, 2.0, 4.0)
-TENSION = 0.1
+TENSION = 0.2
 """What slope costs, beside bending 1."""
+WIDE, RISE = 3.0, 6
+"""In a hole so many pixels deep bending costs half as much, and less with that power of depth: the paper beside a wide
+hole is mostly shaded or frayed, and its slope is not to go on."""
+_NEAR = 11
+"""Pixels around a place within which a hole's depth is its own."""
 STEEP = 4
 """Power by which the lack of an edge counts in what bending across it costs."""
 FLAT = (2.0 / 255) ** 2
@@ -93,9 +98,10 @@ def _solved(picture: np.ndarray, unknown: np.ndarray, edges: _Edges) -> np.ndarr
     concerned = cv2.dilate(unknown.astype(np.uint8), np.ones((2 * _RIM + 1,) * 2, np.uint8)) > 0
     rows, columns = np.nonzero(concerned)
     x, y, cost = (plane[concerned].astype(np.float64) for plane in edges)
+    stiff = _stiffness(unknown)[concerned]
     parts = [
-        (*_bending(picture, unknown, rows, columns, -y, x), np.ones(len(rows))),
-        (*_bending(picture, unknown, rows, columns, x, y), cost),
+        (*_bending(picture, unknown, rows, columns, -y, x), stiff),
+        (*_bending(picture, unknown, rows, columns, x, y), cost * stiff),
         *((*_slope(picture, unknown, *step), None) for step in ((0, 1), (1, 0))),
     ]
     count = int(unknown.sum())
@@ -106,6 +112,14 @@ def _solved(picture: np.ndarray, unknown: np.ndarray, edges: _Edges) -> np.ndarr
     factors = splu(system.tocsc(), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     found: np.ndarray = factors.solve(wanted)
     return found
+
+
+def _stiffness(unknown: np.ndarray) -> np.ndarray:
+    """Return what bending costs at each pixel, (h, w), for the depth of the hole that it lies at."""
+    edged = cv2.copyMakeBorder(unknown.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    depth = cv2.distanceTransform(edged, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    depth = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_NEAR, _NEAR))).astype(np.float64)
+    return np.asarray(1 / (1 + (depth / WIDE) ** RISE))
 
 
 def _bending(
@@ -128,9 +142,7 @@ def _bending(
 def _slope(picture: np.ndarray, unknown: np.ndarray, down: int, right: int) -> tuple[csr_matrix, np.ndarray]:
     """Return differences of neighbours, of which one is unknown at least, as `_bending` returns its own."""
     height, width = unknown.shape
-    here, there = slice(0, height - down), slice(down, None)
-    first, second = (here, slice(0, width - right)), (there, slice(right, None))
-    rows, columns = np.nonzero(unknown[first] | unknown[second])
+    rows, columns = np.nonzero(unknown[: height - down, : width - right] | unknown[down:, right:])
     place = rows * width + columns
     places = np.stack([place, place + down * width + right], axis=1)
     return _split(picture, unknown, places, np.broadcast_to(np.array([-1.0, 1.0]), places.shape))

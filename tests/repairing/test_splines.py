@@ -51,7 +51,7 @@ def test_an_edge_goes_on_straight_through_a_scratch(turn: float) -> None:
     along = np.radians(turn + 60)
     end = (round(47.5 + 80 * np.cos(along)), round(47.5 + 80 * np.sin(along)))
     start = (round(47.5 - 80 * np.cos(along)), round(47.5 - 80 * np.sin(along)))
-    cv2.line(hole, start, end, 1, 5)
+    cv2.line(hole, start, end, 1, 3)
     worn = np.where(hole[..., None] > 0, 255, truth).astype(np.uint8)
     ours, telea = fill(worn, hole), cv2.inpaint(worn, hole, 3, cv2.INPAINT_TELEA)
     errors = [np.square(each[hole > 0].astype(float) - truth[hole > 0]).mean() for each in (ours, telea)]
@@ -108,6 +108,8 @@ def test_the_midst_of_a_large_hole_is_solved_small(monkeypatch: pytest.MonkeyPat
     assert cv2.distanceTransform(hole, cv2.DIST_L2, 5).max() > 4 * DEEP
     filled = fill(np.where(hole[..., None] > 0, 0, truth).astype(np.uint8), hole)
     assert np.array_equal(filled[hole == 0], truth[hole == 0])
-    assert np.abs(filled.astype(int) - truth).max() <= 30  # at the lower border, beyond which nothing is known
+    off = np.abs(filled.astype(int) - truth)
+    assert off[:260].max() <= 6
+    assert off.max() <= 30  # at the lower border, beyond which nothing is known
     assert sum(solved) < 0.4 * splines.PASSES * hole.sum()
     assert max(solved) <= Splines.part**2
