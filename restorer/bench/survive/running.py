@@ -170,6 +170,7 @@ def _live(
         os.environ |= {
             "RESTORER_CONFIG": str(settings / "config"), "RESTORER_CACHE": str(settings / "cache"),
             "HF_HOME": str(settings / "hub"), "COLUMNS": "5000", "NO_COLOR": "1", "TERM": "dumb",
+            "OMP_NUM_THREADS": "1",  # a fork takes no threads along, and OpenMP would wait for those that it had
         }  # fmt: skip
         signal.signal(signal.SIGINT, signal.default_int_handler)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
