@@ -117,6 +117,16 @@ def test_a_step_that_fails(calm: Calm, fault: Fault, tmp_path: Path) -> None:
     assert luck.fail(calm, fault, tmp_path / "place") == []
 
 
+def test_a_forked_run_computes_with_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more it would wait for those that OpenMP had before the fork, for ever."""
+    running.prepare()
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    (work := tmp_path / "work").mkdir()
+    told = tmp_path / "told"
+    restore(work, "--version", before=lambda: told.write_text(os.environ["OMP_NUM_THREADS"], encoding="utf-8"))
+    assert told.read_text(encoding="utf-8") == "1"
+
+
 def test_a_crowd_and_a_device_that_fails(tmp_path: Path) -> None:
     """Each run is a process of its own; what they do to networks stays there."""
     running.prepare()

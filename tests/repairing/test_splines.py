@@ -68,7 +68,15 @@ def test_a_scratch_through_texture_comes_back_better_than_by_telea() -> None:
     worn = np.where(hole[..., None] > 0, 255, truth).astype(np.uint8)
     ours, telea = fill(worn, hole), cv2.inpaint(worn, hole, 3, cv2.INPAINT_TELEA)
     errors = [np.square(each[hole > 0].astype(float) - truth[hole > 0]).mean() for each in (ours, telea)]
-    assert 10 * np.log10(errors[1] / errors[0]) > 1.0
+    assert 10 * np.log10(errors[1] / errors[0]) > 1.9  # 1.6 where bending costs the same across edges
+
+
+def test_bending_counts_in_thin_holes_and_hardly_in_wide_ones() -> None:
+    hole = np.zeros((80, 120), bool)
+    hole[:, 20:23] = hole[:, 60:76] = True
+    stiff = splines._stiffness(hole)
+    assert stiff[40, 19:24].min() > 0.9
+    assert stiff[40, 60:76].max() < 0.1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

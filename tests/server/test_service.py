@@ -20,6 +20,7 @@ from PIL import Image
 from restorer import Restorer
 from restorer.errors import RestorerError, UnknownOptionError, UnknownTableError, UnreadablePhotoError, UsageError
 from restorer.faces.mask import LandmarkMask
+from restorer.models.base import Face
 from restorer.options import Options
 from restorer.server import choices
 from restorer.server.jobs import FairQueue, Job, Upload
@@ -27,7 +28,7 @@ from restorer.server.limits import Limits
 from restorer.server.memory import Memory
 from restorer.server.names import clean
 from restorer.server.refusals import BusyError, NotReadyError, TooLargeError, UnknownThingError
-from restorer.server.remembering import RememberingRestorer
+from restorer.server.remembering import RememberingRestorer, _Detector
 from restorer.server.service import Service, result_of
 from restorer.server.storeroom import Storeroom, remove_abandoned
 from restorer.upscaling.lanczos import Lanczos
@@ -308,6 +309,36 @@ def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert remove_abandoned(tmp_path) == [killed]
     assert living.folder.is_dir()
     living.close()
+
+
+def test_a_refused_file_leaves_nothing_to_be_counted(tmp_path: Path) -> None:
+    room = Storeroom(1000, tmp_path)
+    for number in range(3):
+        with pytest.raises(TooLargeError):
+            room.receive(io.BytesIO(bytes(500)), room.folder / str(number) / "photo", 100, str(number))
+    assert (room.bytes, len(room._owned)) == (0, 0)
+    room.close()
+
+
+def test_that_a_photo_has_no_face_is_remembered_within_bounds() -> None:
+    memory = Memory(5000)
+    detector = Detector()
+    part = _Detector(detector, memory, ("faces",))
+    for level in (0, *range(20), 19):
+        assert part.detect(np.full((4, 4, 3), level, np.uint8)) == []
+    assert detector.asked == 20
+    assert 0 < memory.bytes <= 5000
+    assert len(memory) <= 5
+
+
+class Detector:
+    """Finds nothing, and counts how often it is asked."""
+
+    asked = 0
+
+    def detect(self, pixels: np.ndarray) -> list[Face]:
+        self.asked += 1
+        return []
 
 
 @pytest.mark.parametrize(
