@@ -1,6 +1,6 @@
 """`python -m restorer` is the `restore` command."""
 
-from restorer.cli import main
+from restorer.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

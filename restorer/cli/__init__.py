@@ -49,6 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
 
 
+def program() -> NoReturn:
+    """Run the command that was typed, and end the process, which is for nothing else."""
+    try:
+        main()
+    except SystemExit as end:
+        if "torch" not in sys.modules:
+            raise
+        from restorer.engine.starting import leave
+
+        leave(end)
+
+
 def _run(name: str, words: list[str]) -> int:
     """Run one command; return the exit code.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from restorer.cli import main
+from restorer.cli import program
 from restorer.cli.paths import own_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,5 +56,5 @@ def test_as_a_module_it_names_the_python() -> None:
 def test_both_names_start_the_same_command() -> None:
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     for name in ("restore", "restore-photos"):
-        assert f'\n{name} = "restorer.cli:main"' in text
-    assert callable(main)
+        assert f'\n{name} = "restorer.cli:program"' in text
+    assert callable(program)
