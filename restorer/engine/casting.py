@@ -8,6 +8,9 @@ from torch import nn
 from restorer.engine.mapped import MappedPages
 from restorer.networks.fused import PackedConv2d, packs
 
+SMALL = 32 << 20
+"""Bytes of the plain convolutions' weights, in fp32, up to which a network keeps them packed."""
+
 
 def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
     """Bring the weights that autocast casts at each call to a precision, once; for a network that is only run.
@@ -29,17 +32,23 @@ def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def pack_weights(network: nn.Module) -> int:
-    """Let plain convolutions in bf16 on a CPU keep their weights as the processor's kernels want them.
+    """Let plain convolutions on a CPU keep their weights as the processor's kernels want them.
 
-    Where this torch or this processor cannot, nothing changes.
+    In fp32 only those of small networks do, `SMALL` bytes of weights: packed ones stand in memory beside a mapped file,
+    and what a kernel wins by them is a larger share where layers are small. Where this torch or this processor cannot,
+    nothing changes.
 
     Returns:
         How many convolutions do.
     """
-    count = 0
-    for owner in list(network.modules()):
-        for name, part in list(owner.named_children()):
-            if isinstance(part, nn.Conv2d) and packs(part):
-                setattr(owner, name, PackedConv2d(part))
-                count += 1
-    return count
+    found = [
+        (owner, name, part)
+        for owner in list(network.modules())
+        for name, part in list(owner.named_children())
+        if isinstance(part, nn.Conv2d) and packs(part)
+    ]
+    if sum(part.weight.nbytes for _, _, part in found if part.weight.dtype == torch.float32) > SMALL:
+        return 0
+    for owner, name, part in found:
+        setattr(owner, name, PackedConv2d(part))
+    return len(found)

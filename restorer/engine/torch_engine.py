@@ -56,7 +56,11 @@ class TorchNetwork:
         self._sparing = device.low_memory and device.kind == "cpu"
         self._settled = device.kind != "cpu" or self.precision != "bf16"
         if self.precision == "fp32" and device.kind == "cpu" and not self._sparing:
+            from restorer.engine.casting import pack_weights
+
             quicken(loaded.network, capability())
+            if loaded.architecture.channels_last:
+                pack_weights(loaded.network)
         if self.precision == "bf16":
             import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -22,6 +23,25 @@ def quick_empty(like: Tensor, *shape: int) -> Tensor:
     """Return a tensor (n, c, h, w) to be filled, of another's type and on its device, in that layout."""
     layout = torch.channels_last if like.device.type == "cpu" else torch.contiguous_format
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
+def enlarged_beside(x: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """Return pixel_shuffle(x, 2) and others (n, c', 2h, 2w) side by side, for x (n, 4c, h, w).
+
+    Away from training, on a CPU, each is written once, to where the next convolution reads it.
+    """
+    count, channels, height, width = x.shape
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        enlarged = F.pixel_shuffle(x, 2)
+        return torch.cat([enlarged, *others], dim=1) if others else enlarged
+    own = channels // 4
+    result = quick_empty(x, count, own + sum(each.shape[1] for each in others), 2 * height, 2 * width)
+    cells = torch.unflatten(x, 1, (own, 2, 2)).permute(0, 1, 4, 2, 5, 3)
+    torch.unflatten(torch.unflatten(result[:, :own], 3, (width, 2)), 2, (height, 2)).copy_(cells)
+    for each in others:
+        result[:, own : own + each.shape[1]] = each
+        own += each.shape[1]
+    return result
 
 
 def fir_blur(x: Tensor, pad: int, gain: float = 1.0, *, stride: int = 1, bias: Tensor | None = None) -> Tensor:

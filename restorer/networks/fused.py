@@ -82,19 +82,20 @@ class LeakyPair(nn.Sequential):
 
 
 class PackedConv2d(nn.Conv2d):
-    """A convolution in half precision whose weights lie as oneDNN wants them: else it brings them there at each call.
+    """A convolution on a CPU whose weights lie as oneDNN wants them: else it brings them there at each call.
 
     They are brought there at the first call, for features of that size, and do not stand beside the plain ones. It is
     for a network that is only run.
 
     Args:
-        convolution: of which `packs` says yes; its weights are in half precision.
+        convolution: of which `packs` says yes; its weights are in the precision in which it is to compute.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(convolution.__dict__)
         self._packed: torch.Tensor | None = None
+        self._kind = convolution.weight.dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (n, in, h, w) to (n, out, h', w')."""
@@ -112,9 +113,9 @@ class PackedConv2d(nn.Conv2d):
             RuntimeError: it is to compute in another precision than that of its weights.
         """
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
-        if kind != torch.bfloat16:
-            raise RuntimeError(f"This convolution has weights in bf16 only, and is to compute in {kind}.")
-        return _pointwise(self, features, self._weight_for(features), activation, slope)
+        if kind != self._kind:
+            raise RuntimeError(f"This convolution has weights in {self._kind} only, and is to compute in {kind}.")
+        return _pointwise(self, features, self._weight_for(features), activation, slope, kind)
 
     def _weight_for(self, features: torch.Tensor) -> torch.Tensor:
         # No lock, which a fork could take along: plain weights go after the packed ones came, and are looked at first.
@@ -133,22 +134,26 @@ def packs(convolution: nn.Module) -> bool:
     """Return whether `PackedConv2d` computes what a module does: on this processor, with this torch."""
     return (
         type(convolution) is nn.Conv2d
-        and convolution.weight.dtype == torch.bfloat16
+        and (convolution.weight.dtype == torch.float32 or (convolution.weight.dtype == torch.bfloat16 and _has_bf16()))
         and convolution.weight.device.type == "cpu"
         and convolution.padding_mode == "zeros"
         and not isinstance(convolution.padding, str)
         and convolution.groups == 1
         and available()
         and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
-        and _has_bf16()
     )
 
 
 def _pointwise(
-    convolution: nn.Conv2d, features: torch.Tensor, weight: torch.Tensor, activation: str, slope: float | None = None
+    convolution: nn.Conv2d,
+    features: torch.Tensor,
+    weight: torch.Tensor,
+    activation: str,
+    slope: float | None = None,
+    kind: torch.dtype | None = None,
 ) -> torch.Tensor:
-    """Return the activation of a convolution by weights that may lie in any order."""
-    kind = torch.bfloat16 if weight.is_mkldnn else weight.dtype
+    """Return the activation of a convolution by weights of a type that may lie in any order; None = as they say it."""
+    kind = kind or weight.dtype
     bias = None if convolution.bias is None else convolution.bias.to(kind)
     how = list(_pair(convolution.padding)), list(convolution.stride), list(convolution.dilation), convolution.groups
     scalars = [] if slope is None else [slope]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.filters import enlarged_beside
 from restorer.networks.fused import LeakyPair, conv_leaky
 from restorer.networks.stylegan2 import StyleGAN2Generator, channels, channels_last
 
@@ -135,8 +136,12 @@ class Grain(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return the texture for features x (n, c, h, w) and standard normal noise (n, 1, h, w)."""
+        return self.of(self.strength(x), noise)
+
+    def of(self, strength: Tensor, noise: Tensor) -> Tensor:
+        """Return the texture for what the features say of its strength, (n, 1, h, w), before it is made positive."""
         kernel = self.kernel / self.kernel.norm() * (1.0 if self.training else self.gain)
-        return F.softplus(self.strength(x)) * F.conv2d(noise, kernel.to(noise.dtype), padding=2)
+        return F.softplus(strength) * F.conv2d(noise, kernel.to(noise.dtype), padding=2)
 
 
 class Decoder(nn.Module):
@@ -179,6 +184,17 @@ class Decoder(nn.Module):
         self.conv = nn.Conv2d(own[-1] + taken[-1], last, 3, padding=1)
         self.to_rgb = nn.Conv2d(last, 3, 3, padding=1)
         self.grain = Grain(last, grain) if grain else None
+        self._last: nn.Conv2d | None = None
+
+    @torch.no_grad()
+    def keep_constants(self) -> None:
+        """Let one convolution make what two make of the same features; for a network whose weights stay as they are."""
+        if self.grain is not None:
+            parts = self.to_rgb, self.grain.strength
+            last = nn.Conv2d(self.to_rgb.in_channels, 4, 3, padding=1)
+            last.weight = nn.Parameter(torch.cat([part.weight for part in parts]))
+            last.bias = nn.Parameter(torch.cat([part.get_parameter("bias") for part in parts]))
+            self._last = last.to(memory_format=torch.channels_last)
 
     def forward(
         self, x: Tensor, features: Sequence[Tensor], skips: Sequence[Tensor] = (), noise: Sequence[Tensor] = ()
@@ -191,10 +207,12 @@ class Decoder(nn.Module):
         `noise` has a channel for each of them where the decoder takes noise.
         """
         for level, conv in enumerate(self.up):
-            x = F.pixel_shuffle(conv(x), 2)
-            joined = [x, *features[level : level + 1], *skips[level : level + 1], *noise[level : level + 1]]
-            x = torch.cat(joined, dim=1) if len(joined) > 1 else x
+            beside = [*features[level : level + 1], *skips[level : level + 1], *noise[level : level + 1]]
+            x = enlarged_beside(conv(x), beside)
         x = conv_leaky(self.conv, x)
+        if self._last is not None and not torch.is_grad_enabled() and self.grain is not None:
+            both: Tensor = self._last(x)
+            return both[:, :3] + self.grain.of(both[:, 3:], noise[-1])
         picture: Tensor = self.to_rgb(x)
         return picture if self.grain is None else picture + self.grain(x, noise[-1])
 

@@ -166,8 +166,9 @@ def test_a_detector_whose_half_precision_breaks_finds_what_fp32_finds(only: str 
         assert np.allclose(one.box, other.box, atol=0.02 * other.size)
         assert np.allclose(one.landmarks, other.landmarks, atol=0.02 * other.size)
         if only is None:
-            assert one.box == other.box
-            assert np.array_equal(one.landmarks, other.landmarks)
+            # But for last bits: a run packs the weights.
+            assert np.allclose(one.box, other.box, atol=1e-2)
+            assert np.allclose(one.landmarks, other.landmarks, atol=1e-2)
 
 
 class Halves(nn.Module):

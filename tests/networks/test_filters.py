@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from restorer.networks import filters
-from restorer.networks.filters import bilinear_upsample, enlarged_conv
+from restorer.networks.filters import bilinear_upsample, enlarged_beside, enlarged_conv
 
 sides = st.integers(8, 21)
 
@@ -48,3 +48,19 @@ def test_half_precision_is_near(few: int, monkeypatch: pytest.MonkeyPatch) -> No
         found = enlarged_conv(x, weight, bias)
     assert found.dtype == torch.bfloat16
     assert float((found.float() - wanted).square().mean().sqrt() / wanted.std()) < 0.02
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_what_is_enlarged_lies_beside_others_where_the_next_layer_reads_it(others: int, kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 12, 5, 7, dtype=kind).contiguous(memory_format=torch.channels_last)
+    beside = [torch.randn(1, 1 + number, 10, 14, dtype=kind).expand(2, -1, -1, -1) for number in range(others)]
+    wanted = torch.cat([F.pixel_shuffle(x, 2), *beside], dim=1)
+    with torch.inference_mode():
+        found = enlarged_beside(x, beside)
+    assert torch.equal(found, wanted)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    enlarged_beside(x, beside).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from restorer.engine import casting
 from restorer.engine.casting import cast_weights, pack_weights
 from restorer.networks import fused
 from restorer.networks.fused import LeakyPair, PackedConv2d, conv_leaky, conv_relu, leaky_conv
@@ -97,44 +98,65 @@ def test_a_pair_is_its_parts_one_after_another() -> None:
             assert torch.allclose(pair(x), plain(x), atol=1e-6)
 
 
-packing = pytest.mark.skipif(
-    not (fused.available() and fused._has_bf16()), reason="bf16 is not computed by this processor, or by this torch"
+HALF = pytest.param(
+    torch.bfloat16, marks=pytest.mark.skipif(not fused._has_bf16(), reason="bf16 is not computed by this processor")
 )
+packing = pytest.mark.skipif(not fused.available(), reason="this torch has no oneDNN")
 
 
 @packing
+@pytest.mark.parametrize("kind", [torch.float32, HALF])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 0), (1, 1, 0)])
-def test_packed_weights_give_the_same_for_any_size(kernel: int, stride: int, padding: int) -> None:
+def test_packed_weights_give_the_same_for_any_size(kernel: int, stride: int, padding: int, kind: torch.dtype) -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(8, 16, kernel, stride, padding).requires_grad_(False)
-    cast_weights(layer, torch.bfloat16)
+    half = kind == torch.bfloat16
+    if half:
+        cast_weights(layer, kind)
+    near = 0.02 if half else 1e-5
     network = nn.Sequential(layer)
     plain = copy.deepcopy(network)
     assert pack_weights(network) == 1
     packed = network[0]
     assert isinstance(packed, PackedConv2d)
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
         for count, height, width in ((1, 13, 17), (2, 8, 8)):  # the first decides how the weights lie
             x = _like_it_was(torch.randn(count, 8, height, width))
             wanted = plain(x).float()
-            assert torch.allclose(network(x).float(), wanted, atol=0.02)
-            assert torch.allclose(conv_relu(packed, x).float(), F.relu(wanted), atol=0.02)
-            assert torch.allclose(conv_leaky(packed, x, 0.2).float(), F.leaky_relu(wanted, 0.2), atol=0.02)
+            found = network(x)
+            assert found.dtype == kind
+            assert torch.allclose(found.float(), wanted, atol=near)
+            assert torch.allclose(conv_relu(packed, x).float(), F.relu(wanted), atol=near)
+            assert torch.allclose(conv_leaky(packed, x, 0.2).float(), F.leaky_relu(wanted, 0.2), atol=near)
     assert packed.weight is None  # they are not there twice
 
 
 @packing
-def test_packed_weights_compute_in_no_other_precision() -> None:
+@pytest.mark.parametrize("kind", [torch.float32, HALF])
+def test_packed_weights_compute_in_no_other_precision(kind: torch.dtype) -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 3)).requires_grad_(False)
-    cast_weights(network, torch.bfloat16)
+    if kind == torch.bfloat16:
+        cast_weights(network, kind)
     pack_weights(network)
-    with torch.inference_mode(), pytest.raises(RuntimeError, match="bf16 only"):
+    other = torch.autocast("cpu", dtype=torch.bfloat16, enabled=kind == torch.float32)
+    with torch.inference_mode(), other, pytest.raises(RuntimeError, match=f"{kind} only"):
         network(torch.randn(1, 4, 9, 9))
+
+
+@packing
+def test_in_fp32_small_networks_alone_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+
+    one = 4 * 4 * 3 * 3 * 4  # bytes
+    monkeypatch.setattr(casting, "SMALL", 2 * one)
+    assert pack_weights(network()) == 2
+    monkeypatch.setattr(casting, "SMALL", 2 * one - 1)
+    assert pack_weights(network()) == 0
 
 
 def test_other_convolutions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.ConvTranspose2d(4, 4, 3))
-    assert pack_weights(network) == 0  # in fp32
     cast_weights(network, torch.bfloat16)
     monkeypatch.setattr(fused, "_has_bf16", lambda: False)
     assert pack_weights(network) == 0

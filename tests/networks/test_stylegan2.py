@@ -315,6 +315,26 @@ def test_lightglean_computes_what_no_picture_changes_once() -> None:
     assert network.latents.grad.abs().sum() > 0
 
 
+def test_grain_and_colours_come_out_of_one_convolution() -> None:
+    torch.manual_seed(0)
+    given = {"style_channels": 8, "rrdb_channels": 8, "num_rrdbs": 1, "narrow": 0.0625}
+    network = LightGLEAN(16, 64, **given, decoder_noise=True, decoder_grain=2.0, mirrored=True).eval()  # type: ignore[arg-type]
+    assert network.decoder.grain is not None
+    nn.init.normal_(network.decoder.grain.strength.weight)
+    pictures = torch.rand(2, 3, 16, 16) * 2 - 1
+    with torch.inference_mode():
+        wanted = network(pictures)
+    convolutions: list[nn.Module] = []
+    network.decoder.keep_constants()
+    for part in (network.decoder.to_rgb, network.decoder.grain.strength):
+        part.register_forward_hook(lambda part, *_: convolutions.append(part))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pictures), wanted, rtol=0, atol=1e-5)
+    assert not convolutions
+    network(pictures)  # where gradients are kept, each learns its own
+    assert len(convolutions) == 4
+
+
 def test_lightglean_learns_all_of_itself() -> None:
     torch.manual_seed(0)
     network = LightGLEAN(8, 32, style_channels=8, rrdb_channels=8, num_rrdbs=1, narrow=0.0625)
