@@ -7,11 +7,19 @@ import ctypes
 import gc
 import importlib.util
 import os
+import re
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from types import ModuleType
+from typing import Any, NoReturn
+
+LATER = "torch._meta_registrations"
+"""What torch knows in Python of tensors without values: its compiler and its exporter plan by that, and its import is a
+fifth of torch's own. Our networks are planned without it (tests/engine/test_starting.py)."""
+_TRIED = ("2.15.",)
+"""Versions of torch with which that was tried."""
 
 
 def load_ahead() -> None:
@@ -43,6 +51,21 @@ def _load(libraries: list[Path]) -> None:
             ctypes.CDLL(str(path), mode=ctypes.DEFAULT_MODE if number else ctypes.RTLD_GLOBAL)
 
 
+class _Later(ModuleType):
+    """Stands for a module that is imported when somebody asks for something in it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        with _guard:
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+_guard = threading.Lock()
+
+
 def load_torch(*, own: bool) -> None:
     """Import torch, unless it is there.
 
@@ -50,10 +73,13 @@ def load_torch(*, own: bool) -> None:
     or at the end.
 
     Args:
-        own: whether the process is the program's own, whose objects may be taken out of the collector's sight.
+        own: whether the process is the program's own, whose objects may be taken out of the collector's sight, and in
+            which `LATER` waits until it is asked for.
     """
     if "torch" in sys.modules:
         return
+    if own and _version().startswith(_TRIED):
+        sys.modules[LATER] = _Later(LATER)
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -64,6 +90,19 @@ def load_torch(*, own: bool) -> None:
     if own:
         gc.freeze()
         atexit.register(gc.freeze)
+
+
+def _version() -> str:
+    """Return torch's version by its file, without importing it; empty where it is not found."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return ""
+    try:
+        text = Path(found.origin).with_name("version.py").read_text("utf-8")
+    except OSError:
+        return ""
+    said = re.search(r"^__version__ = ['\"]([^'\"]+)", text, re.MULTILINE)
+    return said.group(1) if said else ""
 
 
 def leave(end: SystemExit) -> NoReturn:

@@ -16,7 +16,7 @@ _STRIP = 4 << 20
 _LEAST_SIDE = 8
 """Features of a smaller side are enlarged before they are convolved."""
 _FEW = 128
-"""In half precision more channels are, too: torch's transposed convolutions make little of matrix units."""
+"""In half precision more channels are, too, unless `_multiplies_first`."""
 
 
 def quick_empty(like: Tensor, *shape: int) -> Tensor:
@@ -73,7 +73,7 @@ def enlarged_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.device.type != "cpu" or torch.is_grad_enabled() or min(height, width) < _LEAST_SIDE:
         return F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
     half = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
-    if half and channels > _FEW:
+    if half and channels > _FEW and not _multiplies_first():
         return _enlarged_first(x, weight, bias)
     taps = weight.flip(2, 3).transpose(0, 1)
     kernel = _fir_kernel(4.0, x.device, weight.dtype).expand(len(weight), 1, 4, 4)
@@ -96,6 +96,17 @@ def enlarged_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         seen = F.pad(bilinear_upsample(lines)[..., side], (1 + place, -place))
         result[..., place] = F.conv2d(seen, weight, bias, padding=(1, 0))[..., 0]
     return result
+
+
+@lru_cache(maxsize=1)
+def _multiplies_first() -> bool:
+    """Whether in half precision, too, any number of channels is convolved before it is enlarged.
+
+    torch's transposed convolutions make little of a processor's matrix units (AMX); where bf16 is computed without
+    them, GFP-GAN takes 0.84 of the time with it. Where nothing was measured, nothing is done.
+    """
+    matrix, bf16 = (getattr(torch.cpu, f"_is_{what}_supported", None) for what in ("amx_tile", "avx512_bf16"))
+    return matrix is not None and bf16 is not None and bool(bf16()) and not matrix()
 
 
 def _repeating_border(x: Tensor) -> Tensor:

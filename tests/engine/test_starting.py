@@ -45,6 +45,56 @@ def test_torch_is_loaded_and_its_objects_are_left_alone_in_a_program_of_our_own(
     assert not done.stderr
 
 
+LEAN = """
+import sys
+from restorer import weights
+from restorer.engine import starting
+from restorer.engine.device import choose, configure_threads
+from restorer.models import REGISTRY
+from restorer.models.searching import SearchArchitecture
+
+if {own}:
+    configure_threads(1)
+choose("cpu")
+import torch
+from restorer.networks.skip_init import SkipInit
+assert ("torch._decomp" not in sys.modules) == ({own} and torch.__version__.startswith(starting._TRIED))
+built = 0
+for table in weights.tables().values():
+    architecture = REGISTRY.architecture_of(table)
+    if isinstance(architecture, SearchArchitecture) or architecture.read_whole:
+        continue
+    with SkipInit(), torch.device("meta"):
+        architecture.build(REGISTRY.arguments(table))
+    built += 1
+assert built > 15, built
+assert sys.modules[starting.LATER].aten is torch.ops.aten
+assert "torch._decomp" in sys.modules
+assert not isinstance(sys.modules[starting.LATER], starting._Later)
+from torch._subclasses.fake_tensor import FakeTensorMode
+with FakeTensorMode():
+    assert torch.linalg.cholesky(torch.eye(3)).shape == (3, 3)
+print("planned", built)
+"""
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_networks_are_planned_without_what_torch_imports_for_its_compiler(own: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN.format(own=own)], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("planned")
+
+
+def test_of_a_torch_that_was_not_tried_nothing_is_left_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    assert starting._version() == torch.__version__
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert not starting._version().startswith(starting._TRIED)
+
+
 LEAVING = """
 import atexit, sys, threading, time
 if {torch}:

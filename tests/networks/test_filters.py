@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -38,16 +40,36 @@ def test_strips_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(enlarged_conv(x, weight, bias), whole, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("few", [1, 128], ids=["enlarged first", "convolved first"])
-def test_half_precision_is_near(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("few", "matrix"), [(1, True), (128, True), (1, False)])
+def test_half_precision_is_near(few: int, matrix: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filters, "_FEW", few)
+    monkeypatch.setattr(filters, "_multiplies_first", lambda: not matrix)
     monkeypatch.setattr(filters, "_STRIP", 1)
     x, weight, bias = _drawn(2, 40, 20, 0)
     wanted = F.conv2d(bilinear_upsample(x), weight, bias, padding=1)
+    convolve, calls = F.conv_transpose2d, list[Any]()
+
+    def watched(*args: Any, **more: Any) -> torch.Tensor:
+        calls.append(args)
+        return convolve(*args, **more)
+
+    monkeypatch.setattr(F, "conv_transpose2d", watched)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         found = enlarged_conv(x, weight, bias)
+    assert bool(calls) == (few == 128 or not matrix)
     assert found.dtype == torch.bfloat16
     assert float((found.float() - wanted).square().mean().sqrt() / wanted.std()) < 0.02
+
+
+@pytest.mark.parametrize(("matrix", "bf16", "first"), [(True, True, False), (False, True, True), (False, False, False)])
+def test_what_comes_first_depends_on_the_processor(
+    matrix: bool, bf16: bool, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False)
+    assert filters._multiplies_first.__wrapped__() is first
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert not filters._multiplies_first.__wrapped__()
 
 
 @pytest.mark.parametrize("others", [0, 1, 2])

@@ -216,6 +216,7 @@ def _written(traced: Traced, loaded: LoadedNetwork, outputs: int) -> bytes:
     """Return the ONNX file of a network with so many outputs."""
     import torch
 
+    getattr(torch._meta_registrations, "aten", None)  # a run of the command may have left that for later
     inputs, log = traced.example(0), io.StringIO()
     loud = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [each.level for each in loud]
