@@ -14,8 +14,12 @@ from PIL import Image
 
 from restorer.bench.tone import faded
 from restorer.cli import presets, settings
+from restorer.engine.device import Device
+from restorer.engine.network import Network
 from restorer.evaluation.ageing import photograph
 from restorer.imaging.resize import resize
+from restorer.pipeline.components import Components
+from restorer.weights import Table
 from tests.support.in_process import restore
 
 Capture = pytest.CaptureFixture[str]
@@ -62,7 +66,17 @@ def test_a_run_with_a_preset_does_what_it_sets_and_what_is_typed_wins(folder: Pa
     assert any("--preset old-photo" in line for line in plain["warnings"])
 
 
-def test_a_scratched_print_is_told_what_would_mend_it(folder: Path, capsys: Capture) -> None:
+def test_a_scratched_print_is_told_what_would_mend_it(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: list[str] = []
+    get = Components.network
+
+    def watched(self: Components, table: Table, device: Device | None = None) -> Network:
+        asked_for.append(table.name)
+        return get(self, table, device)
+
+    monkeypatch.setattr(Components, "network", watched)
     clean = np.ascontiguousarray(resize(photograph(), (512, 512)))
     scratched = clean.copy()
     rng = np.random.default_rng(3)
@@ -78,8 +92,10 @@ def test_a_scratched_print_is_told_what_would_mend_it(folder: Path, capsys: Capt
     assert (told["repair"], told["seconds"]["advice"] > 0) == (None, True)
     # Without faces it does not wait for a network.
     for name, way in (("clean.png", FACES), ("small.png", FACES), ("scratched.png", PLAIN)):
+        asked_for.clear()
         told = json.loads(restore(capsys, name, *way, "--json", "-o", "again.png", "--overwrite").out)
         assert not [line for line in told["warnings"] if "scratched" in line]
+        assert ("tiny-damage" in asked_for) == (name == "clean.png")
     asked = json.loads(restore(capsys, "asked.png", *FACES, "--repair", "auto", "--json").out)
     assert not [line for line in asked["warnings"] if "scratched" in line]
     assert asked["repair"]["done"] is True

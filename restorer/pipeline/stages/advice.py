@@ -52,12 +52,13 @@ class AdviceStage(Stage):
         if table is None:
             return False
         from restorer.engine.device import Device
+        from restorer.models import REGISTRY
         from restorer.repairing.finding import NetworkFinder, sampled
 
+        if min(work.photo.size) < getattr(REGISTRY.architecture_of(table), "smallest", 0):  # nothing is loaded for it
+            return False
         # On the CPU: four squares are soon looked at, and a GPU that is full fails nobody who did not ask for this.
         finder = NetworkFinder(work.components.network(table, Device("cpu", "fp32")))
-        if min(work.photo.size) < finder.smallest:
-            return False
         return sampled(finder, canvas.pixels, work.colours) >= finder.floor
 
 
