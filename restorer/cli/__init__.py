@@ -56,7 +56,7 @@ def program() -> NoReturn:
     except SystemExit as end:
         if "torch" not in sys.modules:
             raise
-        from restorer.engine.starting import leave
+        from restorer.cli.leaving import leave
 
         leave(end)
 
