@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from restorer.imaging.colour import top_of
 from restorer.imaging.libraries import cv2, np
 from restorer.imaging.resize import to_type
+from restorer.repairing.alike import like_elsewhere
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -62,6 +63,7 @@ class Splines:
         for number in range(PASSES):
             edges = _edges(picture, known if number == 0 else np.ones_like(known))
             picture[unknown] = _solved(picture, unknown, edges)
+        picture = like_elsewhere(picture, unknown)
         filled: np.ndarray = pixels.copy()
         filled[unknown] = to_type(np.clip(picture[unknown], 0, 1) * top, pixels.dtype)
         return filled

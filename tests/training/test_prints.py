@@ -275,3 +275,25 @@ def test_what_is_thinner_than_a_square_is_what_a_pooling_would_find(side: int) -
     x = torch.rand(2, 1, 23, 31, generator=torch.Generator().manual_seed(1))
     padded = F.pad(x, (side // 2,) * 4, mode="replicate")
     assert torch.equal(_highest(x, side), F.max_pool2d(padded, side, 1))
+
+
+def test_a_folds_paper_is_damage_as_soon_as_it_is_seen_and_its_shade_only_where_it_hides_the_picture() -> None:
+    grey, paler = np.full((200, 200, 3), 190, np.uint8), 0
+    for seed in range(40):
+        made = prints.damage(grey, np.random.default_rng(seed), ["folds"])
+        change = np.abs(made.picture.astype(int) - 190).max(axis=2)
+        paler += int((made.mask & (change >= prints.SEEN) & (change < prints.STRONG - 1)).sum())
+        assert not (made.mask & (change < prints.SEEN - 1)).any()
+        assert made.mask[change > prints.STRONG + 1].all()
+    assert paler > 3000  # paper that is hardly lighter than the picture beside it
+
+
+def test_a_folds_shade_alone_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prints, "_paper", lambda picture, cover, rng, unit: picture)
+    monkeypatch.setattr(prints, "_covered", lambda picture, cover, colour, rng: picture)
+    changed = 0
+    for seed in range(20):
+        made = prints.damage(np.full((160, 160, 3), 150, np.uint8), np.random.default_rng(seed), ["folds"])
+        changed += int((np.abs(made.picture.astype(int) - 150).max(axis=2) >= prints.SEEN).sum())
+        assert not made.mask.any() or np.abs(made.picture.astype(int) - 150).max() >= prints.STRONG - 1
+    assert changed > 5000

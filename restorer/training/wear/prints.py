@@ -44,10 +44,14 @@ class Damaged:
 
 @dataclass(frozen=True)
 class _Laid:
-    """What a mark made of a picture: (h, w, 3) float, 0 to 255, and from how many levels on it is damage."""
+    """What a mark made of a picture: (h, w, 3) float, 0 to 255, and from how many levels on it is damage.
+
+    `shaded` is the picture with the mark's shade alone: what is laid on that is damage from `SEEN` on, whatever the shade.
+    """
 
     picture: Float
     from_levels: float = SEEN
+    shaded: Float | None = None
 
 
 def _scratches(picture: Float, rng: np.random.Generator, unit: float) -> _Laid:
@@ -147,8 +151,8 @@ def _folds(picture: Float, rng: np.random.Generator, unit: float) -> _Laid:
     for place in np.flatnonzero(rng.random(count) < rng.uniform(0, 0.25)):
         marks.flake(sheet, rng, float(x[place]), float(y[place]), broad * rng.uniform(0.8, 2.2))
     if rng.random() < 0.15:
-        return _Laid(_covered(shaded, sheet.cover(), _thin_colour(rng), rng), STRONG)
-    return _Laid(_paper(shaded, sheet.cover(), rng, unit), SEEN if abs(levels) < SEEN else STRONG)
+        return _Laid(_covered(shaded, sheet.cover(), _thin_colour(rng), rng), STRONG, shaded)
+    return _Laid(_paper(shaded, sheet.cover(), rng, unit), SEEN if abs(levels) < SEEN else STRONG, shaded)
 
 
 def _tape(picture: Float, rng: np.random.Generator, unit: float) -> _Laid:
@@ -243,12 +247,19 @@ def damage(
         else:
             made = KINDS[kind](before, rng, unit)
         laid = np.clip(made.picture, 0, 255, dtype=np.float32)
-        off = np.abs(laid - before)
-        change = np.maximum(np.maximum(off[..., 0], off[..., 1]), off[..., 2])
+        change = _change(laid, before)
         mask |= change >= made.from_levels
+        if made.shaded is not None:
+            mask |= (_change(laid, np.clip(made.shaded, 0, 255)) >= SEEN) & (change >= SEEN)
         unsure |= change >= FAINT
     ring = cv2.dilate(mask.astype(np.uint8), _disc(1)) > 0
     return Damaged(np.rint(laid).astype(np.uint8), mask, (unsure | ring) & ~mask)
+
+
+def _change(one: Float, other: Float) -> Float:
+    """Return by how much each pixel differs in the colour that differs most."""
+    off = np.abs(one - other)
+    return np.asarray(np.maximum(np.maximum(off[..., 0], off[..., 1]), off[..., 2]), np.float32)
 
 
 def unit_of(height: int, width: int) -> float:
