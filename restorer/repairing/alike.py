@@ -73,7 +73,8 @@ def _alike(light: np.ndarray, counts: np.ndarray, rows: np.ndarray, columns: np.
     Args:
         light: the tile with `_FRAME` pixels around it.
         counts: what each pixel of that counts where it is next to one of the places.
-        rows, columns: the places, (n,) each, from the tile's corner on.
+        rows: of the places, (n,), from the tile's corner on.
+        columns: likewise.
     """
     own = slice(FAR, light.shape[0] - FAR), slice(FAR, light.shape[1] - FAR)
     size = own[0].stop - FAR, own[1].stop - FAR

@@ -46,7 +46,8 @@ class Damaged:
 class _Laid:
     """What a mark made of a picture: (h, w, 3) float, 0 to 255, and from how many levels on it is damage.
 
-    `shaded` is the picture with the mark's shade alone: what is laid on that is damage from `SEEN` on, whatever the shade.
+    `shaded` is the picture with the mark's shade alone: what is laid on that is damage from `SEEN` on, whatever its
+    shade.
     """
 
     picture: Float
