@@ -33,6 +33,7 @@ class CodeFormerArchitecture(FaceArchitecture):
     """CodeFormer's network; `adain` and `w`, upstream arguments of a call, are how a checkpoint is meant to be used."""
 
     name = "codeformer"
+    channels_last = True
     controls = ("fidelity",)
     # Which entry of the codebook is the likeliest is a choice that rounding can turn over.
     bf16 = False

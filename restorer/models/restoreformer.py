@@ -64,6 +64,7 @@ class RestoreFormerArchitecture(FaceArchitecture):
     """
 
     name = "restoreformer"
+    channels_last = True
     # The nearest codebook entry is a choice that rounding can turn over.
     bf16 = False
     defaults: ClassVar = {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import cast
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from restorer.networks.pieces import check_faces
 from restorer.networks.stylegan2 import own_precision
@@ -68,7 +67,7 @@ class Encoder(nn.Module):
                 x = self.downsample[level](x)
         inner = self.mid.block_1(x)
         outer = self.mid.block_2(self.mid.attention(inner))
-        return self.conv_out(F.silu(self.norm_out(outer))), outer, inner, above
+        return self.conv_out(self.norm_out.swished(outer)), outer, inner, above
 
 
 class Middle(nn.Module):
@@ -127,7 +126,7 @@ class Decoder(nn.Module):
                     x = self.attention[step * len(blocks) + index](x, seen[step])
             if step < len(self.upsample):
                 x = self.upsample[step](x)
-        picture: Tensor = self.conv_out(F.silu(self.norm_out(x), inplace=True))
+        picture: Tensor = self.conv_out(self.norm_out.swished(x))
         return picture
 
 

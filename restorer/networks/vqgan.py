@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.norms import GroupNorm
 
-def group_norm(channels: int) -> nn.GroupNorm:
+
+def group_norm(channels: int) -> GroupNorm:
     """Return the norm that stands everywhere in this family."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+    return GroupNorm(32, channels, eps=1e-6)
 
 
 class ResBlock(nn.Module):
@@ -28,8 +30,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out_channels, h, w)."""
-        main = self.conv1(F.silu(self.norm1(x), inplace=True))
-        main = self.conv2(F.silu(self.norm2(main), inplace=True))
+        main = self.conv1(self.norm1.swished(x))
+        main = self.conv2(self.norm2.swished(main))
         total: Tensor = self.nin_shortcut(x) + main
         return total
 
@@ -99,8 +101,7 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
 
 def entries(codes: Tensor, codebook: Tensor) -> Tensor:
     """Return the features (n, d, h, w) that codes (n, h, w) stand for in a codebook (k, d)."""
-    # Contiguous, because torch's group norm of channels-last tensors on a CPU loses half of the digits.
-    return codebook[codes].permute(0, 3, 1, 2).contiguous()
+    return codebook[codes].permute(0, 3, 1, 2)
 
 
 def empty_codebook(size: int, width: int) -> nn.Parameter:
