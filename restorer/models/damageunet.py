@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from restorer.models.base import Shapes, StateDict
 
 
+SHOWN = 9
+"""Channels that a network is shown of each pixel where it is shown nothing about lines; its own module needs torch."""
+
+
 class DamageUNetArchitecture(DamageArchitecture):
     """A small U-Net at the photograph's own resolution."""
 
@@ -21,14 +25,15 @@ class DamageUNetArchitecture(DamageArchitecture):
     threshold = 0.95  # on photographs that it was not taught on, what it is less sure of is mostly wrong
     floor = 0.0035
     smallest = 250
-    defaults: ClassVar = {"stem": 16, "widths": [64, 96, 128], "blocks": [1, 1, 1]}
+    defaults: ClassVar = {"stem": 16, "widths": [64, 96, 128], "blocks": [1, 1, 1], "lines": False}
 
     def infer(self, shapes: Shapes) -> dict[str, Any]:
-        """Read widths and depths from the residual blocks of the way down."""
+        """Read widths and depths from the residual blocks of the way down, what is shown from the first layer."""
         widths, blocks = levels(shapes)
         if not widths or "head.weight" not in shapes:
             return {}
-        return {"stem": shapes["head.weight"][1], "widths": widths, "blocks": blocks}
+        lines = shapes["stem.0.weight"][1] > SHOWN
+        return {"stem": shapes["head.weight"][1], "widths": widths, "blocks": blocks, "lines": lines}
 
     def convert(self, state: StateDict, arguments: Mapping[str, Any]) -> StateDict:
         """Keep the names: there is no upstream."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +22,7 @@ from restorer.imaging.sheets import Picture, sheet
 from restorer.imaging.tensors import to_tensor
 from restorer.networks.damageunet import DamageUNet, folded
 from restorer.training.export import write_model
+from restorer.training.growing import begin_with
 from restorer.training.loop import Place, Trainer, backward, follow, placed
 from restorer.training.muon import MuonAndAdam
 from restorer.training.prints import DATA, PRINT, Hard, PrintSet
@@ -29,6 +31,8 @@ from restorer.training.wear.prints import Damaged, Where
 
 WIDE = 11
 """Side in pixels of the squares of which a wide place is made."""
+SPECK = 40
+"""Pixels up to which a piece of damage is a speck."""
 
 
 class DamageTrainer(Trainer):
@@ -48,8 +52,10 @@ class DamageTrainer(Trainer):
         "missed": 1.0,
         "wide": 0.05,
         "rim": 0.5,
+        "speck": 1.0,
         "again": 2,
         "mine_every": 0,
+        "start": "",
         "steps": 8000,
         "batch": 8,
         "side": 192,
@@ -73,12 +79,15 @@ class DamageTrainer(Trainer):
         self.arguments = {**model.defaults, **self.values["network"]}
         self.network = placed(DamageUNet(**self.arguments, norm=True), place.device)
         nn.init.constant_(self.network.get_parameter("head.bias"), -3.0)  # one pixel in twenty
-        self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.optimisers = MuonAndAdam(self.network, self.values, _OUTER)
         self.batch, side = self.per_process(self.values["batch"]), int(self.values["side"])
         if side % 16:
             raise UsageError(f"Squares of {side} px do not fit.", "Give a multiple of 16.")
         self.prints = PrintSet(recipe, self.values["data"], self.values["print"], self.folder, side)
+        if self.values["start"]:
+            first = self._make(0)[0].to(place.device)
+            begin_with(self.network, load_file(recipe.path(self.values["start"]), str(place.device)), first)
+        self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.optimisers = MuonAndAdam(self.network, self.values, _OUTER)
         rng = np.random.default_rng([recipe.seed, 0])
         self.shown = [self.prints.draw(rng) for _ in range(8)]
         self._pool = ThreadPoolExecutor(1)
@@ -179,7 +188,8 @@ class DamageTrainer(Trainer):
     def _asked(self, print_: Damaged) -> NDArray[np.float32]:
         """Return how much each pixel counts: nothing where it is unsure, little within a wide place, half on its rim.
 
-        A piece of tape has the pixels of a hundred scratches, and would be all that is learnt. The rim, a pixel around
+        A piece of tape has the pixels of a hundred scratches, a scratch those of a hundred specks of dust (which count
+        as `speck` says), and it would be all that is learnt. The rim, a pixel around
         what is damaged, is to be found as well: what is filled has to reach so far, and a line of three pixels is
         easier to learn than where exactly one of a single pixel lies.
         """
@@ -187,6 +197,10 @@ class DamageTrainer(Trainer):
         asked[(_grown(print_.mask) > 0) & ~print_.mask] = self.values["rim"]
         inside = cv2.morphologyEx(print_.mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((WIDE, WIDE), np.uint8))
         asked[inside > 0] = self.values["wide"]
+        _, pieces, boxes, _ = cv2.connectedComponentsWithStats(print_.mask.astype(np.uint8), connectivity=8)
+        specks = boxes[:, cv2.CC_STAT_AREA] <= SPECK
+        specks[0] = False
+        asked[specks[pieces]] = self.values["speck"]
         return asked
 
 

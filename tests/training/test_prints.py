@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,8 @@ from torch.nn import functional as F
 from restorer.errors import UsageError
 from restorer.imaging.sheets import Picture
 from restorer.imaging.tensors import to_tensor
-from restorer.models import REGISTRY
-from restorer.networks.damageunet import DamageUNet, _highest, folded
+from restorer.models import REGISTRY, damageunet
+from restorer.networks.damageunet import SHOWN, DamageUNet, _highest, _lines, _rays, folded
 from restorer.training.damage_finding import DamageTrainer
 from restorer.training.loop import Place, run
 from restorer.training.prints import aged, scanned
@@ -187,7 +188,7 @@ def test_it_learns_what_is_damaged(photos: Path, tmp_path: Path) -> None:
     assert header is not None
     assert (header.architecture, header.arguments) == (
         "damageunet",
-        {"stem": 8, "widths": [16, 16], "blocks": [1, 1]},
+        {"stem": 8, "widths": [16, 16], "blocks": [1, 1], "lines": False},
     )
     assert 'architecture = "damageunet"' in table.read_text("utf-8")
     assert list((tmp_path / "samples").glob("*.jpg"))
@@ -249,13 +250,15 @@ def test_squares_that_the_network_cannot_take_are_refused(photos: Path) -> None:
         trainer(RECIPE.replace("side = 64", "side = 50"), photos)
 
 
-def test_the_network_takes_pictures_of_any_size_and_its_shapes_tell_what_it_is() -> None:
+@pytest.mark.parametrize("lines", [False, True])
+def test_the_network_takes_pictures_of_any_size_and_its_shapes_tell_what_it_is(lines: bool) -> None:
     model = REGISTRY["damageunet"]
-    network = model.build({"stem": 8, "widths": [8, 12, 16], "blocks": [1, 2, 1]}).eval()
+    network = model.build({"stem": 8, "widths": [8, 12, 16], "blocks": [1, 2, 1], "lines": lines}).eval()
     with torch.no_grad():
         assert network(torch.zeros(2, 3, 37, 50)).shape == (2, 1, 37, 50)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    assert model.infer(shapes) == {"stem": 8, "widths": [8, 12, 16], "blocks": [1, 2, 1]}
+    assert damageunet.SHOWN == SHOWN
+    assert model.infer(shapes) == {"stem": 8, "widths": [8, 12, 16], "blocks": [1, 2, 1], "lines": lines}
 
 
 def test_a_network_with_its_normalisation_folded_in_computes_the_same() -> None:
@@ -275,6 +278,35 @@ def test_what_is_thinner_than_a_square_is_what_a_pooling_would_find(side: int) -
     x = torch.rand(2, 1, 23, 31, generator=torch.Generator().manual_seed(1))
     padded = F.pad(x, (side // 2,) * 4, mode="replicate")
     assert torch.equal(_highest(x, side), F.max_pool2d(padded, side, 1))
+
+
+@pytest.mark.parametrize("turn", [0, 20, 45, 77, 90, 150])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_line_no_brighter_than_what_it_crosses_stands_out_by_its_length(turn: int, dark: bool) -> None:
+    rng = np.random.default_rng(turn)
+    thin = np.where(rng.random((2, 256, 256)) < 0.02, 0.3, 0.0)  # as much is thin everywhere, light and dark
+    line = np.zeros((256, 256), np.uint8)
+    away = np.rint([90 * math.cos(math.radians(turn)), 90 * math.sin(math.radians(turn))]).astype(int)
+    cv2.line(line, (128 - int(away[0]), 128 - int(away[1])), (128 + int(away[0]), 128 + int(away[1])), 1)
+    thin[int(dark)][line > 0] = 0.3
+    shown = torch.cat(_lines(torch.from_numpy(thin[:, None]).float()), dim=1)[0]
+    on = torch.from_numpy(line) > 0
+    near = F.max_pool2d(on[None].float(), 17, 1, 8)[0] > 0
+    for beginning in (0, 4):  # lines of 34 pixels, and of 68
+        own, other = shown[beginning + 2 * dark :][:2], shown[beginning + 2 * (not dark) :][:2]
+        for plane in own:
+            assert plane[on].median() > plane[~near].quantile(0.95)
+        for plane in other:
+            assert plane[on].median() < plane[~near].quantile(0.97)
+
+
+def test_rays_reach_as_far_in_every_direction() -> None:
+    rays = torch.from_numpy(_rays())[:, 0]
+    assert torch.allclose(rays.sum((1, 2)), torch.ones(len(rays)))
+    half = rays.shape[-1] // 2
+    away = torch.hypot(*torch.meshgrid(2 * [torch.arange(-half, half + 1.0)], indexing="ij"))
+    assert ((rays * away).sum((1, 2)) - half / 2).abs().max() < 0.2
+    assert (rays > 0.02).any(0).sum() > 8 * half  # no two of them lie on each other
 
 
 def test_a_folds_paper_is_damage_as_soon_as_it_is_seen_and_its_shade_only_where_it_hides_the_picture() -> None:
@@ -297,3 +329,14 @@ def test_a_folds_shade_alone_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> No
         changed += int((np.abs(made.picture.astype(int) - 150).max(axis=2) >= prints.SEEN).sum())
         assert not made.mask.any() or np.abs(made.picture.astype(int) - 150).max() >= prints.STRONG - 1
     assert changed > 5000
+
+
+def test_a_speck_counts_as_the_recipe_says_and_a_scratch_as_ever(photos: Path) -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[10:12, 10:13], mask[20:22, 5:60] = True, True
+    made = prints.Damaged(np.zeros((64, 64, 3), np.uint8), mask, np.zeros((64, 64), bool))
+    asked = trainer(RECIPE.replace("side = 64", "side = 64\nspeck = 3.0"), photos)._asked(made)
+    assert (asked[10:12, 10:13] == 3).all()
+    assert (asked[20:22, 5:60] == 1).all()
+    assert asked[9, 11] == asked[19, 30] == 0.5  # the rims
+    assert asked[40, 40] == 1
