@@ -317,7 +317,7 @@ def test_a_folds_paper_is_damage_as_soon_as_it_is_seen_and_its_shade_only_where_
         paler += int((made.mask & (change >= prints.SEEN) & (change < prints.STRONG - 1)).sum())
         assert not (made.mask & (change < prints.SEEN - 1)).any()
         assert made.mask[change > prints.STRONG + 1].all()
-    assert paler > 3000  # paper that is hardly lighter than the picture beside it
+    assert paler > 9000  # paper that is hardly lighter than the picture; 5,800 of it in folds without much shade
 
 
 def test_a_folds_shade_alone_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
