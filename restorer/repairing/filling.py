@@ -23,14 +23,16 @@ class Painter(Protocol):
         part: side in pixels of the parts in which a large hole is filled.
         near: holes that are nearer to each other than twice so many pixels are filled together.
         grain: whether what it paints lacks the grain that is around it, which is then added.
-        coarse: whether the midst of deep holes may be painted at a smaller size, and enlarged.
+        coarse: paints the midst of deep holes at a smaller size, which is then enlarged; None = that may not be.
     """
 
     margin: int
     part: int
     near: int
     grain: bool
-    coarse: bool
+
+    @property
+    def coarse(self) -> Painter | None: ...
 
     def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """Return a part (h, w, 3) of which some is known, filled where its hole (h, w) is not 0; that alone is used."""
@@ -51,8 +53,8 @@ def fill(pixels: np.ndarray, mask: np.ndarray, painter: Painter | None = None) -
     painter = painter or Splines()
     margin = painter.margin
     result, unknown = pixels.copy(), (mask > 0).astype(np.uint8)
-    if painter.coarse:
-        _begin(result, unknown, painter)
+    if painter.coarse is not None:
+        _begin(result, unknown, painter.coarse)
     waiting = _boxes(unknown, painter.part, painter.near)
     while waiting:
         later = []

@@ -12,6 +12,7 @@ from restorer.models.inpainters import InpaintingArchitecture
 if TYPE_CHECKING:
     from restorer.engine.network import Network
     from restorer.imaging.profiles import Colours
+    from restorer.repairing.filling import Painter
 
 
 class NetworkPainter:
@@ -25,7 +26,7 @@ class NetworkPainter:
         colours: what the photo's values mean; None = sRGB.
     """
 
-    coarse = False
+    coarse: Painter | None = None
 
     def __init__(self, network: Network, colours: Colours | None = None) -> None:
         architecture = network.architecture

@@ -41,13 +41,25 @@ _RIM = 2
 
 
 class Splines:
-    """Fills parts of a picture as `restorer.repairing.filling.fill` asks for it."""
+    """Fills parts of a picture as `restorer.repairing.filling.fill` asks for it.
+
+    Args:
+        textured: whether what is filled takes its texture from places nearby. In the midst of a deep hole there are
+            none but such as were filled themselves.
+    """
 
     margin = 24
     part = 128
     near = 4
     grain = False
-    coarse = True
+
+    def __init__(self, textured: bool = True) -> None:
+        self._textured = textured
+
+    @property
+    def coarse(self) -> Splines:
+        """What paints the midst of deep holes at a smaller size."""
+        return Splines(textured=False)
 
     def paint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """Return a part of a picture with its hole filled.
@@ -63,7 +75,8 @@ class Splines:
         for number in range(PASSES):
             edges = _edges(picture, known if number == 0 else np.ones_like(known))
             picture[unknown] = _solved(picture, unknown, edges)
-        picture = like_elsewhere(picture, unknown)
+        if self._textured:
+            picture = like_elsewhere(picture, unknown)
         filled: np.ndarray = pixels.copy()
         filled[unknown] = to_type(np.clip(picture[unknown], 0, 1) * top, pixels.dtype)
         return filled

@@ -64,7 +64,7 @@ def test_single_precision_stays_near_the_reference() -> None:
         search.step()
         assert search.errors.item() == pytest.approx(wanted, rel=5e-3)
     # Of 256 values, which have moved by 0.8 in the mean, single ones go another way on other processors.
-    assert (search.noise[4] - tensors["noise_final.4"]).square().mean().sqrt() < 0.05
+    assert (search.noise[4] - tensors["noise_final.4"]).square().mean().sqrt() < 0.03
 
 
 @pytest.mark.parametrize("steps", [10, 37, 100])
