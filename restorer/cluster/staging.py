@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -41,6 +42,8 @@ class Staging:
         self._results = results
         self._worker = worker
         self._folder = Path(tempfile.mkdtemp(prefix="restorer-stage-"))
+        # with this object, or with the process: journals name photos, which is nobody's business afterwards
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._told: dict[Path, int] = {}
         self._roots: dict[Path, Path] = {}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -25,6 +27,16 @@ fsspec = pytest.importorskip("fsspec", reason="the extra `cluster` is not instal
 
 PLAIN = ("--model", "none", "--background", "lanczos", "--offline", "--cluster", "local")
 Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was brought from a store goes with the run: journals there name photos."""
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    yield
+    gc.collect()
+    assert not list(temporary.glob("restorer-*"))
 
 
 @pytest.fixture(autouse=True)
