@@ -39,7 +39,8 @@ class DamageTrainer(Trainer):
     """Trains `DamageUNet`: cross-entropy, and the overlap of what is found with what is there (Dice).
 
     Every `mine_every` steps it looks for damage in the clean photographs themselves; places where it sees some are then
-    shown more often (`print.hard`), as they are and damaged.
+    shown more often (`print.hard`), as they are and damaged. Of the faces it looks at `mine_faces`: old plates among
+    them have scratches of their own, which would be learnt to be none.
     """
 
     kind = "damage"
@@ -55,6 +56,7 @@ class DamageTrainer(Trainer):
         "speck": 1.0,
         "again": 2,
         "mine_every": 0,
+        "mine_faces": 400,
         "start": "",
         "steps": 8000,
         "batch": 8,
@@ -112,7 +114,7 @@ class DamageTrainer(Trainer):
     def step(self, step: int) -> dict[str, Tensor]:
         if self.values["mine_every"] and step > 1 and (step - 1) % self.values["mine_every"] == 0:
             self._ahead.clear()
-            self.prints.mine(self._seen)
+            self.prints.mine(self._seen, int(self.values["mine_faces"]))
         pictures, wanted, asked = (tensor.to(self.place.device) for tensor in self._batch(step))
         self.optimisers.begin(step)
         with self.autocast():

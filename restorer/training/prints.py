@@ -131,12 +131,12 @@ class PrintSet:
 
         Args:
             find: returns where a picture (h, w, 3) is damaged, (h, w) bool.
-            most_faces: look at so many of the faces, evenly taken.
+            most_faces: look at so many of the faces, evenly taken; 0 looks at none.
         """
         found = []
-        for of_faces, photos in ((False, self._photos), (True, self._faces)):
+        for of_faces, photos in ((False, self._photos), (True, self._faces if most_faces else None)):
             pictures = photos.photos if photos is not None else []
-            step = -(-len(pictures) // most_faces) if of_faces else 1
+            step = -(-len(pictures) // max(most_faces, 1)) if of_faces else 1
             for number in range(0, len(pictures), max(step, 1)):
                 seen = find(pictures[number]).astype(np.float32)
                 height, width = (-(-length // CELL) * CELL for length in seen.shape)

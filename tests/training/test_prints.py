@@ -19,7 +19,7 @@ from restorer.models import REGISTRY, damageunet
 from restorer.networks.damageunet import SHOWN, DamageUNet, _highest, _lines, _rays, folded
 from restorer.training.damage_finding import DamageTrainer
 from restorer.training.loop import Place, run
-from restorer.training.prints import aged, scanned
+from restorer.training.prints import PrintSet, aged, scanned
 from restorer.training.recipe import parse_recipe
 from restorer.training.wear import decoys, marks, prints
 from restorer.weights import native_file
@@ -204,6 +204,17 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(photos: Path, tmp
     assert [row["entropy"] for row in whole] == [row["entropy"] for row in parts]
 
 
+def test_faces_are_not_looked_at_for_false_alarms_where_a_recipe_says_so(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(PrintSet, "mine", lambda _self, _find, most: asked.append(most))
+    text = RECIPE.replace("lr = 0.02", "lr = 0.02\nmine_every = 2").replace("steps = 60", "steps = 3")
+    run(trainer(text, photos), tmp_path / "all")
+    run(trainer(text.replace("lr = 0.02", "lr = 0.02\nmine_faces = 0"), photos), tmp_path / "none")
+    assert asked == [400, 0]
+
+
 def test_places_that_were_taken_for_damage_are_shown_more_often_and_a_run_that_goes_on_knows_them(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +228,9 @@ def test_places_that_were_taken_for_damage_are_shown_more_often_and_a_run_that_g
             found[90:93, 140:143] = True
         return found
 
+    made.prints._faces = made.prints._photos
+    assert [made.prints.mine(find), made.prints.mine(find, 0)] == [2, 1]  # of faces none, where none are asked for
+    made.prints._faces = None
     assert made.prints.mine(find) == 1
     place = made.prints.hard[0]
     assert (place.of_faces, place.spot[0], place.weight) == (False, 1, 9.0)
