@@ -50,6 +50,34 @@ def fir_blur(x: Tensor, pad: int, gain: float = 1.0, *, stride: int = 1, bias: T
     return F.conv2d(x, kernel, bias, padding=pad, stride=stride, groups=x.shape[1])
 
 
+def fir_enlarged_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Enlarge (n, c, h, w) twice by a transposed convolution (c, o, 3, 3), and blur the result with gain 4.
+
+    Away from training, on a CPU, it is done in strips: what lies between the two is as large as the result.
+    """
+    count, _, height, width = x.shape
+    rows = max(8, _STRIP // (8 * count * weight.shape[1] * width))
+    if torch.is_grad_enabled() or x.device.type != "cpu" or rows >= height:
+        x = F.conv_transpose2d(x, weight, stride=2)
+        return fir_blur(x, 1, gain=4.0, bias=None if bias is None else bias.to(x.dtype))
+    result: Tensor | None = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first, last = max(top - 1, 0), min(bottom + 1, height)
+        seen = x[:, :, first:last]
+        if last - first < bottom - top + 2:  # beyond the features there are zeros
+            seen = F.pad(seen, (0, 0, first - (top - 1), bottom + 1 - last))
+        strip = F.conv_transpose2d(seen, weight, stride=2, padding=(1, 0))
+        kernel = _fir_kernel(4.0, strip.device, strip.dtype).expand(weight.shape[1], 1, 4, 4)
+        added = None if bias is None else bias.to(strip.dtype)
+        strip = F.conv2d(strip, kernel, added, padding=(0, 1), groups=weight.shape[1])
+        if result is None:
+            result = quick_empty(strip, count, weight.shape[1], 2 * height, 2 * width)
+        result[:, :, 2 * top : 2 * bottom] = strip
+    assert result is not None
+    return result
+
+
 def fir_upsample(x: Tensor) -> Tensor:
     """Enlarge (n, c, h, w) twice: zeros between the pixels, then the FIR filter with gain 4."""
     kernel = _fir_kernel(4.0, x.device, x.dtype).expand(x.shape[1], 1, 4, 4)

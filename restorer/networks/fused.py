@@ -68,6 +68,38 @@ def leaky_conv(
     return F.leaky_relu_(F.conv2d(x, weight, bias, stride, padding), slope)
 
 
+def conv_rows(
+    convolution: nn.Module, features: torch.Tensor, top: int, bottom: int, slope: float | None = None
+) -> torch.Tensor:
+    """Return some rows of what a 3x3 convolution of stride 1, with a line of zeros around, makes of features.
+
+    A chain of layers can so be computed strip by strip, with no more than a strip of what lies between in memory.
+
+    Args:
+        convolution: one as in `conv_leaky`.
+        features: (n, in, h, w).
+        top: the first row.
+        bottom: the one behind the last, h at most.
+        slope: of a leaky ReLU behind it; None for none.
+    """
+    first, last = max(top - 1, 0), min(bottom + 1, features.shape[2])
+    strip = features[:, :, first:last]
+    if type(convolution) not in (nn.Conv2d, PackedConv2d):  # by a way of its own, and two rows for nothing
+        made = convolution(strip) if slope is None else conv_leaky(convolution, strip, slope)
+        rows: torch.Tensor = made[:, :, top - first : bottom - first]
+        return rows
+    assert isinstance(convolution, nn.Conv2d)
+    if last - first < bottom - top + 2:
+        strip = F.pad(strip, (0, 0, first - (top - 1), bottom + 1 - last))
+    activation, sides = "none" if slope is None else "leaky_relu", (0, 1)
+    if isinstance(convolution, PackedConv2d):
+        return convolution.run(strip, activation, slope, padding=sides)
+    if _lies_right(strip) and _fuses(convolution, strip):
+        return _pointwise(convolution, strip, convolution.weight, activation, slope, padding=sides)
+    made = F.conv2d(strip, convolution.weight, convolution.bias, padding=sides)
+    return made if slope is None else F.leaky_relu_(made, slope)
+
+
 class LeakyPair(nn.Sequential):
     """A convolution, a leaky ReLU, a convolution, and a second leaky ReLU if there is one; parts bear their numbers."""
 
@@ -101,13 +133,21 @@ class PackedConv2d(nn.Conv2d):
         """Map (n, in, h, w) to (n, out, h', w')."""
         return self.run(x, "none")
 
-    def run(self, features: torch.Tensor, activation: str, slope: float | None = None) -> torch.Tensor:
+    def run(
+        self,
+        features: torch.Tensor,
+        activation: str,
+        slope: float | None = None,
+        *,
+        padding: tuple[int, int] | None = None,
+    ) -> torch.Tensor:
         """Return the activation of the convolution.
 
         Args:
             features: (n, in, h, w).
             activation: "none", "relu" or "leaky_relu".
             slope: of the last.
+            padding: zeros above and below, and at the sides; None for the convolution's own.
 
         Raises:
             RuntimeError: it is to compute in another precision than that of its weights.
@@ -115,13 +155,14 @@ class PackedConv2d(nn.Conv2d):
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
         if kind != self._kind:
             raise RuntimeError(f"This convolution has weights in {self._kind} only, and is to compute in {kind}.")
-        return _pointwise(self, features, self._weight_for(features), activation, slope, kind)
+        around = _pair(self.padding) if padding is None else padding
+        return _pointwise(self, features, self._weight_for(features, around), activation, slope, kind, around)
 
-    def _weight_for(self, features: torch.Tensor) -> torch.Tensor:
+    def _weight_for(self, features: torch.Tensor, padding: tuple[int, int]) -> torch.Tensor:
         # No lock, which a fork could take along: plain weights go after the packed ones came, and are looked at first.
         weight, packed = self.weight, self._packed
         if packed is None:
-            how = list(_pair(self.padding)), list(self.stride), list(self.dilation), self.groups
+            how = list(padding), list(self.stride), list(self.dilation), self.groups
             with torch.inference_mode(False), torch.no_grad():
                 reorder = torch.ops.mkldnn._reorder_convolution_weight
                 packed = cast("torch.Tensor", reorder(weight.detach(), *how, list(features.shape)))
@@ -151,11 +192,13 @@ def _pointwise(
     activation: str,
     slope: float | None = None,
     kind: torch.dtype | None = None,
+    padding: tuple[int, int] | None = None,
 ) -> torch.Tensor:
     """Return the activation of a convolution by weights of a type that may lie in any order; None = as they say it."""
     kind = kind or weight.dtype
+    padding = _pair(convolution.padding) if padding is None else padding
     bias = None if convolution.bias is None else convolution.bias.to(kind)
-    how = list(_pair(convolution.padding)), list(convolution.stride), list(convolution.dilation), convolution.groups
+    how = list(padding), list(convolution.stride), list(convolution.dilation), convolution.groups
     scalars = [] if slope is None else [slope]
     fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
         features.to(kind), weight, bias, *how, activation, scalars, ""

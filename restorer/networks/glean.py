@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.filters import enlarged_beside
 from restorer.networks.fused import LeakyPair, conv_leaky
+from restorer.networks.strips import enlarged_conv_beside, enlarged_picture
 from restorer.networks.stylegan2 import StyleGAN2Generator, channels, channels_last
 
 
@@ -206,15 +206,23 @@ class Decoder(nn.Module):
         `skips` are the input itself at these resolutions, its finer pixels as channels, as far as there are any;
         `noise` has a channel for each of them where the decoder takes noise.
         """
+        both = None if torch.is_grad_enabled() else self._last
         for level, conv in enumerate(self.up):
             beside = [*features[level : level + 1], *skips[level : level + 1], *noise[level : level + 1]]
-            x = enlarged_beside(conv(x), beside)
+            if level == len(self.up) - 1 and (self.grain is None or both is not None):
+                made = enlarged_picture(conv, x, beside, self.conv, both or self.to_rgb)
+                if made is not None:
+                    return self._with_grain(made, noise)
+            x = enlarged_conv_beside(conv, x, beside)
         x = conv_leaky(self.conv, x)
-        if self._last is not None and not torch.is_grad_enabled() and self.grain is not None:
-            both: Tensor = self._last(x)
-            return both[:, :3] + self.grain.of(both[:, 3:], noise[-1])
+        if both is not None:
+            return self._with_grain(both(x), noise)
         picture: Tensor = self.to_rgb(x)
         return picture if self.grain is None else picture + self.grain(x, noise[-1])
+
+    def _with_grain(self, made: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """Return the picture (n, 3, h, w) of what the last convolution made, with what says how strong grain is."""
+        return made if self.grain is None else made[:, :3] + self.grain.of(made[:, 3:], noise[-1])
 
 
 class _Banked(nn.Module):

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restorer.networks.filters import bilinear_upsample, enlarged_conv, fir_blur, fir_upsample
+from restorer.networks.filters import bilinear_upsample, enlarged_conv, fir_enlarged_conv, fir_upsample
 from restorer.networks.frozen_conv import FrozenConv
 from restorer.networks.winograd import Winograd
 
@@ -135,8 +135,7 @@ class StyledConv(nn.Module):
         if scale_in is not None:
             x = x * scale_in.to(x.dtype)
         if self.upsample == "fir":
-            x = F.conv_transpose2d(x, weight, stride=2)
-            x = fir_blur(x, 1, gain=4.0, bias=None if fused is None else fused.to(x.dtype))
+            x = fir_enlarged_conv(x, weight, fused)
         else:
             x = enlarged_conv(x, weight, fused) if self.upsample else F.conv2d(x, weight, fused, padding=1)
         if scale_out is not None:
