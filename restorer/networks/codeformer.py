@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restorer.networks.fused import LeakyPair
 from restorer.networks.pieces import SIDE, adapted, check_faces
 from restorer.networks.vqgan import (
     Attention,
@@ -105,12 +106,15 @@ class Fusion(nn.Module):
     def forward(self, generated: Tensor, encoded: Tensor, fidelity: float | Tensor) -> Tensor:
         """Map two features (n, channels, h, w) to one of that shape; `fidelity` is how much of the second counts."""
         both = self.encode_enc(torch.cat([encoded, generated], 1))
-        added: Tensor = generated * self.scale(both) + self.shift(both)
-        return generated + fidelity * added
+        scale: Tensor = self.scale(both)
+        shift: Tensor = self.shift(both)
+        if torch.is_grad_enabled():
+            return generated + fidelity * (generated * scale + shift)
+        return scale.mul_(generated).add_(shift).mul_(fidelity).add_(generated)  # the same, in the room of one
 
 
-def _pair(channels: int) -> nn.Sequential:
-    return nn.Sequential(
+def _pair(channels: int) -> LeakyPair:
+    return LeakyPair(
         nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(channels, channels, 3, padding=1)
     )
 

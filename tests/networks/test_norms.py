@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from restorer.models import REGISTRY
 from restorer.networks import norms
+from restorer.networks.codeformer import Fusion
 from restorer.networks.norms import GroupNorm
+from restorer.networks.vqgan import ResBlock
 
 
 def norm(channels: int = 64) -> GroupNorm:
@@ -78,10 +80,57 @@ def test_what_is_gone_through_at_a_time_makes_no_difference(monkeypatch: pytest.
     x, layer = features(1, 64, 37, 20), norm()
     with torch.no_grad():
         whole = layer.swished(x)
-        monkeypatch.setattr(norms, "_STRIP", 3 * 64 * 20 * 4)
-        assert torch.allclose(layer.swished(x), whole, atol=1e-6)
-        monkeypatch.setattr(norms, "_STRIP", 1)
-        assert torch.allclose(layer.swished(x), whole, atol=1e-6)
+        for strip, summed in ((3 * 64 * 20 * 4, 100), (1, 7), (1 << 30, 1)):
+            monkeypatch.setattr(norms, "_STRIP", strip)
+            monkeypatch.setattr(norms, "_SUMMED", summed)
+            assert torch.allclose(layer.swished(x), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_result_takes_the_room_of_the_features_where_it_may(kind: torch.dtype) -> None:
+    x, layer = features(2, 64, 30, 20).to(kind), norm()
+    kept = x.clone()
+    with torch.no_grad():
+        apart = layer.swished(x)
+        assert torch.equal(x, kept)
+        found = layer.swished(x, inplace=True)
+    assert found.data_ptr() == x.data_ptr()
+    assert torch.equal(found, apart)
+
+
+def test_a_block_lets_its_input_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    swish = GroupNorm.swished
+    for block in (ResBlock(64, 64).requires_grad_(False), ResBlock(64, 96).requires_grad_(False)):
+        x = features(1, 64, 20, 20)
+        kept, wanted = x.clone(), block(x)
+        rooms: list[int] = []
+
+        def watched(layer: GroupNorm, x: Tensor, *, inplace: bool = False, rooms: list[int] = rooms) -> Tensor:
+            made = swish(layer, x, inplace=inplace)
+            rooms.append(int(made.data_ptr() == x.data_ptr()))
+            return made
+
+        with torch.no_grad(), monkeypatch.context() as changed:
+            changed.setattr(GroupNorm, "swished", watched)
+            found = block(x)
+        assert torch.equal(x, kept)
+        assert torch.allclose(found, wanted, atol=1e-5)
+        assert rooms == [0, 1]  # the second norm takes the room of the first convolution's result
+
+
+def test_the_encoder_counts_as_much_with_gradients_and_without() -> None:
+    torch.manual_seed(0)
+    fusion = Fusion(64)
+    generated, encoded = features(1, 64, 20, 20), features(1, 64, 20, 20).flip(2)
+    kept = generated.clone(), encoded.clone()
+    for fidelity in (0.3, torch.tensor(0.7)):
+        wanted = fusion(generated, encoded, fidelity)
+        with torch.no_grad():
+            found = fusion(generated, encoded, fidelity)
+        assert torch.allclose(found, wanted, atol=1e-5)
+    assert torch.equal(generated, kept[0])
+    assert torch.equal(encoded, kept[1])
 
 
 @pytest.mark.parametrize("name", ["codeformer", "restoreformer"])
