@@ -22,6 +22,8 @@ LOWEST = 0.3
 
 SAME = 0.5
 """Intersection over union from which on two looks mean the same face."""
+KEPT = 100
+"""Pictures after which what the teacher found is kept."""
 MIRRORED = [1, 0, 2, 4, 3]  # the landmarks of a mirrored face
 
 
@@ -99,8 +101,8 @@ def known_faces(
     Args:
         files: the pictures, all below `folder`.
         folder: names in the file of labels are relative to it.
-        labels: JSON of what a teacher found, by the pictures' names; written when the teacher had to look. None keeps
-            nothing.
+        labels: JSON of what a teacher found, by the pictures' names; written while the teacher looks, so that a run
+            that is interrupted goes on where it stopped. None keeps nothing.
         teacher: makes the teacher; called only when a picture is not in the file.
 
     Raises:
@@ -112,15 +114,15 @@ def known_faces(
     missing = [path for path in files if names[path] not in held]
     if missing:
         looks = teacher()
-        for path in missing:
+        for number, path in enumerate(missing, 1):
             found = sorted(looks.detect(read_picture(path)), key=lambda face: -face.score)
             held[names[path]] = [
                 [round(float(value), 2) for value in (*face.box, *np.ravel(face.landmarks))] + [round(face.score, 4)]
                 for face in found
             ]
-        if labels is not None:
-            lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(held[name])}" for name in sorted(held))
-            write_atomic(labels, f"{{\n{lines}\n}}\n")
+            if labels is not None and (number % KEPT == 0 or number == len(missing)):
+                lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(held[name])}" for name in sorted(held))
+                write_atomic(labels, f"{{\n{lines}\n}}\n")
     return {path: _known(held[names[path]]) for path in files}
 
 

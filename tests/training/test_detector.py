@@ -150,6 +150,24 @@ def test_faces_with_papers_are_held_apart_by_person_and_turned(faces: Path, tmp_
 # --------------------------------------------------------------------------------------------------- labels
 
 
+def test_a_teacher_who_is_interrupted_goes_on(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restorer.training.labelling.KEPT", 2)
+    looks = 0
+
+    def detect(pixels: np.ndarray) -> list[SimpleNamespace]:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            raise KeyboardInterrupt
+        return []
+
+    files, labels = sorted(faces.glob("*.png")), tmp_path / "labels.json"
+    with pytest.raises(KeyboardInterrupt):
+        known_faces(files, faces, labels, lambda: SimpleNamespace(detect=detect))
+    assert len(known_faces(files, faces, labels, lambda: SimpleNamespace(detect=detect))) == 4
+    assert looks == 6  # the third, which was not kept yet, and the fourth
+
+
 def test_the_teacher_looks_once(faces: Path, tmp_path: Path) -> None:
     seen = []
 
