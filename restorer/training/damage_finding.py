@@ -22,7 +22,7 @@ from restorer.imaging.sheets import Picture, sheet
 from restorer.imaging.tensors import to_tensor
 from restorer.networks.damageunet import DamageUNet, folded
 from restorer.training.export import write_model
-from restorer.training.growing import begin_with
+from restorer.training.growing import begin_with, mixed
 from restorer.training.loop import Place, Trainer, backward, follow, placed
 from restorer.training.muon import MuonAndAdam
 from restorer.training.prints import DATA, PRINT, Hard, PrintSet
@@ -58,6 +58,7 @@ class DamageTrainer(Trainer):
         "mine_every": 0,
         "mine_faces": 400,
         "start": "",
+        "keeps": 0.0,
         "steps": 8000,
         "batch": 8,
         "side": 192,
@@ -85,9 +86,13 @@ class DamageTrainer(Trainer):
         if side % 16:
             raise UsageError(f"Squares of {side} px do not fit.", "Give a multiple of 16.")
         self.prints = PrintSet(recipe, self.values["data"], self.values["print"], self.folder, side)
+        if not 0 <= self.values["keeps"] < 1 or (self.values["keeps"] and not self.values["start"]):
+            raise UsageError(
+                f"keeps is {self.values['keeps']}.", "Give a share from 0 to below 1 of the weights that `start` names."
+            )
         if self.values["start"]:
             first = self._make(0)[0].to(place.device)
-            begin_with(self.network, load_file(recipe.path(self.values["start"]), str(place.device)), first)
+            begin_with(self.network, self._begun(), first)
         self.average_network = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimisers = MuonAndAdam(self.network, self.values, _OUTER)
         rng = np.random.default_rng([recipe.seed, 0])
@@ -154,9 +159,15 @@ class DamageTrainer(Trainer):
     def export(self, out: Path) -> list[Path]:
         network = folded(self.average_network, **self.arguments)
         state, values = network.state_dict(), self.values
+        if values["keeps"]:
+            state = mixed(state, self._begun(), values["keeps"])
         return write_model(
             out, self.recipe, self.architecture, self.arguments, state, values["license"], values["trained_for"]
         )
+
+    def _begun(self) -> dict[str, Tensor]:
+        """Return the weights that this network begins with."""
+        return load_file(self.recipe.path(self.values["start"]), str(self.place.device))
 
     def _seen(self, picture: Picture) -> Where:
         """Return where the network, as it is, sees damage in a whole picture."""

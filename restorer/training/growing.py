@@ -60,6 +60,30 @@ def begin_with(network: DamageUNet, state: Mapping[str, Tensor], pictures: Tenso
         _set(norm, values.mean((0, 2, 3)), variance, f"{path}.second.weight" in state)
 
 
+def mixed(learnt: Mapping[str, Tensor], state: Mapping[str, Tensor], keeps: float) -> dict[str, Tensor]:
+    """Return weights between those that a network began with and those that it learnt, tensor by tensor.
+
+    What it learnt of drawn damage it partly loses of true damage; in between it has most of both (WiSE-FT; Wortsman et
+    al. 2022, section 3).
+
+    Args:
+        learnt: a network's weights without norms, by their names.
+        state: what it began with, as `begin_with` takes it: blocks and planes that it lacks began without effect.
+        keeps: share of `state`, 0 to 1.
+    """
+    result = {}
+    for key, value in learnt.items():
+        first = torch.zeros_like(value)
+        if key in state and key == _FIRST:
+            first[:, : state[key].shape[1]] = state[key]
+        elif key in state:
+            first = state[key].to(value)
+        elif ".second." not in key:  # of a block that is new: its last part alone says how much it does
+            first = value
+        result[key] = torch.lerp(value.float(), first.float(), keeps).to(value.dtype)
+    return result
+
+
 def _of_block(key: str) -> bool:
     return key.split(".")[0] in ("down", "up")
 

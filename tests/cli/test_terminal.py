@@ -28,7 +28,7 @@ KNOWN = [
     "gpen-256", "gpen-512", "gpen-1024", "gpen-2048", "gpen-colorization", "gpen-inpainting", "restoreformer",
     "retinaface-r50", "retinaface-mobilenet0.25", "parsenet", "bisenet", "mobilefacenet", "realesrgan-x2",
     "realesrgan-x4", "realesr-general", "realesr-general-wdn", "tiny", "tiny-free", "tiny-prior", "tiny-detector",
-    "tiny-upscaler",
+    "tiny-detector-free", "tiny-upscaler",
 ]  # fmt: skip
 """The weights of the kept list."""
 

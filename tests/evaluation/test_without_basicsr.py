@@ -87,7 +87,7 @@ for architecture in REGISTRY.values():
         continue  # the network is that of the prior, or of the file
     with SkipInit(), torch.device("meta"):
         architecture.build(architecture.defaults)
-for name in ("tiny", "tiny-free", "tiny-prior", "tiny-detector", "tiny-upscaler"):
+for name in ("tiny", "tiny-free", "tiny-prior", "tiny-detector", "tiny-detector-free", "tiny-upscaler"):
     load_network(name, offline=True)
 import restorer.training.train, restorer.training.restoring, restorer.training.degradations
 assert not GONE & set(sys.modules)

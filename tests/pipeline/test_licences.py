@@ -90,11 +90,22 @@ def test_auto_takes_what_may_be_used_commercially() -> None:
 
 @pytest.mark.parametrize("missing", [("retinaface-r50",), ("restoreformer", "retinaface-r50")])
 def test_where_no_detector_is_left_faces_stay_as_they_are(missing: tuple[str, ...]) -> None:
-    found = chosen(missing)
+    """The shipped tables have a built-in one; a table of one's own may have none."""
+    tables = {name: table for name, table in weights.tables().items() if name != "tiny-detector-free"}
+    available = Available(tables, dict.fromkeys(missing, NETWORK), "commercial")
+    found = choose(Options(license="commercial"), available, size=(640, 480))
     assert (found.model, found.detector, found.replaced) == ("none", None, ())
     assert found.background == "realesr-general"
     assert str(found.barred).startswith("Faces stay as they are")
     assert "`restore models pull retinaface-r50`" in str(found.barred)
+
+
+def test_a_built_in_detector_for_any_use_takes_the_place_of_one_that_cannot_be_had() -> None:
+    found = chosen(("retinaface-r50",))
+    assert (found.model, found.detector, found.barred) == ("restoreformer", "tiny-detector-free", None)
+    assert [(each.wanted, each.taken) for each in found.replaced] == [("retinaface-r50", "tiny-detector-free")]
+    only = chosen(("retinaface-r50", "restoreformer"), model="tiny-free")
+    assert (only.model, only.detector, only.barred) == ("tiny-free", "tiny-detector-free", None)
 
 
 def test_a_built_in_model_for_any_use_takes_the_place_of_one_that_cannot_be_had() -> None:
@@ -103,11 +114,17 @@ def test_a_built_in_model_for_any_use_takes_the_place_of_one_that_cannot_be_had(
     assert [(each.wanted, each.taken) for each in found.replaced] == [("restoreformer", "tiny-free")]
 
 
-def test_a_built_in_model_never_takes_the_place_of_one_that_may_be_used_commercially() -> None:
-    gone = tuple(weights.tables())
-    found = chosen(gone)
+def test_where_nothing_can_be_had_all_that_takes_its_place_may_be_used_commercially() -> None:
+    tables = weights.tables()
+    found = chosen(tuple(tables))
     assert found.background in ("tiny-upscaler", "lanczos")
-    assert (found.model, found.detector) == ("none", None)
+    assert (found.model, found.detector, found.barred) == ("tiny-free", "tiny-detector-free", None)
+    assert all(tables[name].commercial for name in (found.model, found.detector))
+    for options in (Options(), Options(model="tiny-free")):  # for everybody else nothing has changed
+        assert (
+            choose(options, Available(tables, dict.fromkeys(tables, NETWORK)), size=(640, 480)).detector
+            == "tiny-detector"
+        )
 
 
 def test_weights_that_are_named_are_refused_with_the_alternatives(capsys: Capsys, grey: Path) -> None:
@@ -178,7 +195,24 @@ def test_only_what_ran_limits_a_result(grey: Path) -> None:
     assert set(one.record["licenses"]) == {"tiny"}
 
 
-def test_a_commercial_run_without_any_weights_enlarges_says_so_and_exits_3(capsys: Capsys, portrait: Path) -> None:
+def test_a_commercial_run_without_any_weights_takes_those_in_the_package(capsys: Capsys, portrait: Path) -> None:
+    done = run(capsys, "portrait.png", "--license", "commercial", "--offline", "--json")
+    record = json.loads(done.out)
+    assert (record["status"], record["model"], record["detector"]) == ("ok", "tiny-free", "tiny-detector-free")
+    assert [face["restored"] for face in record["faces"]] == [True]
+    assert record["licenses"] == {}
+    assert "Licence" not in done.err
+
+
+@pytest.fixture
+def no_free_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables as somebody's own file may have them: no detector for any use is built in."""
+    tables = {name: table for name, table in weights.tables().items() if name != "tiny-detector-free"}
+    monkeypatch.setattr(weights, "tables", lambda: tables)
+
+
+@pytest.mark.usefixtures("no_free_detector")
+def test_a_commercial_run_without_a_detector_enlarges_says_so_and_exits_3(capsys: Capsys, portrait: Path) -> None:
     done = run(capsys, "portrait.png", "--license", "commercial", "--offline", "--json", code=3)
     record = json.loads(done.out)
     assert (record["status"], record["model"], record["detector"], record["faces"]) == ("ok", "none", None, [])
@@ -192,6 +226,7 @@ def test_a_commercial_run_without_any_weights_enlarges_says_so_and_exits_3(capsy
     assert all(REGISTRY.architecture_of(weights.resolve(name)).role == "upscaler" for name in [record["background"]])
 
 
+@pytest.mark.usefixtures("no_free_detector")
 def test_python_hears_it_too(portrait: Path, caplog: pytest.LogCaptureFixture) -> None:
     Restorer(license="commercial", offline=True).restore(portrait)
     told = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from restorer.errors import UsageError
 from restorer.networks.damageunet import LINES, DamageUNet, folded
 from restorer.training.damage_finding import DamageTrainer
-from restorer.training.growing import begin_with
+from restorer.training.growing import begin_with, mixed
 from restorer.training.loop import Place
-from restorer.training.recipe import parse_recipe
+from restorer.training.recipe import Recipe, parse_recipe
 
 
 def smaller() -> dict[str, torch.Tensor]:
@@ -60,6 +60,20 @@ def test_what_is_new_learns() -> None:
         assert gradient[:, -LINES:].abs().max() > 0 if name.startswith("stem") else gradient.abs().max() > 0, name
 
 
+def test_weights_in_between_are_those_of_both_ends_at_the_ends() -> None:
+    state = smaller()
+    learnt = DamageUNet(6, [8, 12], [2, 2], lines=True).state_dict()
+    network = DamageUNet(6, [8, 12], [2, 2], lines=True)
+    with torch.no_grad():
+        network.load_state_dict(mixed(learnt, state, 1.0))
+        assert torch.allclose(network.eval()(pictures()), as_it_was(state)(pictures()), atol=1e-5)
+    assert all(torch.equal(value, learnt[key]) for key, value in mixed(learnt, state, 0.0).items())
+    half = mixed(learnt, state, 0.25)
+    assert torch.allclose(half["head.weight"], 0.75 * learnt["head.weight"] + 0.25 * state["head.weight"])
+    assert torch.allclose(half["down.0.1.second.weight"], 0.75 * learnt["down.0.1.second.weight"])
+    assert torch.equal(half["down.0.1.first.weight"], learnt["down.0.1.first.weight"])
+
+
 @pytest.mark.parametrize("wrong", ["of another width", "a layer too few", "a layer too many"])
 def test_weights_of_another_network_are_refused(wrong: str) -> None:
     state = smaller()
@@ -73,15 +87,41 @@ def test_weights_of_another_network_are_refused(wrong: str) -> None:
         begin_with(DamageUNet(6, [8, 12], [1, 1], norm=True), state, pictures())
 
 
-def test_a_recipe_names_the_weights_that_it_begins_with(tmp_path: Path) -> None:
+def recipe(tmp_path: Path, more: str = "") -> Recipe:
+    """Return a recipe of a larger network that begins with `smaller`, and its two photographs."""
     rng = np.random.default_rng(0)
-    (photos := tmp_path / "photos").mkdir()
+    (photos := tmp_path / "photos").mkdir(exist_ok=True)
     for number in range(2):
         Image.fromarray(rng.integers(0, 256, (120, 120, 3), np.uint8)).save(photos / f"{number}.png")
-    save_file(state := smaller(), tmp_path / "first.safetensors")
-    text = 'recipe = "damage"\nname = "larger"\nsteps = 4\nbatch = 2\nside = 64\nstart = "first.safetensors"\n'
+    save_file(smaller(), tmp_path / "first.safetensors")
+    text = f'recipe = "damage"\nname = "larger"\nsteps = 4\nbatch = 2\nside = 64\n{more}\n'
     text += '[data]\nfolder = "photos"\n[network]\nstem = 6\nwidths = [8, 12]\nblocks = [1, 2]\nlines = true\n'
-    trainer = DamageTrainer(parse_recipe(text, tmp_path, "r"), None, Place(torch.device("cpu")))
+    return parse_recipe(text, tmp_path, "r")
+
+
+START = 'start = "first.safetensors"\n'
+
+
+def test_a_recipe_names_the_weights_that_it_begins_with(tmp_path: Path) -> None:
+    trainer = DamageTrainer(recipe(tmp_path, START), None, Place(torch.device("cpu")))
     with torch.no_grad():
-        wanted, found = as_it_was(state)(pictures()), trainer.average_network(pictures())
+        wanted, found = as_it_was(smaller())(pictures()), trainer.average_network(pictures())
     assert torch.allclose(found, wanted, atol=1e-4)
+
+
+def test_what_a_recipe_keeps_of_them_is_in_the_result(tmp_path: Path) -> None:
+    results = []
+    for keeps in (0.0, 0.4):
+        trainer = DamageTrainer(recipe(tmp_path, f"{START}keeps = {keeps}"), None, Place(torch.device("cpu")))
+        trainer.average_network.get_parameter("head.weight").fill_(2.0)
+        file = next(path for path in trainer.export(tmp_path / str(keeps)) if path.suffix == ".safetensors")
+        results.append(load_file(file))
+    learnt, kept = (result["head.weight"].float() for result in results)
+    assert torch.equal(learnt, torch.full_like(learnt, 2.0))
+    assert torch.allclose(kept, 0.6 * learnt + 0.4 * smaller()["head.weight"], atol=2e-3)
+
+
+@pytest.mark.parametrize("more", ["keeps = 0.3", f"{START}keeps = 1.0", f"{START}keeps = -0.1"])
+def test_a_share_of_nothing_or_of_all_is_refused(tmp_path: Path, more: str) -> None:
+    with pytest.raises(UsageError, match="keeps"):
+        DamageTrainer(recipe(tmp_path, more), None, Place(torch.device("cpu")))
