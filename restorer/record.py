@@ -166,7 +166,8 @@ class Record:
         repair: what was mended in the print: whether anything was "done"; the waves of its "screen", with their period
             in pixels, angle in degrees and strength in levels of 255; which "finder" said where it is damaged, or
             "mask"; what filled it ("filler": a model or "splines"); the share that is "damaged"; of `auto` the "floor",
-            a share below which nothing is filled, and the "smallest" short side, in pixels; the file of the "mask" that
+            a share below which nothing is filled, the "smallest" short side, in pixels, and, where it is reached, the
+            share that is "confirmed" at half the size, which has to reach it as well; the file of the "mask" that
             was saved. None = nobody asked.
         tone: what was measured of the photo's tones: where the darkest and brightest places of each channel lie, the
             contrast that is left, whether the photo is of one tone, and the part of it inside a plain border that this

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from restorer.models.base import Architecture
@@ -10,6 +11,21 @@ if TYPE_CHECKING:
     import torch
 
     from restorer.models.base import RunningNetwork
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """A look at the reduced photo, where much was found: damage shows there as well, what is only thin less often.
+
+    It decides whether a photo is damaged at all, not where.
+
+    Attributes:
+        times: by which the photo is reduced.
+        threshold: probability from which on a pixel confirms what was found at the photo's own size.
+    """
+
+    times: int
+    threshold: float
 
 
 class DamageArchitecture(Architecture):
@@ -22,7 +38,9 @@ class DamageArchitecture(Architecture):
         threshold: probability from which on a pixel is damaged.
         views: short sides in pixels to which a photo is reduced, to look at each; empty = at its own size alone.
         grows: pixels by which what it finds is widened, where it was taught the damage without its rim.
-        floor: share of a photo below which `--repair auto` leaves what it finds alone: it finds as much in clean ones.
+        second: how what was found is confirmed; None = it counts as it is.
+        floor: share of a photo below which `--repair auto` leaves what it finds, and confirms, alone: it finds as
+            much in clean ones.
         smallest: short side in pixels of photos below which `--repair auto` leaves them alone: in so few pixels what
             the picture shows is as thin as a scratch.
     """
@@ -37,6 +55,7 @@ class DamageArchitecture(Architecture):
     threshold: ClassVar[float] = 0.5
     views: ClassVar[tuple[int, ...]] = ()
     grows: ClassVar[int] = 0
+    second: ClassVar[SecondLook | None] = None
     floor: ClassVar[float] = 0.0
     smallest: ClassVar[int] = 0
 

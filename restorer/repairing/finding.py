@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from restorer.imaging.colour import top_of
 from restorer.imaging.libraries import cv2, np
-from restorer.models.finders import DamageArchitecture
+from restorer.models.finders import DamageArchitecture, SecondLook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,8 @@ class Finder(Protocol):
         threshold: probability from which on a pixel is damaged.
         views: short sides in pixels to which a photo is reduced, to look at each; empty = at its own size alone.
         grows: pixels by which what it finds is widened: the rim of a crease is neither paper nor picture.
-        floor: share of a photo below which it finds as much in clean ones.
+        second: how what was found is confirmed; None = it counts as it is.
+        floor: share of a photo, confirmed, below which it finds as much in clean ones.
         smallest: short side in pixels of photos below which what they show is as thin as scratches.
     """
 
@@ -39,6 +40,7 @@ class Finder(Protocol):
     threshold: float
     views: tuple[int, ...]
     grows: int
+    second: SecondLook | None
     floor: float
     smallest: int
 
@@ -68,7 +70,7 @@ class NetworkFinder:
         self.name = network.name
         self.tile, self.overlap, self.threshold = architecture.tile, architecture.overlap, architecture.threshold
         self.views, self.grows = architecture.views, architecture.grows
-        self.floor, self.smallest = architecture.floor, architecture.smallest
+        self.second, self.floor, self.smallest = architecture.second, architecture.floor, architecture.smallest
         self._architecture, self._network = architecture, network
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
@@ -125,18 +127,49 @@ def find(finder: Finder, pixels: np.ndarray, colours: Colours | None = None, tel
     return mask if not finder.grows else cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=finder.grows)
 
 
+def confirmed(finder: Finder, pixels: np.ndarray, mask: np.ndarray, colours: Colours | None = None) -> float:
+    """Return which share of a photo is damaged for sure: what was found, and shows in the reduced photo as well.
+
+    That says better than what was found alone whether a photo is damaged at all. All that was found counts for a finder
+    without a second look.
+
+    Args:
+        finder: looked at the photo, and looks again.
+        pixels: (h, w, 3) RGB, uint8 or uint16.
+        mask: what it found, (h, w), not 0 = damaged.
+        colours: what the photo's values mean; None = sRGB.
+    """
+    found = mask > 0
+    if finder.second is not None and found.any():
+        found &= _again(finder, finder.second, pixels, colours)
+    return float(found.mean())
+
+
+def _again(finder: Finder, second: SecondLook, pixels: np.ndarray, colours: Colours | None) -> np.ndarray:
+    """Return where the reduced picture shows damage, (h, w) bool."""
+    height, width = pixels.shape[:2]
+    size = max(1, round(width / second.times)), max(1, round(height / second.times))
+    view = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    seen = np.zeros(view.shape[:2], np.uint8)  # in 255ths: as large as the photo, it takes no more than the mask does
+    for rows, columns, found in _tiles(finder, view, colours):
+        seen[rows, columns] = np.rint(found * 255)
+    shows: np.ndarray = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR) >= 255 * second.threshold
+    return shows
+
+
 def sampled(finder: Finder, pixels: np.ndarray, colours: Colours | None = None) -> float:
-    """Return about which share of a photo is damaged, by a few squares of it at its own size, however large it is.
+    """Return about which share of a photo is damaged for sure, by a few squares of it, however large it is.
 
     Args:
         finder: looks at the squares.
         pixels: (h, w, 3) RGB, uint8 or uint16.
         colours: what the photo's values mean; None = sRGB.
     """
-    damaged = seen = 0
+    damaged, seen = 0.0, 0
     for rows, columns in _samples(*pixels.shape[:2]):
-        found = finder.damage(_shown(pixels[rows, columns], colours)) >= finder.threshold
-        damaged += int(found.sum())
+        square = pixels[rows, columns]
+        found = finder.damage(_shown(square, colours)) >= finder.threshold
+        damaged += confirmed(finder, square, found, colours) * found.size
         seen += found.size
     return damaged / seen
 

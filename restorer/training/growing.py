@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from restorer.errors import UsageError
 from restorer.networks.damageunet import LINES, DamageUNet
-
-_FIRST = "stem.0.weight"
+from restorer.training.averaging import FIRST, averaged
 
 
 @torch.no_grad()
@@ -31,7 +30,7 @@ def begin_with(network: DamageUNet, state: Mapping[str, Tensor], pictures: Tenso
     own = network.state_dict()
     for key, value in state.items():
         wanted = own.get(key)
-        if key == _FIRST and wanted is not None and value.shape[1] == wanted.shape[1] - LINES:
+        if key == FIRST and wanted is not None and value.shape[1] == wanted.shape[1] - LINES:
             wanted.zero_()
             wanted[:, :-LINES] = value
         elif wanted is not None and wanted.shape == value.shape:
@@ -71,17 +70,8 @@ def mixed(learnt: Mapping[str, Tensor], state: Mapping[str, Tensor], keeps: floa
         state: what it began with, as `begin_with` takes it: blocks and planes that it lacks began without effect.
         keeps: share of `state`, 0 to 1.
     """
-    result = {}
-    for key, value in learnt.items():
-        first = torch.zeros_like(value)
-        if key in state and key == _FIRST:
-            first[:, : state[key].shape[1]] = state[key]
-        elif key in state:
-            first = state[key].to(value)
-        elif ".second." not in key:  # of a block that is new: its last part alone says how much it does
-            first = value
-        result[key] = torch.lerp(value.float(), first.float(), keeps).to(value.dtype)
-    return result
+    mean = averaged([learnt, state], [1 - keeps, keeps])
+    return {key: value.to(learnt[key].dtype) for key, value in mean.items()}
 
 
 def _of_block(key: str) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from restorer.evaluation.ageing import photograph
+from restorer.models.finders import SecondLook
 from restorer.repairing.filling import fill
 from restorer.repairing.finding import find
 
@@ -46,6 +47,7 @@ class Bright:
     name, tile, overlap, threshold = "bright", 100, 20, 0.5
     views: tuple[int, ...] = ()
     grows = 0
+    second: SecondLook | None = None
     floor = 0.0
     smallest = 0
 

@@ -14,6 +14,7 @@ from PIL import Image
 from restorer.errors import UsageError
 from restorer.imaging.profiles import colours_of
 from restorer.models import REGISTRY
+from restorer.models.finders import SecondLook
 from restorer.models.scratchunet import ScratchUNetArchitecture
 from restorer.networks import lama
 from restorer.networks.damageunet import DamageUNet
@@ -21,7 +22,7 @@ from restorer.options import Options
 from restorer.photo import read_photo
 from restorer.photo.color import adobe_rgb_profile
 from restorer.repairing.filling import fill
-from restorer.repairing.finding import SAMPLE, SAMPLES, find, sampled
+from restorer.repairing.finding import SAMPLE, SAMPLES, confirmed, find, sampled
 from restorer.repairing.network_filling import NetworkPainter
 from restorer.server import choices
 from restorer.training.export import write_model
@@ -39,8 +40,8 @@ class Bright:
     name, tile, overlap, threshold = "bright", 64, 8, 0.5
     floor, smallest = 0.0, 0
 
-    def __init__(self, views: tuple[int, ...] = (), grows: int = 0) -> None:
-        self.views, self.grows = views, grows
+    def __init__(self, views: tuple[int, ...] = (), grows: int = 0, second: SecondLook | None = None) -> None:
+        self.views, self.grows, self.second = views, grows, second
         self.sizes: list[tuple[int, int]] = []
 
     def damage(self, tile: np.ndarray) -> np.ndarray:
@@ -69,6 +70,27 @@ def test_a_finder_with_views_looks_at_reduced_photos_and_none_is_enlarged() -> N
     assert np.array_equal(wider, cv2.dilate(mask, np.ones((5, 5), np.uint8)))
     small = Bright((256, 512))
     assert np.array_equal(find(small, picture), mask)  # smaller than either view: looked at as it is, once
+
+
+def test_what_was_found_counts_where_it_shows_at_a_reduced_size_as_well() -> None:
+    """A wide line does, a thin one is lost among what is around it; a finder without a second look is believed."""
+    picture = np.full((301, 200, 3), 20, np.uint8)
+    picture[:, 20:28] = 255
+    wide = 8 / 200
+    picture[:, 101] = 255
+    looking = Bright(second=SecondLook(2, 0.6))
+    mask = find(looking, picture)
+    assert (mask > 0).mean() == pytest.approx(wide + 1 / 200)
+    looking.sizes.clear()
+    for pixels in (picture, picture.astype(np.uint16) * 257):
+        assert confirmed(looking, pixels, mask) == pytest.approx(wide)
+    assert all(max(size) <= looking.tile + 2 * looking.overlap for size in looking.sizes)
+    assert sum(size[0] * size[1] for size in looking.sizes[: len(looking.sizes) // 2]) < 150 * 100 * 2
+    assert confirmed(Bright(), picture, mask) == (mask > 0).mean()
+    assert sampled(looking, picture) == pytest.approx(wide)
+    untouched = Bright(second=SecondLook(2, 0.6))
+    assert confirmed(untouched, picture, np.zeros_like(mask)) == 0
+    assert not untouched.sizes  # where nothing was found nobody looks twice
 
 
 def test_a_quick_look_sees_all_of_a_small_photo_and_a_few_squares_of_a_large_one() -> None:

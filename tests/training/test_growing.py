@@ -12,10 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from restorer.errors import UsageError
 from restorer.networks.damageunet import LINES, DamageUNet, folded
+from restorer.storage.digest import sha256_of
+from restorer.training import averaging
 from restorer.training.damage_finding import DamageTrainer
+from restorer.training.export import write_model
 from restorer.training.growing import begin_with, mixed
 from restorer.training.loop import Place
 from restorer.training.recipe import Recipe, parse_recipe
+from restorer.weights.native_file import read
 
 
 def smaller() -> dict[str, torch.Tensor]:
@@ -72,6 +76,43 @@ def test_weights_in_between_are_those_of_both_ends_at_the_ends() -> None:
     assert torch.allclose(half["head.weight"], 0.75 * learnt["head.weight"] + 0.25 * state["head.weight"])
     assert torch.allclose(half["down.0.1.second.weight"], 0.75 * learnt["down.0.1.second.weight"])
     assert torch.equal(half["down.0.1.first.weight"], learnt["down.0.1.first.weight"])
+
+
+def test_the_mean_of_files_is_a_file_of_the_largest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = {"stem": 6, "widths": [8, 12], "blocks": [2, 2], "lines": True}
+    larger = [DamageUNet(6, [8, 12], [2, 2], lines=True).state_dict() for _ in range(2)]
+    names = ["a", "b", "c"]
+    for name, state in zip(names, [smaller(), *larger], strict=True):
+        given = arguments if name != "a" else {"stem": 6, "widths": [8, 12], "blocks": [1, 1], "lines": False}
+        write_model(
+            tmp_path, parse_recipe(f'recipe = "damage"\nname = "{name}"\n', tmp_path, "r"), "damageunet", given, state
+        )
+    parts = [f"{tmp_path / name}.safetensors={share}" for name, share in zip(names, (0.5, 0.2, 0.3), strict=True)]
+    out = tmp_path / "mean.safetensors"
+    assert averaging.main([str(out), *parts]) == 0
+    assert sha256_of(out) in capsys.readouterr().out
+    about = read(out)
+    assert about is not None
+    assert (about.architecture, about.arguments) == ("damageunet", arguments)
+    mean, (first, second) = load_file(out), larger
+
+    def close(key: str, wanted: torch.Tensor) -> bool:
+        return torch.allclose(mean[key].float(), wanted, atol=2e-3)
+
+    assert close(
+        "head.weight", 0.5 * smaller()["head.weight"] + 0.2 * first["head.weight"] + 0.3 * second["head.weight"]
+    )
+    new = "down.0.1.{}.weight".format
+    assert close(new("second"), 0.2 * first[new("second")] + 0.3 * second[new("second")])
+    assert close(new("first"), 0.4 * first[new("first")] + 0.6 * second[new("first")])
+    planes = 0.2 * first["stem.0.weight"] + 0.3 * second["stem.0.weight"]
+    planes[:, :-LINES] += 0.5 * smaller()["stem.0.weight"]
+    assert close("stem.0.weight", planes)
+    with pytest.raises(UsageError, match="do not make one"):
+        averaging.main([str(out), parts[0], parts[1]])
+    save_file({"head.weight": torch.zeros(1, 7, 3, 3)}, tmp_path / "a.safetensors")
+    with pytest.raises(UsageError, match="another size"):
+        averaging.main([str(out), *parts])
 
 
 @pytest.mark.parametrize("wrong", ["of another width", "a layer too few", "a layer too many"])

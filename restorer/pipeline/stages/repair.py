@@ -39,7 +39,7 @@ class RepairStage(Stage):
 
         with work.record.timed("repair"):
             pixels, mask, told = self.look(canvas.pixels, work)
-            if self._fills(told, work) and mask.any():
+            if self._fills(pixels, mask, told, work) and mask.any():
                 painter = work.components.painter(work.colours)
                 pixels = fill(pixels, mask, painter)
                 told["filler"] = "splines" if painter is None else painter.name
@@ -48,7 +48,7 @@ class RepairStage(Stage):
             work.damage, work.record.repair = mask, told
         return Canvas(pixels, canvas.alpha, canvas.changed, canvas.layers)
 
-    def _fills(self, told: dict[str, Any], work: Work) -> bool:
+    def _fills(self, pixels: np.ndarray, mask: np.ndarray, told: dict[str, Any], work: Work) -> bool:
         """Whether what was found is filled; below what limits `auto` does not, the record says.
 
         A finder that was named, and a mask, are believed.
@@ -61,7 +61,12 @@ class RepairStage(Stage):
         if finder is None or printed.FINDER in printed.repairers(work.options):
             return True
         told |= {"floor": finder.floor, "smallest": finder.smallest}
-        return bool(told["damaged"] >= finder.floor and min(work.photo.size) >= finder.smallest)
+        if told["damaged"] < finder.floor or min(work.photo.size) < finder.smallest:
+            return False
+        from restorer.repairing.finding import confirmed
+
+        told["confirmed"] = round(confirmed(finder, pixels, mask, work.colours), 6)
+        return bool(told["confirmed"] >= finder.floor)
 
     def look(self, pixels: np.ndarray, work: Work) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """Return the picture without its screen, where it is damaged, and what the record says of both."""
