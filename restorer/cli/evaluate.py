@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table as RichTable
@@ -14,6 +15,10 @@ from restorer.cli.console import messages, results, say
 from restorer.cli.declared import shared
 from restorer.cli.settings import Command
 from restorer.options import Options
+
+if TYPE_CHECKING:
+    from restorer.evaluation.evaluate import Evaluation
+    from restorer.evaluation.groups import Row
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -50,6 +55,12 @@ def evaluate(
     judge: Annotated[
         bool, typer.Option("--judge", help="Ask dlib, which took part in no training, how far each face is off.")
     ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Figures by group: a column of FOLDER's MANIFEST.csv, or a CSV with file and groups."
+        ),
+    ] = None,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a contact sheet: worst, median and best picture.")
     ] = None,
@@ -67,6 +78,7 @@ def evaluate(
     from restorer.evaluation.basicsr_compat import require
     from restorer.evaluation.evaluate import Judges
     from restorer.evaluation.evaluate import evaluate as measure
+    from restorer.evaluation.groups import groups_of
     from restorer.evaluation.judge import Judge
     from restorer.pipeline.components import Components
     from restorer.storage.pictures import save_picture
@@ -98,10 +110,11 @@ def evaluate(
         files = picture_files(folder)
     else:
         files = held_apart(folder, load_recipe(kept_by), size or restorer.crop.output_size)
+    files = files[:limit]
     result = measure(
         restorer,
         components.model,
-        files[:limit],
+        files,
         degrade=degrade,
         seed=seed,
         size=size,
@@ -111,6 +124,7 @@ def evaluate(
             lpips=lpips_weights,
             independent=independent,
         ),
+        groups=groups_of(files, by) if by is not None and files else None,
         progress=lambda line: messages.print(line, style="dim"),
     )
     if sheet is not None:
@@ -124,7 +138,7 @@ def evaluate(
         box=None,
         header_style="bold",
     )
-    columns: list[tuple[str, str, int]] = [
+    columns: list[Column] = [
         *(("PSNR dB", "psnr", 2), ("SSIM", "ssim", 4), ("NIQE", "niqe", 2), ("detail", "detail", 2)),
         *(("identity", "identity", 3), ("seconds", "seconds", 3)),
         *([("LPIPS", "lpips", 4)] if lpips_weights else []),
@@ -134,7 +148,38 @@ def evaluate(
     for heading, _, _ in columns:
         table.add_column(heading, justify="right")
     for row in result.rows:
-        figures = [(getattr(row, name), digits) for _, name, digits in columns]
-        table.add_row(row.method, *("-" if value is None else f"{value:.{digits}f}" for value, digits in figures))
+        table.add_row(row.method, *_cells(row, columns))
     results.print(table)
+    if result.groups:
+        results.print(_by_group(result, columns))
     say(f"Best Gaussian filter: sigma {result.gaussian_sigma:g} px. Peak memory: {result.peak_memory_mb:.0f} MB.")
+
+
+Column = tuple[str, str, int]
+"""Of a table: its heading, the figure of a row, and how many digits behind the point."""
+
+
+def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
+    figures = [(getattr(row, name), digits) for _, name, digits in columns]
+    return ["-" if value is None else f"{value:.{digits}f}" for value, digits in figures]
+
+
+def _by_group(result: Evaluation, columns: Sequence[Column]) -> RichTable:
+    """Return the table of the groups: two lines each, what came in and what the model made of it."""
+    from restorer.evaluation.groups import FEWEST
+
+    said = f"of fewer than {FEWEST} pictures only their number"
+    table = RichTable(title=f"{result.model} by group ({said})", box=None, header_style="bold")
+    table.add_column("group")
+    table.add_column("pictures (faces)", justify="right")
+    table.add_column("method")
+    for heading, _, _ in columns:
+        table.add_column(heading, justify="right")
+    for group in result.groups:
+        number = f"{group.pictures}" if group.faces is None else f"{group.pictures} ({group.faces})"
+        if not group.rows:
+            table.add_row(group.name, number)
+        for row in group.rows:
+            if row.method in ("input", result.model):
+                table.add_row(group.name, number, row.method, *_cells(row, columns))
+    return table

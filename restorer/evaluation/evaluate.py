@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image
 from restorer.errors import UsageError
 from restorer.evaluation.basicsr_compat import require
 from restorer.evaluation.degrading import degradation_of
+from restorer.evaluation.groups import Figures, Group, Row, grouped, means
 from restorer.evaluation.judge import Judge
 from restorer.evaluation.lpips import distances, load_lpips
 from restorer.evaluation.metrics import Identity, niqe, psnr, ssim
@@ -30,34 +31,6 @@ from restorer.training.datasets import read_square
 SIGMAS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 """Gaussian filters that are tried on the degraded pictures, standard deviations in pixels of 256."""
 _BATCH = 8
-
-
-@dataclass
-class Row:
-    """One method's means over the pictures; None where a figure does not apply.
-
-    `identity` is MobileFaceNet's cosine with the truth, `distance` that of the independent judge (0.6 = another
-    person), `detail` the fine detail of the middle of the picture as a share of the truth's.
-    """
-
-    method: str
-    psnr: float | None = None
-    ssim: float | None = None
-    niqe: float | None = None
-    identity: float | None = None
-    seconds: float | None = None
-    lpips: float | None = None
-    detail: float | None = None
-    distance: float | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the row as it stands in the JSON, rounded to four digits behind the point."""
-        values = asdict(self)
-        method = values.pop("method")
-        return {
-            "method": method,
-            **{name: None if value is None else round(value, 4) for name, value in values.items()},
-        }
 
 
 @dataclass
@@ -74,6 +47,7 @@ class Evaluation:
         peak_memory_mb: the most memory that the process held so far.
         size: side at which everything was measured.
         shots: (input, gaussian, output, truth) of the worst, the median and the best by the gain in PSNR.
+        groups: the means of some of the pictures, where that was asked for.
     """
 
     model: str
@@ -85,6 +59,7 @@ class Evaluation:
     peak_memory_mb: float
     size: int
     shots: list[tuple[str, tuple[Picture, Picture, Picture, Picture]]] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return the record that `restore evaluate --json` prints."""
@@ -97,6 +72,7 @@ class Evaluation:
             "gaussian_sigma": self.gaussian_sigma,
             "faces": self.faces,
             "peak_memory_mb": round(self.peak_memory_mb, 1),
+            "groups": [group.as_json() for group in self.groups],
         }
 
     def contact_sheet(self) -> Image.Image:
@@ -131,6 +107,7 @@ def evaluate(
     seed: int = 0,
     size: int | None = None,
     judges: Judges | None = None,
+    groups: Mapping[str, Sequence[int]] | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Evaluation:
     """Measure a restorer on clean pictures, each degraded as the seed and its place in the list say.
@@ -144,6 +121,7 @@ def evaluate(
         size: side at which everything is measured, so that models of several sizes can be compared; None = that of the
             restorer's output.
         judges: what else measures; None for nothing.
+        groups: indices of `files` by the name of what they have in common; each group gets means of its own.
         progress: told what is being done.
 
     Raises:
@@ -170,42 +148,38 @@ def evaluate(
 
     bicubic = [pair.bicubic for pair in pairs]
     columns = {"input": inputs, "bicubic": bicubic, "gaussian": smooth, name: outputs, "truth": truths}
-    rows = {method: Row(method) for method in columns}
-    rows[name].seconds = seconds / len(files)
-    gains = _fidelity(columns, rows, name, progress)
-    faces = _likeness(judges, columns, rows, progress)
+    figures: dict[str, Figures] = {method: {} for method in columns}
+    figures[name]["seconds"] = np.full(len(files), seconds / len(files))
+    _fidelity(columns, figures, progress)
+    faces = _likeness(judges, columns, figures, progress)
 
-    order = np.argsort(gains)
+    order = np.argsort(figures[name]["psnr"] - figures["input"]["psnr"])
     chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
     shots = [(label, (inputs[index], smooth[index], outputs[index], truths[index])) for label, index in chosen.items()]
-    return Evaluation(name, degradation, len(files), list(rows.values()), sigma, faces, _peak_memory(), size, shots)
+    rows = [means(method, values) for method, values in figures.items()]
+    parts = grouped(figures, groups or {})
+    return Evaluation(name, degradation, len(files), rows, sigma, faces, _peak_memory(), size, shots, parts)
 
 
 Columns = Mapping[str, Sequence[Picture]]
 """Pictures by method; `truth` is one."""
 
 
-def _fidelity(
-    columns: Columns, rows: Mapping[str, Row], name: str, progress: Callable[[str], None]
-) -> NDArray[np.float64]:
-    """Fill in each row's PSNR, SSIM, NIQE and detail; return what each picture gained in PSNR by `name`, dB."""
+def _fidelity(columns: Columns, figures: Mapping[str, Figures], progress: Callable[[str], None]) -> None:
+    """Fill in each picture's PSNR in dB, SSIM, NIQE and detail."""
     truths = columns["truth"]
-    found: dict[str, NDArray[np.float64]] = {}
     wanted = np.array([_detail(truth) for truth in truths])
     with ThreadPoolExecutor(2) as pool:
         for method, pictures in columns.items():
             progress(f"measuring {method}")
-            row = rows[method]
+            values = figures[method]
             if method != "truth":
                 # Equal pictures are infinitely near; as 100 dB they can be averaged with others.
-                found[method] = np.minimum(np.array(list(pool.map(psnr, pictures, truths))), 100.0)
-                row.psnr, row.ssim = float(found[method].mean()), float(np.mean(list(pool.map(ssim, pictures, truths))))
-                shares = np.array([_detail(picture) for picture in pictures]) / np.maximum(wanted, 1e-6)
-                row.detail = float(np.median(shares))
-            natural = [value for value in pool.map(niqe, pictures) if value is not None and np.isfinite(value)]
-            row.niqe = float(np.mean(natural)) if natural else None
-    gained: NDArray[np.float64] = found[name] - found["input"]
-    return gained
+                values["psnr"] = np.minimum(np.array(list(pool.map(psnr, pictures, truths))), 100.0)
+                values["ssim"] = np.array(list(pool.map(ssim, pictures, truths)))
+                values["detail"] = np.array([_detail(picture) for picture in pictures]) / np.maximum(wanted, 1e-6)
+            natural = np.array(list(pool.map(niqe, pictures)), np.float64)  # None becomes not a number
+            values["niqe"] = np.where(np.isfinite(natural), natural, np.nan)
 
 
 def _detail(picture: Picture) -> float:
@@ -215,22 +189,24 @@ def _detail(picture: Picture) -> float:
     return float(cv2.Laplacian(middle.astype(np.float32) @ LUMA, cv2.CV_32F).var())
 
 
-def _likeness(judges: Judges, columns: Columns, rows: Mapping[str, Row], progress: Callable[[str], None]) -> int | None:
-    """Fill in what the judges say of each row; return on how many pictures there was a face for MobileFaceNet."""
+def _likeness(
+    judges: Judges, columns: Columns, figures: Mapping[str, Figures], progress: Callable[[str], None]
+) -> int | None:
+    """Fill in what the judges say of each picture; return on how many there was a face for MobileFaceNet."""
     faces = None
     if judges.identity is not None and judges.detector is not None:
         progress("comparing identities")
-        faces = _identities(Identity(judges.identity), judges.detector, columns, rows)
+        faces = _identities(Identity(judges.identity), judges.detector, columns, figures)
     if judges.lpips is not None:
         progress("measuring LPIPS")
         network = load_lpips(*judges.lpips)
         for method, pictures in columns.items():
-            rows[method].lpips = float(np.mean(distances(network, pictures, columns["truth"])))
+            figures[method]["lpips"] = np.asarray(distances(network, pictures, columns["truth"]), np.float64)
     if judges.independent is not None:
         progress("asking the independent judge")
         for method, pictures in columns.items():
-            apart = judges.independent.distances(pictures, columns["truth"])
-            rows[method].distance = float(np.nanmean(apart)) if np.isfinite(apart).any() else None
+            apart = np.asarray(judges.independent.distances(pictures, columns["truth"]), np.float64)
+            figures[method]["distance"] = np.where(np.isfinite(apart), apart, np.nan)
     return faces
 
 
@@ -266,8 +242,8 @@ def _brought(picture: Picture, side: int) -> Picture:
     return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
 
 
-def _identities(network: Identity, detector: Detector, columns: Columns, rows: Mapping[str, Row]) -> int:
-    """Fill in each row's mean cosine with the truth; every method's face is aligned by the truth's landmarks."""
+def _identities(network: Identity, detector: Detector, columns: Columns, figures: Mapping[str, Figures]) -> int:
+    """Fill in each picture's cosine with the truth; every method's face is aligned by the truth's landmarks."""
     landmarks: dict[int, NDArray[np.float32]] = {}
     for index, truth in enumerate(columns["truth"]):
         found = detector.detect(truth)
@@ -280,7 +256,9 @@ def _identities(network: Identity, detector: Detector, columns: Columns, rows: M
     wanted = network.embed([columns["truth"][index] for index in landmarks], points)
     for method, pictures in columns.items():
         embeddings = network.embed([pictures[index] for index in landmarks], points)
-        rows[method].identity = float((embeddings * wanted).sum(1).mean())
+        cosines = np.full(len(pictures), np.nan)
+        cosines[list(landmarks)] = (embeddings * wanted).sum(1)
+        figures[method]["identity"] = cosines
     return len(landmarks)
 
 

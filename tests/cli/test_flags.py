@@ -284,6 +284,7 @@ TESTS: dict[str, dict[str, tuple[str, str]]] = {
         "--size": (EVALUATE, "test_searches_are_measured"),
         "--degrade": (EVALUATE, "test_the_command_prints_the_promised_json"),
         "--kept-by": (COMMANDS_TOO, "test_evaluate"),
+        "--by": ("../evaluation/test_groups.py", "test_the_command_gives_figures_by_group"),
         "--limit": (EVALUATE, "test_the_command_prints_the_promised_json"),
         "--seed": (COMMANDS_TOO, "test_evaluate"),
         "--identity-weights": (COMMANDS_TOO, "test_evaluate_with_more_weights"),
