@@ -87,7 +87,8 @@ ENVIRONMENT = (
     ),
     (
         "THP_MEM_ALLOC_ENABLE",
-        "Large tensors lie in large pages where Linux has them, unless it is set to 0.",
+        "Large tensors lie in large pages where Linux has them, unless it is set to 0; those of CodeFormer and GLEAN "
+        "do not where the kernel gives free pages back to a host, unless it is set to 1.",
     ),
     (
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY",

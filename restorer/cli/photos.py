@@ -64,7 +64,7 @@ def restore(
     from restorer.engine.device import configure_threads
     from restorer.engine.starting import load_ahead
 
-    configure_threads(request.threads)
+    configure_threads(request.threads, options.model)
     if _computes(request, options):
         load_ahead()
 

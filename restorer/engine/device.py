@@ -23,6 +23,11 @@ _SPINNING = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 """How long threads of OpenMP spin before they sleep: GNU's, which torch brings on Linux, and LLVM's and Intel's."""
 _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """Lets torch ask the system for large pages, where that is Linux and has them."""
+_REPORTED = Path("/sys/module/page_reporting/parameters/page_reporting_order")
+"""Is there where Linux may give free pages back to the host of a virtual machine."""
+_SMALL_PAGES = ("glean-128", "glean", "codeformer")
+"""Networks that were measured to be quicker without large pages where free ones are given back, by all their names
+(docs/performance.md)."""
 _KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "320")
 """How many kernels torch keeps that it made for a layer and a size; a photo with everything takes about 300."""
 _threads: list[int] = []
@@ -78,12 +83,13 @@ def choose(device: str = "auto", precision: str = "auto", *, low_memory: bool = 
     return Device(name, cast("Precision", precision), low_memory)
 
 
-def configure_threads(count: int | None = None) -> None:
+def configure_threads(count: int | None = None, network: str = "") -> None:
     """Ask that torch uses so many threads as soon as a network is loaded; for a program that is this process's own.
 
     Args:
         count: threads; None = what $OMP_NUM_THREADS says, else as many as `threads_of` the cores that this process may
             use.
+        network: the one that faces go through, where that is known; some are better off without large pages.
 
     Raises:
         UsageError: a number below one.
@@ -92,7 +98,7 @@ def configure_threads(count: int | None = None) -> None:
         raise UsageError(f"{count} threads compute nothing.", "Use at least 1.")
     _threads[:] = [count or threads_said() or threads_of(allowed_cores())]
     wait_without_spinning()
-    use_huge_pages()
+    use_huge_pages(network)
     keep_few_kernels()
 
 
@@ -118,13 +124,27 @@ def wait_without_spinning() -> None:
     os.environ.update(_SPINNING)
 
 
-def use_huge_pages() -> None:
+def use_huge_pages(network: str = "") -> None:
     """Let large tensors lie in large pages, where nobody asked for anything else; like waiting, by the environment.
 
-    Features go back to the system with each layer, and new ones come, page by page: with large ones that is less work.
+    Features go back to the system with each layer, and new ones come, page by page: with large ones that is less work,
+    unless the host of a virtual machine takes free ones back: then each that is needed again is waited for.
+
+    Args:
+        network: the one that most of the work is done in, where that is known; no value that it computes depends on it.
     """
-    if "torch" not in sys.modules:
+    if "torch" not in sys.modules and gains_by_huge_pages(network, reported=_REPORTED.exists()):
         os.environ.setdefault(_HUGE_PAGES, "1")
+
+
+def gains_by_huge_pages(network: str, *, reported: bool) -> bool:
+    """Return whether a network has large pages: all have but few, and those but on some virtual machines.
+
+    Args:
+        network: its table's name; "" = not known.
+        reported: whether the system may report free pages to a host.
+    """
+    return not (reported and network in _SMALL_PAGES)
 
 
 def keep_few_kernels() -> None:
@@ -141,6 +161,7 @@ def keep_few_kernels() -> None:
 def apply_threads() -> None:
     """Do what `configure_threads` asked for; nothing where it was not called."""
     if _threads:
+        load_torch(own=True)  # whoever comes first: a network may be asked for before the device is
         import torch
 
         if torch.get_num_threads() != _threads[0]:

@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import gc
 import importlib.util
+import os
 import re
 import sys
 import threading
@@ -14,9 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-LATER = "torch._meta_registrations"
-"""What torch knows in Python of tensors without values: its compiler and its exporter plan by that, and its import is a
-fifth of torch's own. Our networks are planned without it (tests/engine/test_starting.py)."""
+LATER = ("torch._meta_registrations", "cuda.bindings.driver", "cuda.bindings.runtime")
+"""What torch imports and a run does not need: what is known in Python of tensors without values, by which its compiler
+and its exporter plan (a fifth of torch's own import), and NVIDIA's bindings for graphs. Our networks are planned
+without them (tests/engine/test_starting.py)."""
+_BEFORE = ("unicodedata", "_decimal", "pyexpat", "mmap", "_contextvars", "_queue", "_csv", "numpy", "PIL.Image")
+"""Modules in C that every photo needs. The system loads one library at a time, and who imports them while torch's are
+loaded ahead waits for those, with Python's lock in hand."""
 _TRIED = ("2.15.",)
 """Versions of torch with which that was tried."""
 
@@ -28,6 +33,9 @@ def load_ahead() -> None:
     """
     libraries = [] if "torch" in sys.modules else _libraries()
     if libraries:
+        for name in _BEFORE:
+            with suppress(ImportError):
+                importlib.import_module(name)
         threading.Thread(target=_load, args=(libraries,), name="load").start()
 
 
@@ -44,17 +52,24 @@ def _libraries() -> list[Path]:
 
 
 def _load(libraries: list[Path]) -> None:
-    """Load libraries as torch does: the first for all that come later. Python's lock is not held meanwhile."""
-    with suppress(OSError):  # torch says it better, when it is imported
-        for number, path in enumerate(libraries):
-            ctypes.CDLL(str(path), mode=ctypes.DEFAULT_MODE if number else ctypes.RTLD_GLOBAL)
+    """Load libraries as torch does: the first for all that come later. Python's lock is not held meanwhile.
+
+    By `ctypes.CDLL` it would be, so the system's own function is called.
+    """
+    load = getattr(ctypes.CDLL(None), "dlopen", None)
+    if load is None:
+        return
+    load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+    for number, path in enumerate(libraries):
+        if not load(os.fsencode(path), os.RTLD_NOW | (os.RTLD_LOCAL if number else os.RTLD_GLOBAL)):
+            return  # torch says it better, when it is imported
 
 
 class _Later(ModuleType):
-    """Stands for a module that is imported when somebody asks for something in it."""
+    """Stands for a module that is imported when somebody asks for something in it, or for a module below it."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__path__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         with _guard:
             if sys.modules.get(self.__name__) is self:
@@ -77,18 +92,34 @@ def load_torch(*, own: bool) -> None:
     """
     if "torch" in sys.modules:
         return
-    if own and _version().startswith(_TRIED):
-        sys.modules[LATER] = _Later(LATER)
+    later = own and _version().startswith(_TRIED)
+    if later:
+        sys.modules.update({name: _Later(name) for name in LATER if name not in sys.modules})
     collects = gc.isenabled()
     gc.disable()
     try:
         importlib.import_module("torch")
+        if later:
+            _put_in_place()
     finally:
         if collects:
             gc.enable()
     if own:
         gc.freeze()
         atexit.register(gc.freeze)
+
+
+def _put_in_place() -> None:
+    """Let what waits be found in its package, as if it had been imported; what has no package here is forgotten."""
+    for name in LATER:
+        package, _, short = name.rpartition(".")
+        stands = sys.modules.get(name)
+        if not isinstance(stands, _Later):
+            continue
+        if package not in sys.modules:
+            del sys.modules[name]
+        elif short not in vars(sys.modules[package]):
+            setattr(sys.modules[package], short, stands)
 
 
 def _version() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from restorer import weights
 from restorer.engine import device as devices
 from restorer.engine.device import Device
 from restorer.models.base import Precision
@@ -125,6 +126,33 @@ def test_large_tensors_lie_in_large_pages_unless_someone_said_otherwise(monkeypa
     monkeypatch.setenv(name, "0")
     devices.configure_threads()
     assert os.environ[name] == "0"
+
+
+@pytest.mark.parametrize(
+    ("network", "reported", "wanted"),
+    [("glean-128", True, None), ("glean-128", False, "1"), ("gfpgan-1.4", True, "1"), ("auto", True, "1")],
+)
+def test_what_loses_by_large_pages_has_none_where_a_host_takes_free_ones_back(
+    network: str, reported: bool, wanted: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name, file = "THP_MEM_ALLOC_ENABLE", tmp_path / "page_reporting_order"
+    if reported:
+        file.write_text("9\n")
+    monkeypatch.setattr(devices, "_REPORTED", file)
+    monkeypatch.setenv(name, "")  # so that it is put back
+    monkeypatch.delenv(name)
+    monkeypatch.delitem(sys.modules, "torch")
+    devices.configure_threads(network=network)
+    assert os.environ.get(name) == wanted
+    monkeypatch.setenv(name, "1")
+    devices.configure_threads(network=network)
+    assert os.environ[name] == "1", "somebody asked for them"
+
+
+def test_networks_without_large_pages_are_known_by_all_their_names() -> None:
+    tables = {weights.resolve(name).name: weights.resolve(name) for name in devices._SMALL_PAGES}
+    assert sorted(tables) == ["codeformer", "glean-128"]
+    assert {*tables, *(alias for table in tables.values() for alias in table.aliases)} == {*devices._SMALL_PAGES}
 
 
 def test_kernels_of_few_sizes_are_kept_unless_someone_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,13 @@ for table in weights.tables().values():
         architecture.build(REGISTRY.arguments(table))
     built += 1
 assert built > 15, built
-assert sys.modules[starting.LATER].aten is torch.ops.aten
+waits = [name for name in starting.LATER if isinstance(sys.modules.get(name), starting._Later)]
+assert bool(waits) == ("torch._decomp" not in sys.modules), waits
+assert sys.modules["torch._meta_registrations"].aten is torch.ops.aten
 assert "torch._decomp" in sys.modules
-assert not isinstance(sys.modules[starting.LATER], starting._Later)
+assert not isinstance(sys.modules["torch._meta_registrations"], starting._Later)
+exported = torch.export.export(torch.nn.Linear(2, 3).eval(), (torch.ones(1, 2),))
+assert exported.module()(torch.ones(1, 2)).shape == (1, 3)
 from torch._subclasses.fake_tensor import FakeTensorMode
 with FakeTensorMode():
     assert torch.linalg.cholesky(torch.eye(3)).shape == (3, 3)
@@ -85,6 +89,61 @@ def test_networks_are_planned_without_what_torch_imports_for_its_compiler(own: b
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("planned")
+
+
+FIRST = """
+import gc, sys
+from restorer.engine import starting
+from restorer.engine.device import apply_threads, configure_threads
+
+configure_threads(1)
+apply_threads()
+import torch
+assert ("torch._decomp" not in sys.modules) == torch.__version__.startswith(starting._TRIED)
+assert gc.get_freeze_count() > 100_000
+assert torch.get_num_threads() == 1
+print("lean")
+"""
+
+
+def test_also_where_a_network_is_asked_for_before_the_device() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("lean")
+
+
+WITHOUT_THE_LOCK = """
+import sys, threading, time
+from restorer.engine import starting
+
+starting.load_ahead()
+assert not starting._libraries() or {*starting._BEFORE} <= {*sys.modules}
+ahead = [each for each in threading.enumerate() if each.name == "load"]
+turns = 0
+while any(each.is_alive() for each in ahead):
+    turns += 1
+    time.sleep(0.0005)
+print("turns", turns if ahead else 1000)
+"""
+
+
+def test_python_goes_on_while_libraries_are_loaded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_LOCK], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[1]) >= 20
+
+
+def test_what_waits_and_has_no_package_here_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "LATER", ("nowhere.bindings", "restorer.nothing"))
+    for name in starting.LATER:
+        monkeypatch.setitem(sys.modules, name, starting._Later(name))
+    import restorer
+
+    starting._put_in_place()
+    assert "nowhere.bindings" not in sys.modules
+    assert vars(restorer).pop("nothing") is sys.modules["restorer.nothing"]
 
 
 def test_of_a_torch_that_was_not_tried_nothing_is_left_for_later(monkeypatch: pytest.MonkeyPatch) -> None:

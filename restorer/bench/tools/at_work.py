@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
         from restorer.engine import arithmetic
         from restorer.engine.device import configure_threads
 
-        configure_threads(threads)
+        configure_threads(threads, table)
         if engine == DIRECT:
             from restorer.networks import fused
 
