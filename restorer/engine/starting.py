@@ -19,7 +19,7 @@ LATER = ("torch._meta_registrations", "cuda.bindings.driver", "cuda.bindings.run
 """What torch imports and a run does not need: what is known in Python of tensors without values, by which its compiler
 and its exporter plan (a fifth of torch's own import), and NVIDIA's bindings for graphs. Our networks are planned
 without them (tests/engine/test_starting.py)."""
-_BEFORE = ("unicodedata", "_decimal", "pyexpat", "mmap", "_contextvars", "_queue", "_csv", "numpy", "PIL.Image")
+_BEFORE = ("unicodedata", "_decimal", "pyexpat", "mmap", "_contextvars", "_queue", "_csv", "numpy.random", "PIL.Image")
 """Modules in C that every photo needs. The system loads one library at a time, and who imports them while torch's are
 loaded ahead waits for those, with Python's lock in hand."""
 _TRIED = ("2.15.",)
