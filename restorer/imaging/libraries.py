@@ -21,10 +21,17 @@ class _Library:
         object.__setattr__(self, "_name", name)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(object.__getattribute__(self, "_name")), name)
+        return getattr(self._loaded(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(importlib.import_module(object.__getattribute__(self, "_name")), name, value)
+        setattr(self._loaded(), name, value)
+
+    def _loaded(self) -> Any:
+        """Return the module; it is asked for so often that looking it up each time would take a tenth of a repair."""
+        held = object.__getattribute__(self, "__dict__")
+        if "_module" not in held:
+            held["_module"] = importlib.import_module(held["_name"])
+        return held["_module"]
 
 
 if TYPE_CHECKING:

@@ -8,15 +8,12 @@ edges are and how they run is read from the structure tensor (Bigun and Granlund
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from restorer.imaging.colour import top_of
 from restorer.imaging.libraries import cv2, np
 from restorer.imaging.resize import to_type
 from restorer.repairing.alike import like_elsewhere
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 REACH = 2.0
 """Pixels (sigma) around a place from which the direction of its edges is taken; beyond what is known, up to `FAR` times
@@ -94,11 +91,9 @@ def _edges(picture: np.ndarray, known: np.ndarray) -> _Edges:
     """Return how the edges of a picture run, from what is known of it."""
     light = picture.mean(axis=2).astype(np.float32)
     across, down = (cv2.Scharr(light, cv2.CV_32F, *order) / 32 for order in ((1, 0), (0, 1)))
-    planes = (across * across, across * down, down * down, np.ones_like(light))
-    xx, xy, yy, weight = (
-        sum(cv2.GaussianBlur(plane * known, (0, 0), REACH * far) / 10**nth for nth, far in enumerate(FAR))
-        for plane in planes
-    )
+    planes = cv2.merge([across * across * known, across * down * known, down * down * known, known])
+    blurred = sum(cv2.GaussianBlur(planes, (0, 0), REACH * far) / 10**nth for nth, far in enumerate(FAR))
+    xx, xy, yy, weight = cv2.split(blurred)
     xx, xy, yy = (plane / np.maximum(weight, 1e-12) for plane in (xx, xy, yy))
     turn = 0.5 * np.arctan2(2 * xy, xx - yy)
     edge = np.hypot(xx - yy, 2 * xy) / (xx + yy + FLAT)
@@ -107,25 +102,28 @@ def _edges(picture: np.ndarray, known: np.ndarray) -> _Edges:
 
 def _solved(picture: np.ndarray, unknown: np.ndarray, edges: _Edges) -> np.ndarray:
     """Return the values (n, 3) of the unknown pixels, in the order of `numpy.nonzero`, at which the costs are least."""
-    from scipy.sparse import diags, identity
+    from scipy.sparse import csr_matrix, identity
     from scipy.sparse.linalg import splu
 
     concerned = cv2.dilate(unknown.astype(np.uint8), np.ones((2 * _RIM + 1,) * 2, np.uint8)) > 0
     rows, columns = np.nonzero(concerned)
     x, y, cost = (plane[concerned].astype(np.float64) for plane in edges)
     stiff = _stiffness(unknown)[concerned]
+    slopes = [_slope(unknown, *step) for step in ((0, 1), (1, 0))]
     parts = [
-        (*_bending(picture, unknown, rows, columns, -y, x), stiff),
-        (*_bending(picture, unknown, rows, columns, x, y), cost * stiff),
-        *((*_slope(picture, unknown, *step), None) for step in ((0, 1), (1, 0))),
+        _split(picture, unknown, *_bending(unknown, rows, columns, -y, x), stiff),
+        _split(picture, unknown, *_bending(unknown, rows, columns, x, y), cost * stiff),
+        *(_split(picture, unknown, *slope, np.full(len(slope[0]), TENSION)) for slope in slopes),
     ]
+    # One matrix of all sums: each sparse one takes longer to be set up than to be multiplied.
+    open_, places, weights, given, costs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    ends = np.concatenate([[0], np.cumsum(open_)])
     count = int(unknown.sum())
-    system, wanted = _STIFF * identity(count, format="csr"), np.zeros((count, 3))
-    for matrix, given, costs in parts:
-        weighed = matrix.T * TENSION if costs is None else matrix.T @ diags(costs)
-        system, wanted = system + weighed @ matrix, wanted - weighed @ given
+    matrix = csr_matrix((weights, places, ends), shape=(len(open_), count))
+    weighed = csr_matrix((weights * np.repeat(costs, open_), places, ends), shape=matrix.shape).T
+    system = weighed @ matrix + _STIFF * identity(count, format="csr")
     factors = splu(system.tocsc(), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    found: np.ndarray = factors.solve(wanted)
+    found: np.ndarray = factors.solve(-(weighed @ given))
     return found
 
 
@@ -138,9 +136,9 @@ def _stiffness(unknown: np.ndarray) -> np.ndarray:
 
 
 def _bending(
-    picture: np.ndarray, unknown: np.ndarray, rows: np.ndarray, columns: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> tuple[csr_matrix, np.ndarray]:
-    """Return second differences along (x, y): what unknown pixels count in them, and the sums (m, 3) of the known."""
+    unknown: np.ndarray, rows: np.ndarray, columns: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return second differences along (x, y) as sums of pixels: which, and what each counts, (m, 9)."""
     height, width = unknown.shape
     places, weights = [rows * width + columns], [np.full(len(rows), -2.0)]
     for side in (1.0, -1.0):
@@ -151,28 +149,29 @@ def _bending(
             at = np.minimum(above + below, height - 1) * width + np.minimum(left + right, width - 1)
             places.append(at)
             weights.append((part_x if right else 1 - part_x) * (part_y if below else 1 - part_y))
-    return _split(picture, unknown, np.stack(places, axis=1), np.stack(weights, axis=1))
+    return np.stack(places, axis=1), np.stack(weights, axis=1)
 
 
-def _slope(picture: np.ndarray, unknown: np.ndarray, down: int, right: int) -> tuple[csr_matrix, np.ndarray]:
-    """Return differences of neighbours, of which one is unknown at least, as `_bending` returns its own."""
+def _slope(unknown: np.ndarray, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return differences of neighbours, of which one is unknown at least, as `_bending` returns its own, (m, 2)."""
     height, width = unknown.shape
     rows, columns = np.nonzero(unknown[: height - down, : width - right] | unknown[down:, right:])
     place = rows * width + columns
     places = np.stack([place, place + down * width + right], axis=1)
-    return _split(picture, unknown, places, np.broadcast_to(np.array([-1.0, 1.0]), places.shape))
+    return places, np.broadcast_to(np.array([-1.0, 1.0]), places.shape)
 
 
 def _split(
-    picture: np.ndarray, unknown: np.ndarray, places: np.ndarray, weights: np.ndarray
-) -> tuple[csr_matrix, np.ndarray]:
-    """Part weighted sums of pixels into what is unknown in them, a matrix (m, n), and what is known, (m, 3)."""
-    from scipy.sparse import csr_matrix
+    picture: np.ndarray, unknown: np.ndarray, places: np.ndarray, weights: np.ndarray, costs: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Part weighted sums of pixels into what is unknown in them and what is known.
 
+    Returns:
+        How many unknown pixels each sum has, (m,); which these are, one sum after the other, in the order of
+        `numpy.nonzero`, and what they count, (n,) each; what the known ones make, (m, 3); what each sum costs, (m,).
+    """
     free = unknown.ravel()
     number = np.cumsum(free) - 1
     open_ = free[places]
-    row = np.broadcast_to(np.arange(len(places))[:, None], places.shape)
-    matrix = csr_matrix((weights[open_], (row[open_], number[places[open_]])), shape=(len(places), int(free.sum())))
     given = np.einsum("mk,mkc->mc", np.where(open_, 0.0, weights), picture.reshape(-1, 3)[places])
-    return matrix, given
+    return open_.sum(axis=1), number[places[open_]], weights[open_], given, costs
