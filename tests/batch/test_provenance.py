@@ -51,7 +51,7 @@ def test_note_and_record_name_what_took_part_and_never_a_choice(suffix: str, cap
     record = json.loads(restore(capsys, "a" + suffix, "--offline", "--model", "tiny", "--json").out)
     parts = record["components"]
     assert {name: part["name"] for name, part in parts.items()} == {
-        "model": "tiny", "detector": "tiny-detector", "background": "tiny-upscaler",
+        "model": "tiny", "detector": "tiny-detector-free", "background": "tiny-upscaler",
     }  # fmt: skip
     assert {name: part["named"] for name, part in parts.items()} == {
         "model": True, "detector": False, "background": False,
@@ -60,7 +60,7 @@ def test_note_and_record_name_what_took_part_and_never_a_choice(suffix: str, cap
     note = read_note(f"a_restored{suffix}")
     assert note is not None
     assert note.components == parts
-    assert note.options == {"scale": 2.0, "detector": "tiny-detector", "background": "tiny-upscaler"}
+    assert note.options == {"scale": 2.0, "detector": "tiny-detector-free", "background": "tiny-upscaler"}
     packet = Path(f"a_restored{suffix}").read_bytes()
     assert b'"auto"' not in packet
     assert b"&quot;auto&quot;" not in packet

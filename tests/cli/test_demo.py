@@ -16,7 +16,11 @@ def test_the_demo_finds_and_restores_the_face(restore: Restore, tmp_path: Path) 
     done = restore("demo", "--json", HF_HUB_OFFLINE="1")
     record = json.loads(done.stdout)
     assert record["status"] == "ok"
-    assert (record["model"], record["detector"], record["background"]) == ("tiny", "tiny-detector", "tiny-upscaler")
+    assert (record["model"], record["detector"], record["background"]) == (
+        "tiny",
+        "tiny-detector-free",
+        "tiny-upscaler",
+    )
     assert record["repair"]["done"] is True
     (face,) = [face for face in record["faces"] if face["restored"]]
     x0, y0, x1, y1 = face["box"]

@@ -44,7 +44,7 @@ def test_the_command_measures_a_models_networks(
     model = _small(tmp_path)
     told = json.loads(restore(capsys, "doctor", "--measure", "--model", model, "--offline", "--json").out)
     checks = {each["name"]: each for each in told["checks"] if each["group"] == "Engines"}
-    network, detector = checks["small"], checks["tiny-detector"]
+    network, detector = checks["small"], checks["tiny-detector-free"]
     assert "any size" in detector["detail"]
     facts = network["facts"]
     assert set(facts) == {"torch", "onnxruntime:cpu", "refused"}

@@ -150,7 +150,7 @@ def test_faces_precision(portrait: str, capsys: Capture) -> None:
     """Faces are found as a restoration with the same options finds them, so that numbers mean the same."""
     found = {}
     for precision in ("fp32", "bf16"):
-        asked = ("faces", portrait, "--detector", "tiny-detector", "--offline", "--precision", precision)
+        asked = ("faces", portrait, "--detector", "tiny-detector-free", "--offline", "--precision", precision)
         (found[precision],) = json.loads(restore(capsys, *asked, "--json").out)
         typed = restore(capsys, *asked).err
         assert f"--precision {precision}" in typed

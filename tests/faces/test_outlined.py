@@ -68,8 +68,8 @@ def test_a_closer_look_finds_the_landmarks(aged: np.ndarray, found: Face, by: fl
     result = Restorer(**options.values()).restore(aged)
     (face,) = result.record.faces
     assert face.restored
-    assert face.pointed == "landmarks by tiny-detector at a closer look"
-    assert face.detector == face.as_dict()["detector"] == "tiny-detector"
+    assert face.pointed == "landmarks by tiny-detector-free at a closer look"
+    assert face.detector == face.as_dict()["detector"] == "tiny-detector-free"
     assert not any("No face" in line or "Look at it" in line for line in result.record.warnings)
     apart = np.linalg.norm(np.array(face.landmarks) - found.landmarks, axis=1)
     assert apart.max() < 0.12 * found.size
@@ -131,9 +131,12 @@ def test_the_detectors_at_hand_are_part_of_the_fingerprint(monkeypatch: pytest.M
     assert made() == before[1]
 
 
-def test_the_licence_of_another_detector_is_told_where_its_landmarks_were_used(aged: np.ndarray, found: Face) -> None:
+def test_the_licence_of_another_detector_is_told_where_its_landmarks_were_used(
+    aged: np.ndarray, found: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run's own detector, here an object that finds nothing, has no licence to tell."""
     licence = weights.resolve("tiny-detector")
+    monkeypatch.setattr(pointed, "tables_at_hand", lambda _components: [licence])
     assert licence.commercial is False
     seen = run(aged, typed(found.box))
     assert seen.record.faces[0].detector == "tiny-detector"
@@ -230,11 +233,11 @@ def test_the_commands_show_it_restore_it_and_find_it_again(
     monkeypatch.chdir(tmp_path)
     Image.fromarray(aged).save("a.png")
     box = typed(found.box)
-    detector = ("--detector", "tiny-detector", "--offline", "--min-score", "1")
+    detector = ("--detector", "tiny-detector-free", "--offline", "--min-score", "1")
     (shown,) = json.loads(restore(capsys, "faces", "a.png", *detector, "--face", box, "--json").out)
-    assert (shown["number"], shown["pointed"]) == (1, "landmarks by tiny-detector at a closer look")
+    assert (shown["number"], shown["pointed"]) == (1, "landmarks by tiny-detector-free at a closer look")
     done = restore(capsys, "faces", "a.png", *detector, "--face", box)
-    assert "landmarks by tiny-detector" in " ".join(done.out.split())
+    assert "landmarks by tiny-detector-free" in " ".join(done.out.split())
     assert f"--face {box}" in " ".join(done.err.split())
     assert Path("a_faces.png").is_file()
     words = ("a.png", *TINY, "--min-score", "1", "--face", box, "--json")

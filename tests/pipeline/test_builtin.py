@@ -21,7 +21,7 @@ from tests.conftest import Restore
 from tests.support.in_process import restore as run
 from tests.support.parts import Detector, face_at
 
-BUILT_IN, BUILT_IN_DETECTOR, BUILT_IN_UPSCALER = "tiny", "tiny-detector", "tiny-upscaler"
+BUILT_IN, BUILT_IN_DETECTOR, BUILT_IN_UPSCALER = "tiny", "tiny-detector-free", "tiny-upscaler"
 DETECTOR, PARSER = "retinaface-r50", "parsenet"
 
 
@@ -208,7 +208,7 @@ def test_a_dry_run_names_models_and_downloads(
         "realesr-general (4.9 MB)."
     ) in said
     said = " ".join(run(capsys, "photo.png", "--dry-run", "--model", "tiny").err.split())
-    assert "Models: faces by tiny, found by tiny-detector; everything else by tiny-upscaler." in said
+    assert "Models: faces by tiny, found by tiny-detector-free; everything else by tiny-upscaler." in said
     assert "downloaded" not in said
     said = " ".join(run(capsys, "photo.png", "--dry-run", "--model", "none", "--background", "lanczos").err.split())
     assert "Models: everything by lanczos." in said

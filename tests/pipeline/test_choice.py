@@ -14,7 +14,7 @@ from restorer.pipeline.fallbacks import fallback_line, fallback_reasons
 
 SMALL, LARGE = (640, 480), (12_000, 9_000)
 GFPGAN, GLEAN, R50, PARSER = "gfpgan-1.4", "glean-128", "retinaface-r50", "parsenet"
-TINY, FINDER, ENLARGER = "tiny", "tiny-detector", "tiny-upscaler"
+TINY, FINDER, ENLARGER = "tiny", "tiny-detector-free", "tiny-upscaler"
 GENERAL, X2, X4 = "realesr-general", "realesrgan-x2", "realesrgan-x4"
 OFFLINE = weights.Absence("offline", "--offline forbids fetching it")
 SILENT = weights.Absence("network", "a host: its name cannot be resolved")

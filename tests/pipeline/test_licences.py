@@ -25,10 +25,7 @@ from tests.support.parts import Detector, face_at
 
 Capsys = pytest.CaptureFixture[str]
 NETWORK = Absence("network", "a host: its name cannot be resolved")
-LIMITED = {
-    "tiny": "non-commercial (trained on faces believed CC BY-NC 4.0)",
-    "tiny-detector": "non-commercial (trained on faces believed CC BY-NC 4.0)",
-}
+LIMITED = {"tiny": "non-commercial (trained on faces believed CC BY-NC 4.0)"}
 
 
 @pytest.fixture
@@ -120,11 +117,9 @@ def test_where_nothing_can_be_had_all_that_takes_its_place_may_be_used_commercia
     assert found.background in ("tiny-upscaler", "lanczos")
     assert (found.model, found.detector, found.barred) == ("tiny-free", "tiny-detector-free", None)
     assert all(tables[name].commercial for name in (found.model, found.detector))
-    for options in (Options(), Options(model="tiny-free")):  # for everybody else nothing has changed
-        assert (
-            choose(options, Available(tables, dict.fromkeys(tables, NETWORK)), size=(640, 480)).detector
-            == "tiny-detector"
-        )
+    for options in (Options(), Options(model="tiny-free")):  # everybody else gets the same detector
+        others = choose(options, Available(tables, dict.fromkeys(tables, NETWORK)), size=(640, 480))
+        assert others.detector == "tiny-detector-free"
 
 
 def test_weights_that_are_named_are_refused_with_the_alternatives(capsys: Capsys, grey: Path) -> None:
@@ -172,7 +167,7 @@ def test_a_file_carries_it_along(commercial: bool | None, tmp_path: Path) -> Non
 def test_a_limit_stands_in_summary_record_note_and_report(capsys: Capsys, portrait: Path) -> None:
     done = run(capsys, "portrait.png", "--offline", "-o", "out/", "--report")
     said = " ".join(done.err.split())
-    assert said.count("Licence: tiny and tiny-detector limit commercial use") == 1
+    assert said.count("Licence: tiny limits commercial use") == 1
     note = read_note(Path("out/portrait_restored.png"))
     assert note is not None
     page = Path("out/report.html").read_text("utf-8")
@@ -189,8 +184,9 @@ def test_only_what_ran_limits_a_result(grey: Path) -> None:
     result = Restorer("tiny", detector=Detector([]), background="lanczos").restore(grey)
     assert result.record["licenses"] == {}
     assert result.note.license == ""
-    found = Restorer("tiny", background="lanczos").restore(grey)
+    found = Restorer("tiny", detector="tiny-detector", background="lanczos").restore(grey)
     assert set(found.record["licenses"]) == {"tiny-detector"}  # it looked, and found nobody
+    assert Restorer("tiny", background="lanczos").restore(grey).record["licenses"] == {}  # what looks is for any use
     one = Restorer("tiny", detector=Detector([face_at((30, 30), 20)]), background="lanczos").restore(grey)
     assert set(one.record["licenses"]) == {"tiny"}
 

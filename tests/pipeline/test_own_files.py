@@ -63,7 +63,7 @@ def test_a_model_that_is_called_like_a_built_in_one_is_none(tmp_path: Path, monk
     assert chosen[0] == chosen[1]
     assert chosen[0][0] == "parsenet"
     components = Restorer("tiny", device="cpu").components
-    assert (components.mask_name, components.detector_name()) == ("landmarks", "tiny-detector")
+    assert (components.mask_name, components.detector_name()) == ("landmarks", "tiny-detector-free")
 
 
 JOB = Job(Path("a.png"), Path(), target=Path("b.png"), format="PNG", header=Header("PNG", (100, 100), 30_000))

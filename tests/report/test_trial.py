@@ -232,7 +232,7 @@ def test_a_face_that_is_pointed_at_is_the_one_that_is_tried(folder: Path, capsys
     assert typed[-6:] == ["--face", box, "--background", "lanczos", "--min-score", "1"]
     (done,) = json.loads(restore(capsys, *typed[1:], "--offline", "-o", "done.png", "--json").out)["faces"]
     assert done["restored"]
-    assert done["pointed"] == "landmarks by tiny-detector at a closer look"
+    assert done["pointed"] == "landmarks by tiny-detector-free at a closer look"
     sheet = read_photo(json.loads(restore(capsys, "try", *TYPED, *words, "--json").out)["sheet"])
     shown = sheet.pixels[HEAD : HEAD + TILE, GAP + 2 * (TILE + GAP) :][:, :TILE].astype(float)
     made = trial.tile(read_photo("done.png").pixels, tuple(2 * float(edge) for edge in done["box"]))
