@@ -171,6 +171,17 @@ def test_kernels_of_few_sizes_are_kept_unless_someone_said_otherwise(monkeypatch
     assert os.environ[names[0]] == "320"
 
 
+def test_a_run_says_which_network_faces_go_through_before_torch_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(Path("a.png"))
+    said = []
+    monkeypatch.setattr(devices, "configure_threads", lambda *given: said.append(given))
+    restore(capsys, "a.png", "--model", "tiny", "--background", "lanczos", "--offline", "--threads", "1")
+    assert said == [(1, "tiny")]
+
+
 @pytest.mark.usefixtures("threads")
 def test_a_run_computes_with_as_many_threads_as_it_has_cores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -102,6 +102,7 @@ import torch
 assert ("torch._decomp" not in sys.modules) == torch.__version__.startswith(starting._TRIED)
 assert gc.get_freeze_count() > 100_000
 assert torch.get_num_threads() == 1
+assert hasattr(torch._meta_registrations, "register_meta")  # it is found in its package, and comes when it is asked for
 print("lean")
 """
 
@@ -123,6 +124,9 @@ turns = 0
 while any(each.is_alive() for each in ahead):
     turns += 1
     time.sleep(0.0005)
+assert "torch" not in sys.modules
+mapped = open("/proc/self/maps").read() if ahead else ""
+assert all(str(path) in mapped for path in starting._libraries())
 print("turns", turns if ahead else 1000)
 """
 
