@@ -9,11 +9,11 @@ from pathlib import Path
 
 # The mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
-    (codecs.BOM_UTF8, None),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF8, None, 1),
+    (codecs.BOM_UTF32_LE, "utf-32-le", 4),
+    (codecs.BOM_UTF32_BE, "utf-32-be", 4),
+    (codecs.BOM_UTF16_LE, "utf-16-le", 2),
+    (codecs.BOM_UTF16_BE, "utf-16-be", 2),
 )
 _SEPARATED = re.compile(r"[\\/]|\.\w{2,}\Z")
 
@@ -22,10 +22,11 @@ def read_list(data: bytes) -> list[Path]:
     """Return the paths of a list, one a line, or separated by NUL bytes (as `find -print0` does); names are literal.
 
     Lines end as on any system, also each in its own way. UTF-16, which Windows PowerShell redirects into a file, is
-    known by its mark; without one, by what could be no list of names otherwise (see `_unmarked`).
+    known by its mark; without one, by what could be no list of names otherwise (see `_unmarked`). What does not come in
+    pairs of bytes is not UTF-16: there the two bytes of a mark are a name's.
     """
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
+    for mark, encoding, size in _MARKS:
+        if data.startswith(mark) and len(data) % size == 0:
             data = data.removeprefix(mark)
             return _lines(data.decode(encoding, "replace")) if encoding else _names(data)
     encoding = _unmarked(data)
