@@ -187,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m restorer.bench detector", description=__doc__)
     parser.add_argument("folder", type=Path, help="photographs")
-    parser.add_argument("--detector", default="tiny-detector", help="table or file (default tiny-detector)")
+    parser.add_argument("--detector", default="tiny-detector-free", help="table or file (default tiny-detector-free)")
     parser.add_argument("--teacher", default="retinaface-mobilenet0.25", help="table of the larger detector")
     parser.add_argument("--yunet", type=Path, help="YuNet's ONNX file, for a row of its own")
     parser.add_argument("--finds", type=Path, help="JSON that keeps what the teacher finds; written when absent")

@@ -219,7 +219,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folder", type=Path, help="where the labels' folders lie, all or some")
     parser.add_argument("--labels", type=Path, default=LABELS, help="file of labels (default: the package's)")
-    parser.add_argument("--detector", nargs="+", default=["tiny-detector"], help="tables or files")
+    parser.add_argument("--detector", nargs="+", default=["tiny-detector-free"], help="tables or files")
     parser.add_argument("--min-score", type=float, default=0.9, help="of the finds (default 0.9)")
     parser.add_argument("--turn", type=int, nargs="*", default=TURNS, help="degrees, for the upright faces")
     parser.add_argument("--sheet", type=Path, help="picture of all faces with what the first detector found")

@@ -142,7 +142,9 @@ def test_auto_mends_a_scratched_print_and_leaves_a_clean_one_alone(deep: bool) -
     told = result.record.repair
     assert told is not None
     assert (told["finder"], told["filler"], told["done"], told["floor"]) == ("tiny-damage", "splines", True, 0.003)
-    assert told["damaged"] >= told["confirmed"] > 4 * told["floor"]
+    assert (
+        told["damaged"] > told["confirmed"] > 4 * told["floor"]
+    )  # of what is thin half does not show at half the size
     assert result.damage is not None
     assert result.image.dtype == given.dtype
     assert np.array_equal(result.image[result.damage == 0], given[result.damage == 0])
